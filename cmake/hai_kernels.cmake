@@ -1,0 +1,69 @@
+# C kernels, compiled once per instruction set into OBJECT libraries hai_cpu_kernels_<isa> and folded into one room.
+#   src/devices/cpu/exec/kernels/foo.c, src/ops/x/x_cpu_kernel.c   every instruction set of the target
+#   src/devices/cpu/exec/kernels/foo__avx2.c                       that instruction set only
+# Why C, -ffreestanding and a symbol check: an inline C++ function compiled with AVX-512 can be chosen by the linker for the
+# whole program and then crash on an older CPU. So these objects may define no weak symbol and need nothing but memcpy & co.
+set(HAI_KERNEL_ISAS_X86 scalar avx2 avx2vnni avx512 avx512vnni)
+set(HAI_KERNEL_ISAS_ARM scalar neon neondot neoni8mm)
+set(HAI_FLAGS_X86_scalar -march=x86-64)
+set(HAI_FLAGS_X86_avx2 -march=x86-64 -mavx2 -mfma -mf16c)
+set(HAI_FLAGS_X86_avx2vnni ${HAI_FLAGS_X86_avx2} -mavxvnni)
+set(HAI_FLAGS_X86_avx512 ${HAI_FLAGS_X86_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+set(HAI_FLAGS_X86_avx512vnni ${HAI_FLAGS_X86_avx512} -mavx512vnni -mavx512vbmi)
+set(HAI_FLAGS_ARM_scalar -march=armv8-a)
+set(HAI_FLAGS_ARM_neon -march=armv8-a)
+set(HAI_FLAGS_ARM_neondot -march=armv8.2-a+dotprod)
+set(HAI_FLAGS_ARM_neoni8mm -march=armv8.2-a+dotprod+i8mm)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(HAI_KERNEL_FAMILY X86)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(HAI_KERNEL_FAMILY ARM)
+else()
+  message(FATAL_ERROR "no CPU kernels for processor '${CMAKE_SYSTEM_PROCESSOR}': x86-64 and Arm64 are supported")
+endif()
+
+function(hai_cpu_kernels room)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/devices/cpu/exec/kernels/*.c")
+  list(APPEND files ${HAI_OPS_KERNEL_SOURCES})
+  foreach(isa IN LISTS HAI_KERNEL_ISAS_${HAI_KERNEL_FAMILY})
+    set(sources_${isa} "")
+  endforeach()
+  set(known ${HAI_KERNEL_ISAS_X86} ${HAI_KERNEL_ISAS_ARM})
+  foreach(file IN LISTS files)
+    if(file MATCHES "__([a-z0-9]+)\\.c$")
+      if(NOT CMAKE_MATCH_1 IN_LIST known)
+        message(FATAL_ERROR "${file}: '${CMAKE_MATCH_1}' is no instruction set; known: ${known}")
+      endif()
+      list(APPEND sources_${CMAKE_MATCH_1} "${file}")  # one of another architecture is simply never used
+    else()
+      foreach(isa IN LISTS HAI_KERNEL_ISAS_${HAI_KERNEL_FAMILY})
+        list(APPEND sources_${isa} "${file}")
+      endforeach()
+    endif()
+  endforeach()
+  get_target_property(room_type ${room} TYPE)
+  foreach(isa IN LISTS HAI_KERNEL_ISAS_${HAI_KERNEL_FAMILY})
+    if(NOT sources_${isa} OR room_type STREQUAL "INTERFACE_LIBRARY")
+      continue()
+    endif()
+    string(TOUPPER ${isa} upper)
+    set(objects hai_cpu_kernels_${isa})
+    add_library(${objects} OBJECT ${sources_${isa}})
+    set_target_properties(${objects} PROPERTIES UNITY_BUILD OFF)
+    target_compile_definitions(${objects} PRIVATE HAI_ISA=${isa} HAI_ISA_${upper}=1)
+    target_compile_options(${objects} PRIVATE ${HAI_FLAGS_${HAI_KERNEL_FAMILY}_${isa}} -O3 -ffreestanding -fno-lto
+                                              -ffp-contract=off -fno-math-errno -fno-exceptions)
+    set(stamp "${CMAKE_BINARY_DIR}/kernel_symbols_${isa}.ok")
+    add_custom_command(
+      OUTPUT "${stamp}"
+      COMMAND ${CMAKE_COMMAND} "-DNM=${CMAKE_NM}" "-DSANITIZE=${HAI_SANITIZE}${HAI_FUZZ}" "-DSTAMP=${stamp}"
+              "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:${objects}>,|>" -P "${CMAKE_SOURCE_DIR}/cmake/check_kernel_symbols.cmake"
+      DEPENDS "$<TARGET_OBJECTS:${objects}>" "${CMAKE_SOURCE_DIR}/cmake/check_kernel_symbols.cmake"
+      COMMENT "Checking the symbols of the ${isa} kernels"
+      VERBATIM)
+    add_custom_target(check_kernel_symbols_${isa} DEPENDS "${stamp}")
+    add_dependencies(${room} check_kernel_symbols_${isa})
+    target_sources(${room} PRIVATE "$<TARGET_OBJECTS:${objects}>")
+  endforeach()
+endfunction()

@@ -1,0 +1,37 @@
+# hai_room(<name> [FOLDER <path under src>] [SOURCES <routed files>] DEPENDS <targets>)
+# makes the static library hai_<name> from every .cpp below src/<name>, tests left out. A room without sources becomes an
+# interface library, so that the rooms above it still link. Tests are collected for cmake/hai_tests.cmake.
+set_property(GLOBAL PROPERTY HAI_ROOMS "")
+
+# Splits a list of files into tests (*_test.cpp), fuzz targets (*_fuzz.cpp) and the rest.
+macro(hai_split_sources prefix)
+  set(${prefix}_TESTS ${ARGN})
+  set(${prefix}_FUZZ ${ARGN})
+  set(${prefix}_PLAIN ${ARGN})
+  list(FILTER ${prefix}_TESTS INCLUDE REGEX "_test\\.cpp$")
+  list(FILTER ${prefix}_FUZZ INCLUDE REGEX "_fuzz\\.cpp$")
+  list(FILTER ${prefix}_PLAIN EXCLUDE REGEX "_(test|fuzz)\\.cpp$")
+endmacro()
+
+function(hai_room name)
+  cmake_parse_arguments(ROOM "" "FOLDER" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT ROOM_FOLDER)
+    set(ROOM_FOLDER ${name})
+  endif()
+  set(files "")
+  if(NOT name STREQUAL "ops")  # src/ops is split by suffix in hai_op_tables.cmake
+    file(GLOB_RECURSE files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${ROOM_FOLDER}/*.cpp")
+  endif()
+  list(APPEND files ${ROOM_SOURCES})
+  hai_split_sources(FILES ${files})
+  if(FILES_PLAIN)
+    add_library(hai_${name} STATIC ${FILES_PLAIN})
+    target_link_libraries(hai_${name} PUBLIC ${ROOM_DEPENDS})
+  else()
+    add_library(hai_${name} INTERFACE)
+    target_link_libraries(hai_${name} INTERFACE ${ROOM_DEPENDS})
+  endif()
+  set_property(GLOBAL APPEND PROPERTY HAI_ROOMS ${name})
+  set_property(GLOBAL PROPERTY HAI_ROOM_TESTS_${name} "${FILES_TESTS}")
+  set_property(GLOBAL PROPERTY HAI_ROOM_FUZZ_${name} "${FILES_FUZZ}")
+endfunction()

@@ -1,0 +1,22 @@
+# libhai_runtime.so: the rooms base, types, format, cpu_exec and runtime behind the C ABI of include/hai/hai.h, nothing else.
+get_target_property(runtime_type hai_runtime TYPE)
+if(NOT runtime_type STREQUAL "INTERFACE_LIBRARY")
+  set(HAI_RUNTIME_SONAME 0)
+  file(CONFIGURE OUTPUT "${HAI_GENERATED_DIR}/hai_runtime_exports.map" CONTENT "{ global: hai_*; local: *; };\n")
+  file(CONFIGURE OUTPUT "${HAI_GENERATED_DIR}/hai_runtime_library.c" CONTENT
+       "/* Generated: the library's code comes from the rooms' archives. */\ntypedef int hai_runtime_library;\n")
+  add_library(hai_runtime_shared SHARED "${HAI_GENERATED_DIR}/hai_runtime_library.c")
+  set_target_properties(hai_runtime_shared PROPERTIES OUTPUT_NAME hai_runtime VERSION ${PROJECT_VERSION}
+                        SOVERSION ${HAI_RUNTIME_SONAME} LINKER_LANGUAGE CXX LINK_DEPENDS "${HAI_GENERATED_DIR}/hai_runtime_exports.map")
+  target_link_libraries(hai_runtime_shared PRIVATE -Wl,--whole-archive hai_runtime -Wl,--no-whole-archive hai_cpu_exec)
+  target_link_options(hai_runtime_shared PRIVATE -Wl,--gc-sections "-Wl,--version-script=${HAI_GENERATED_DIR}/hai_runtime_exports.map")
+  if(NOT HAI_SANITIZE)
+    target_link_options(hai_runtime_shared PRIVATE -Wl,-z,defs)
+  endif()
+  if(HAI_INSTALL_DEVELOPMENT)
+    install(TARGETS hai_runtime_shared LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  endif()
+endif()
+if(HAI_INSTALL_DEVELOPMENT AND EXISTS "${CMAKE_SOURCE_DIR}/include/hai")
+  install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/hai" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h*")
+endif()

@@ -1,0 +1,30 @@
+// The text form of a graph: prints and parses back to an equal graph.
+//
+//   graph "mobilenet" (N in 1..16) {
+//     input %image: f32[N, 224, 224, 3]
+//     const %w: i8[32, 3, 3, 3] quant(axis 0, scales [0.01, ...], zero_points [0, ...]) = hex"01ff..."
+//     %y: i8[N, 112, 112, 32] quant(0.02, -3) = conv2d(%image, %w, none) {strides = [2, 2]} @ "features.0.0"
+//     output %y
+//   }
+//
+// Values print as %name (quoted where needed). Floats print shortest-round-trip. Constants of more than
+// `max_constant_bytes` print as `elided <bytes> sha256:...` and then do not parse back; the default prints everything.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::ir {
+
+struct PrintOptions {
+  int64_t max_constant_bytes = INT64_MAX;
+};
+
+std::string print(const Graph& graph, const PrintOptions& options = {});
+Result<Graph> parse(std::string_view text);
+
+}  // namespace hai::ir

@@ -33,8 +33,9 @@ foreach(file IN LISTS ops_files)
   endif()
 endforeach()
 
-# Writes one table. `entry` is the statement per operator, `declaration` the declaration per operator; FOLDER stands for its name.
-function(hai_write_table name header namespace suffix declaration opening entry closing)
+# Writes one table: `declaration` per operator inside `namespace`, then the function `opening` ... `closing` with one `entry` per
+# operator inside `outer_namespace`. FOLDER stands for the operator's folder. The header declares the function itself.
+function(hai_write_table name header namespace suffix declaration outer_namespace opening entry closing)
   if(NOT EXISTS "${CMAKE_SOURCE_DIR}/src/${header}")
     set(HAI_TABLE_${name} "" PARENT_SCOPE)
     return()
@@ -57,36 +58,29 @@ function(hai_write_table name header namespace suffix declaration opening entry 
 #include \"${header}\"
 
 namespace ${namespace} {
+${declarations}}  // namespace ${namespace}
 
-${declarations}
+namespace ${outer_namespace} {
 ${opening}
 ${entries}${closing}
-
-}  // namespace ${namespace}
+}  // namespace ${outer_namespace}
 ")
   set(HAI_TABLE_${name} "${file}" PARENT_SCOPE)
 endfunction()
 
-hai_write_table(op_table ops/op_schema.h hai::ops "" "std::span<const OpSchema> FOLDER_schemas();"
-  "std::vector<std::span<const OpSchema>> generated_op_schemas();
-std::vector<std::span<const OpSchema>> generated_op_schemas() {
-  std::vector<std::span<const OpSchema>> schemas;"
-  "schemas.push_back(FOLDER_schemas());" "  return schemas;\n}")
-hai_write_table(cpu_lower_table devices/cpu/lower/lower_registry.h hai::cpu "_cpu_lower"
-  "void register_FOLDER_lower(LowerRegistry& registry);"
-  "void register_all_lower(LowerRegistry& registry);
-void register_all_lower([[maybe_unused]] LowerRegistry& registry) {"
-  "register_FOLDER_lower(registry);" "}")
-hai_write_table(cpu_exec_table devices/cpu/exec/exec_registry.h hai::cpu "_cpu_exec"
-  "void register_FOLDER_exec(ExecRegistry& registry);"
-  "void register_all_exec(ExecRegistry& registry);
-void register_all_exec([[maybe_unused]] ExecRegistry& registry) {"
-  "register_FOLDER_exec(registry);" "}")
-hai_write_table(onnx_table importers/onnx/import_registry.h hai::onnx_import "_onnx"
-  "void register_FOLDER_onnx(ImportRegistry& registry);"
-  "void register_all_importers(ImportRegistry& registry);
-void register_all_importers([[maybe_unused]] ImportRegistry& registry) {"
-  "register_FOLDER_onnx(registry);" "}")
+hai_write_table(op_table ops/op_schema.h
+  hai::ops "" "std::span<const OpSchema> FOLDER_schemas();"
+  hai "std::vector<std::span<const OpSchema>> generated_op_schemas() {\n  std::vector<std::span<const OpSchema>> schemas;"
+  "schemas.push_back(ops::FOLDER_schemas());" "  return schemas;\n}")
+hai_write_table(cpu_lower_table devices/cpu/lower/lower_registry.h
+  hai::cpu "_cpu_lower" "void register_FOLDER_lower(LowerRegistry& registry);"
+  hai::cpu "void register_all_lower([[maybe_unused]] LowerRegistry& registry) {" "register_FOLDER_lower(registry);" "}")
+hai_write_table(cpu_exec_table devices/cpu/exec/exec_registry.h
+  hai::cpu "_cpu_exec" "void register_FOLDER_exec(ExecRegistry& registry);"
+  hai::cpu "void register_all_exec([[maybe_unused]] ExecRegistry& registry) {" "register_FOLDER_exec(registry);" "}")
+hai_write_table(onnx_table importers/onnx/import_registry.h
+  hai::onnx_import "_onnx" "void register_FOLDER_onnx(ImportRegistry& registry);"
+  hai::onnx_import "void register_all_importers([[maybe_unused]] ImportRegistry& registry) {" "register_FOLDER_onnx(registry);" "}")
 list(APPEND HAI_OPS_SOURCES ${HAI_TABLE_op_table})
 list(APPEND HAI_OPS_CPU_LOWER_SOURCES ${HAI_TABLE_cpu_lower_table})
 list(APPEND HAI_OPS_CPU_EXEC_SOURCES ${HAI_TABLE_cpu_exec_table})

@@ -5,9 +5,8 @@ function(hai_add_test program label libraries)
   add_executable(${program} ${ARGN})
   set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin/tests")
   target_link_libraries(${program} PRIVATE ${libraries} hai_gtest_main)
-  target_compile_definitions(${program} PRIVATE HAI_SOURCE_DIR="${CMAKE_SOURCE_DIR}" HAI_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${program} COMMAND ${program} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
-  set_tests_properties(${program} PROPERTIES LABELS ${label})
+  set_tests_properties(${program} PROPERTIES LABELS ${label} ENVIRONMENT "HAI_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
 endfunction()
 
 # The programs of one set of files: one per label.

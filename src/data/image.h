@@ -1,0 +1,34 @@
+// Image: decoded 8-bit pictures, and reading them from JPEG and PNG through the libraries that everyone trusts
+// (libjpeg-turbo, libpng).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+
+namespace hai::data {
+
+// Largest side that is decoded: a header may claim anything.
+inline constexpr int kMaxImageSide = 16384;
+
+// RGB, 8 bits, rows top to bottom, no padding: pixels[(y * width + x) * 3 + channel].
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> pixels;
+};
+
+// Decodes JPEG (grey, YCbCr, RGB, CMYK) or PNG (any depth; alpha is dropped, 16 bits are rounded to 8), recognised by
+// content. Orientation tags are not applied.
+Result<Image> decode_image(std::span<const std::byte> bytes);
+// Reads and decodes; errors name the file.
+Result<Image> read_image(const std::filesystem::path& path);
+// The .jpg, .jpeg and .png files of a folder and its subfolders, sorted by path. Error when it cannot be read or holds
+// none.
+Result<std::vector<std::filesystem::path>> list_images(const std::filesystem::path& folder);
+
+}  // namespace hai::data

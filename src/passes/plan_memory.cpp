@@ -53,8 +53,8 @@ Status check(std::span<const MemoryBuffer> buffers) {
   return {};
 }
 
-// block_of[i]: the block of buffer i. Hints are taken in order; a block's end must be the input's end, so that no other
-// buffer of it is read later.
+// block_of[i]: the block of buffer i. Hints are taken in order; the input must end where the output begins, and so
+// must its block, so that no other buffer of it is read later.
 std::vector<size_t> merge(std::span<const MemoryBuffer> buffers, std::span<const InPlaceHint> hints,
                           std::vector<Block>& blocks) {
   std::vector<size_t> block_of(buffers.size());
@@ -73,7 +73,7 @@ std::vector<size_t> merge(std::span<const MemoryBuffer> buffers, std::span<const
     Block& target = blocks[block_of[hint.input]];
     const Block& moved = blocks[hint.output];
     if (target.region != moved.region || target.size != moved.size || target.last != moved.first ||
-        block_of[hint.input] == hint.output) {
+        buffers[hint.input].last != moved.first || block_of[hint.input] == hint.output) {
       continue;
     }
     target.last = moved.last;

@@ -31,7 +31,9 @@ void expect_disjoint(const std::vector<MemoryBuffer>& buffers, const std::vector
         const int64_t a_begin = n * plan.offset_bytes[a];
         const int64_t b_begin = n * plan.offset_bytes[b];
         ASSERT_TRUE(a_begin + n * buffers[a].size_bytes <= b_begin || b_begin + n * buffers[b].size_bytes <= a_begin)
-            << "buffers " << a << " and " << b << " at batch " << batch;
+            << "buffers " << a << " [" << buffers[a].first << ", " << buffers[a].last << "] " << buffers[a].size_bytes
+            << " and " << b << " [" << buffers[b].first << ", " << buffers[b].last << "] " << buffers[b].size_bytes
+            << " at batch " << batch;
       }
     }
   }

@@ -1,0 +1,77 @@
+// compile(): a graph becomes a model file: portable graph, program of a device, weights.
+//
+// The same graph and options give the same model, byte for byte once written. Thread-safe: no state of its own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "format/model.h"
+#include "ir/graph.h"
+
+namespace hai::compiler {
+
+// What a symbol of the graph becomes: a number (min == max) or, for the batch symbol only, a range that stays free.
+struct DimRange {
+  int64_t min = 1;
+  int64_t max = 1;
+};
+// "batch=1..16", "height=640", as on the command line.
+Result<std::pair<std::string, DimRange>> parse_dim(std::string_view text);
+
+struct CompileOptions {
+  std::string device = "cpu";
+  // By symbol name. The batch symbol keeps the graph's own range when it is not named here; every other symbol must be
+  // bound to a number.
+  std::map<std::string, DimRange> dims;
+  std::vector<std::string> disabled_passes;  // names of pass_names(); those that fix rounding points cannot be named
+  // "before:<pass>" or "after:<pass>", also "before:all" and "after:all"; `print_sink` receives place and text.
+  std::vector<std::string> print_ir;
+  std::function<void(std::string_view place, std::string_view text)> print_sink;
+  int64_t print_max_constant_bytes = 64;  // larger constants are elided in what is printed
+  std::optional<format::Preprocessing> preprocessing;
+  std::string quantization_report;  // JSON
+};
+
+struct PassRecord {
+  std::string name;
+  int64_t changes = 0;
+  int64_t nodes_after = 0;
+  int64_t time_us = 0;
+};
+struct PlacementRecord {
+  std::string node;  // in the source model
+  std::string op;
+  std::string device;
+  std::string reason;  // why not on the wanted device; empty when it is
+  int64_t macs = 0;    // per sample
+};
+struct CompileReport {
+  std::vector<PassRecord> passes;
+  std::vector<PlacementRecord> placement;
+  int64_t arena_bytes = 0;              // at batch 1
+  int64_t arena_lower_bound_bytes = 0;  // at batch 1
+  int64_t weights_bytes = 0;
+  int64_t macs = 0;     // per sample
+  int64_t time_us = 0;  // the whole compile
+};
+// The report as a person reads it: passes, memory, placement.
+std::string to_string(const CompileReport& report);
+
+struct CompiledModel {
+  format::ModelFile file;
+  CompileReport report;
+};
+
+Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options = {});
+
+// Names for CompileOptions::disabled_passes and print_ir, in the order of their first run.
+std::vector<std::string> pass_names();
+
+}  // namespace hai::compiler

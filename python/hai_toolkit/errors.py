@@ -1,0 +1,12 @@
+"""The one exception that hai_toolkit raises for what a user or a file did wrong."""
+
+from __future__ import annotations
+
+
+class HaiError(Exception):
+    """Says what went wrong, where, and what to do; `code` is stable and names the kind, such as `HAI-F012`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{message} [{code}]")
+        self.code = code
+        self.message = message

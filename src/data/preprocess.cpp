@@ -24,23 +24,34 @@ struct Filter {
   int stride = 0;
 };
 
-Filter make_filter(int source_size, int target_size) {
+double triangle(double distance) { return distance < 1.0 ? 1.0 - distance : 0.0; }
+
+double cubic(double distance) {
+  constexpr double kA = -0.5;
+  if (distance < 1.0) return ((kA + 2.0) * distance - (kA + 3.0)) * distance * distance + 1.0;
+  if (distance < 2.0) return (((distance - 5.0) * distance + 8.0) * distance - 4.0) * kA;
+  return 0.0;
+}
+
+Filter make_filter(int source_size, int target_size, Interpolation interpolation) {
   const double ratio = static_cast<double>(source_size) / target_size;
-  const double stretch = std::max(ratio, 1.0);  // a reduction widens the triangle, an enlargement does not
+  const double stretch = std::max(ratio, 1.0);  // a reduction widens the filter, an enlargement does not
+  const double support = stretch * (interpolation == Interpolation::kBicubic ? 2.0 : 1.0);
   Filter filter;
-  filter.stride = static_cast<int>(std::ceil(stretch)) * 2 + 1;
+  filter.stride = static_cast<int>(std::ceil(support)) * 2 + 1;
   filter.first.resize(static_cast<size_t>(target_size));
   filter.length.resize(static_cast<size_t>(target_size));
   filter.weights.resize(static_cast<size_t>(target_size) * static_cast<size_t>(filter.stride));
   std::vector<double> raw(static_cast<size_t>(filter.stride));
   for (int target = 0; target < target_size; ++target) {
     const double center = (target + 0.5) * ratio;
-    const int first = std::max(static_cast<int>(center - stretch + 0.5), 0);
-    const int last = std::min(static_cast<int>(center + stretch + 0.5), source_size);
+    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
+    const int last = std::min(static_cast<int>(center + support + 0.5), source_size);
     double sum = 0;
     for (int i = first; i < last; ++i) {
       const double distance = std::abs((i - center + 0.5) / stretch);
-      raw[static_cast<size_t>(i - first)] = distance < 1.0 ? 1.0 - distance : 0.0;
+      raw[static_cast<size_t>(i - first)] =
+          interpolation == Interpolation::kBicubic ? cubic(distance) : triangle(distance);
       sum += raw[static_cast<size_t>(i - first)];
     }
     const auto slot = static_cast<size_t>(target);
@@ -49,7 +60,7 @@ Filter make_filter(int source_size, int target_size) {
     for (int i = 0; i < last - first; ++i) {
       const double weight = sum != 0 ? raw[static_cast<size_t>(i)] / sum : 0.0;
       filter.weights[slot * static_cast<size_t>(filter.stride) + static_cast<size_t>(i)] =
-          static_cast<int32_t>(0.5 + weight * (1 << kFractionBits));
+          static_cast<int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << kFractionBits));
     }
   }
   return filter;
@@ -58,8 +69,9 @@ Filter make_filter(int source_size, int target_size) {
 uint8_t to_byte(int32_t fixed) { return static_cast<uint8_t>(std::clamp(fixed >> kFractionBits, 0, 255)); }
 
 // Filters along one axis: `outer` lines of `source_size` positions, each of `inner` interleaved samples.
-void filter_axis(const uint8_t* source, uint8_t* target, size_t outer, int source_size, int target_size, size_t inner) {
-  const Filter filter = make_filter(source_size, target_size);
+void filter_axis(const uint8_t* source, uint8_t* target, size_t outer, int source_size, int target_size, size_t inner,
+                 Interpolation interpolation) {
+  const Filter filter = make_filter(source_size, target_size, interpolation);
   std::vector<int32_t> sums(inner);
   for (size_t line = 0; line < outer; ++line) {
     const uint8_t* from = source + line * static_cast<size_t>(source_size) * inner;
@@ -96,11 +108,11 @@ struct Fitted {
 Fitted short_side_crop(const Image& image, const Preprocessing& rule) {
   const int64_t shorter = std::min(image.width, image.height);
   const auto scaled = [&](int64_t side) {
-    return static_cast<int>(side == shorter ? rule.short_side : side * rule.short_side / shorter);
+    return static_cast<int>(side == shorter ? rule.resize_size : side * rule.resize_size / shorter);
   };
   const int width = scaled(image.width);
   const int height = scaled(image.height);
-  const Image resized = resize_bilinear(image, width, height);
+  const Image resized = resize(image, width, height, rule.interpolation);
   // Half a pixel goes to the even neighbour, as Python's round() does it: the usual centre crop.
   const int left = static_cast<int>(std::nearbyint((width - rule.width) / 2.0));
   const int top = static_cast<int>(std::nearbyint((height - rule.height) / 2.0));
@@ -114,12 +126,12 @@ Fitted letterbox(const Image& image, const Preprocessing& rule) {
       std::min(static_cast<double>(rule.width) / image.width, static_cast<double>(rule.height) / image.height);
   const int width = std::clamp(static_cast<int>(std::lround(image.width * scale)), 1, rule.width);
   const int height = std::clamp(static_cast<int>(std::lround(image.height * scale)), 1, rule.height);
-  const Image resized = resize_bilinear(image, width, height);
+  const Image resized = resize(image, width, height, rule.interpolation);
   const int left = (rule.width - width) / 2;
   const int top = (rule.height - height) / 2;
-  Image out{
-      rule.width, rule.height,
-      std::vector<uint8_t>(static_cast<size_t>(rule.width) * static_cast<size_t>(rule.height) * 3, rule.pad_value)};
+  Image out{rule.width, rule.height,
+            std::vector<uint8_t>(static_cast<size_t>(rule.width) * static_cast<size_t>(rule.height) * 3,
+                                 static_cast<uint8_t>(rule.pad_value + 0.5F))};
   const size_t row_bytes = static_cast<size_t>(width) * 3;
   for (int y = 0; y < height; ++y) {
     const size_t to = (static_cast<size_t>(top + y) * static_cast<size_t>(rule.width) + static_cast<size_t>(left)) * 3;
@@ -131,8 +143,22 @@ Fitted letterbox(const Image& image, const Preprocessing& rule) {
 }
 
 Fitted stretch(const Image& image, const Preprocessing& rule) {
-  return {resize_bilinear(image, rule.width, rule.height),
+  return {resize(image, rule.width, rule.height, rule.interpolation),
           {static_cast<double>(rule.width) / image.width, static_cast<double>(rule.height) / image.height, 0, 0}};
+}
+
+// The source pixel under the centre of each target pixel.
+Image resize_nearest(const Image& image, int width, int height) {
+  Image out{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * 3)};
+  for (int64_t y = 0; y < height; ++y) {
+    const int64_t from_y = (2 * y + 1) * image.height / (2 * static_cast<int64_t>(height));
+    for (int64_t x = 0; x < width; ++x) {
+      const int64_t from_x = (2 * x + 1) * image.width / (2 * static_cast<int64_t>(width));
+      std::copy_n(image.pixels.data() + (from_y * image.width + from_x) * 3, 3,
+                  out.pixels.data() + (y * width + x) * 3);
+    }
+  }
+  return out;
 }
 
 // ITU-R 601 luma with the integer weights of the same imaging library.
@@ -142,18 +168,20 @@ float luma(const uint8_t* pixel) {
 
 }  // namespace
 
-Image resize_bilinear(const Image& image, int width, int height) {
+Image resize(const Image& image, int width, int height, Interpolation interpolation) {
+  if (interpolation == Interpolation::kNearest) return resize_nearest(image, width, height);
   const auto rows = static_cast<size_t>(image.height);
   Image narrow{width, image.height, {}};
   if (width == image.width) {
     narrow.pixels = image.pixels;
   } else {
     narrow.pixels.resize(rows * static_cast<size_t>(width) * 3);
-    filter_axis(image.pixels.data(), narrow.pixels.data(), rows, image.width, width, 3);
+    filter_axis(image.pixels.data(), narrow.pixels.data(), rows, image.width, width, 3, interpolation);
   }
   if (height == image.height) return narrow;
   Image out{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * 3)};
-  filter_axis(narrow.pixels.data(), out.pixels.data(), 1, image.height, height, static_cast<size_t>(width) * 3);
+  filter_axis(narrow.pixels.data(), out.pixels.data(), 1, image.height, height, static_cast<size_t>(width) * 3,
+              interpolation);
   return out;
 }
 
@@ -163,11 +191,15 @@ Status verify(const Preprocessing& rule) {
     return make_error(StatusCode::kOutOfRange, "D020", "preprocessing to {}x{} pixels: sides must be 1..{}", rule.width,
                       rule.height, kMaxImageSide);
   }
-  if (rule.resize == ResizeRule::kShortSideCrop &&
-      (!in_range(rule.short_side) || rule.short_side < std::max(rule.width, rule.height))) {
+  if (rule.resize_rule == ResizeRule::kShortSide &&
+      (!in_range(rule.resize_size) || rule.resize_size < std::max(rule.width, rule.height))) {
     return make_error(StatusCode::kOutOfRange, "D021",
                       "preprocessing crops {}x{} from a short side of {}: it must be at least as long", rule.width,
-                      rule.height, rule.short_side);
+                      rule.height, rule.resize_size);
+  }
+  if (!(rule.pad_value >= 0.0F && rule.pad_value <= 255.0F)) {
+    return make_error(StatusCode::kOutOfRange, "D026", "preprocessing pads with {}: a pixel value must be 0..255",
+                      rule.pad_value);
   }
   for (size_t c = 0; c < 3; ++c) {
     if (!std::isfinite(rule.mean[c]) || !std::isfinite(rule.scale[c]) || rule.scale[c] == 0.0F) {
@@ -189,25 +221,25 @@ Result<PictureTransform> preprocess(const Image& image, const Preprocessing& rul
   }
   if (image.width < 1 || image.height < 1)
     return make_error(StatusCode::kInvalidArgument, "D024", "an empty picture has nothing to preprocess");
-  if (rule.resize == ResizeRule::kShortSideCrop) {
+  if (rule.resize_rule == ResizeRule::kShortSide) {
     const int64_t longest =
-        std::max<int64_t>(image.width, image.height) * rule.short_side / std::min(image.width, image.height);
+        std::max<int64_t>(image.width, image.height) * rule.resize_size / std::min(image.width, image.height);
     if (longest > kMaxImageSide) {
       return make_error(
           StatusCode::kOutOfRange, "D025",
           "a picture of {}x{} resized to a short side of {} is {} pixels long: the limit is {}; crop it first",
-          image.width, image.height, rule.short_side, longest, kMaxImageSide);
+          image.width, image.height, rule.resize_size, longest, kMaxImageSide);
     }
   }
-  const Fitted fitted = rule.resize == ResizeRule::kShortSideCrop ? short_side_crop(image, rule)
-                        : rule.resize == ResizeRule::kLetterbox   ? letterbox(image, rule)
-                                                                  : stretch(image, rule);
+  const Fitted fitted = rule.resize_rule == ResizeRule::kShortSide   ? short_side_crop(image, rule)
+                        : rule.resize_rule == ResizeRule::kLetterbox ? letterbox(image, rule)
+                                                                     : stretch(image, rule);
   const uint8_t* pixels = fitted.image.pixels.data();
   for (size_t i = 0; i < pixel_count; ++i) {
     for (size_t c = 0; c < channels; ++c) {
-      const size_t source = rule.color == ColorOrder::kBgr ? 2 - c : c;
+      const size_t source = rule.color_order == ColorOrder::kBgr ? 2 - c : c;
       const float x = channels == 1 ? luma(pixels + 3 * i) : static_cast<float>(pixels[3 * i + source]);
-      output[rule.layout == PixelLayout::kNhwc ? i * channels + c : c * pixel_count + i] =
+      output[rule.layout == PictureLayout::kNhwc ? i * channels + c : c * pixel_count + i] =
           (x - rule.mean[c]) * rule.scale[c];
     }
   }

@@ -9,10 +9,10 @@
 
 namespace hai::data {
 
-// Bilinear resize with antialiasing: a triangle filter widened by the reduction factor, horizontally then vertically,
-// in fixed point of 22 bits with 8-bit intermediate rows. The same bytes as Pillow's Image.resize(..., BILINEAR).
-// Precondition: sizes within 1..kMaxImageSide.
-Image resize_bilinear(const Image& image, int width, int height);
+// Resize with antialiasing: a triangle or cubic filter widened by the reduction factor, horizontally then vertically,
+// in fixed point of 22 bits with 8-bit intermediate rows; nearest takes one pixel. The same bytes as Pillow's
+// Image.resize. Precondition: sizes within 1..kMaxImageSide.
+Image resize(const Image& image, int width, int height, Interpolation interpolation);
 
 // Where the model's pixels come from in the source picture, for drawing boxes back: source = (model - offset) / scale.
 struct PictureTransform {

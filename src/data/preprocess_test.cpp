@@ -16,24 +16,27 @@ Image constant_image(int width, int height, uint8_t red, uint8_t green, uint8_t 
   return image;
 }
 
-TEST(ResizeBilinear, SameSizeIsTheSamePicture) {
+TEST(Resize, SameSizeIsTheSamePicture) {
   Image image = constant_image(5, 3, 1, 2, 3);
   image.pixels[7] = 200;
-  EXPECT_EQ(resize_bilinear(image, 5, 3).pixels, image.pixels);
+  EXPECT_EQ(resize(image, 5, 3, Interpolation::kBilinear).pixels, image.pixels);
 }
 
-TEST(ResizeBilinear, ConstantStaysConstant) {
+TEST(Resize, ConstantStaysConstant) {
   for (const int size : {1, 2, 13, 19, 127}) {
-    const Image out = resize_bilinear(constant_image(37, 53, 7, 130, 255), size, size + 1);
-    EXPECT_EQ(out.pixels, constant_image(size, size + 1, 7, 130, 255).pixels) << size;
+    for (const Interpolation interpolation :
+         {Interpolation::kNearest, Interpolation::kBilinear, Interpolation::kBicubic}) {
+      const Image out = resize(constant_image(37, 53, 7, 130, 255), size, size + 1, interpolation);
+      EXPECT_EQ(out.pixels, constant_image(size, size + 1, 7, 130, 255).pixels) << size;
+    }
   }
 }
 
-TEST(ResizeBilinear, HalvingARowWeighsFourNeighbours) {
+TEST(Resize, HalvingARowWeighsFourNeighbours) {
   Image image{4, 1, {0, 0, 0, 40, 40, 40, 80, 80, 80, 120, 120, 120}};
   // Support 2: output 0 is centred on 1.0 with weights 3/8 3/8 1/8 of positions 0, 1, 2 over their sum 7/8: (0 + 120 +
   // 80) / 7 = 28.57.
-  const Image out = resize_bilinear(image, 2, 1);
+  const Image out = resize(image, 2, 1, Interpolation::kBilinear);
   EXPECT_EQ(out.pixels[0], 29);
   EXPECT_EQ(out.pixels[3], 91);
 }
@@ -41,8 +44,9 @@ TEST(ResizeBilinear, HalvingARowWeighsFourNeighbours) {
 TEST(Preprocess, CropsColoursAndScales) {
   Preprocessing rule;
   rule.width = rule.height = 2;
-  rule.short_side = 4;
-  rule.color = ColorOrder::kBgr;
+  rule.resize_rule = ResizeRule::kShortSide;
+  rule.resize_size = 4;
+  rule.color_order = ColorOrder::kBgr;
   rule.mean = {1, 2, 3};
   rule.scale = {0.5F, 1.0F, 2.0F};
   std::vector<float> out(12);
@@ -50,7 +54,7 @@ TEST(Preprocess, CropsColoursAndScales) {
   EXPECT_FLOAT_EQ(out[0], 14.5F);  // (30 - 1) * 0.5
   EXPECT_FLOAT_EQ(out[4], 18.0F);  // (20 - 2)
   EXPECT_FLOAT_EQ(out[8], 14.0F);  // (10 - 3) * 2
-  rule.layout = PixelLayout::kNhwc;
+  rule.layout = PictureLayout::kNhwc;
   ASSERT_TRUE(preprocess(constant_image(8, 4, 10, 20, 30), rule, out).has_value());
   EXPECT_FLOAT_EQ(out[1], 18.0F);
 }
@@ -58,8 +62,9 @@ TEST(Preprocess, CropsColoursAndScales) {
 TEST(Preprocess, LetterboxPadsAndSaysWhere) {
   Preprocessing rule;
   rule.width = rule.height = 8;
-  rule.resize = ResizeRule::kLetterbox;
-  rule.layout = PixelLayout::kNhwc;
+  rule.resize_rule = ResizeRule::kLetterbox;
+  rule.pad_value = 114;
+  rule.layout = PictureLayout::kNhwc;
   std::vector<float> out(8 * 8 * 3);
   const auto transform = preprocess(constant_image(16, 8, 50, 50, 50), rule, out);
   ASSERT_TRUE(transform.has_value());
@@ -73,8 +78,8 @@ TEST(Preprocess, LetterboxPadsAndSaysWhere) {
 TEST(Preprocess, GreyUsesLuma) {
   Preprocessing rule;
   rule.width = rule.height = 1;
-  rule.resize = ResizeRule::kStretch;
-  rule.color = ColorOrder::kGray;
+  rule.resize_rule = ResizeRule::kStretch;
+  rule.color_order = ColorOrder::kGray;
   std::vector<float> out(1);
   ASSERT_TRUE(preprocess(constant_image(3, 3, 255, 0, 0), rule, out).has_value());
   EXPECT_FLOAT_EQ(out[0], 76.0F);
@@ -85,7 +90,8 @@ TEST(Preprocess, HostileRulesAreRefused) {
   std::vector<float> out(3);
   const auto error_of = [&](const auto& change) {
     Preprocessing rule;
-    rule.width = rule.height = rule.short_side = 1;
+    rule.width = rule.height = rule.resize_size = 1;
+    rule.resize_rule = ResizeRule::kShortSide;
     change(rule);
     const auto result = preprocess(image, rule, out);
     return result.has_value() ? std::string("none") : result.error().id;
@@ -93,14 +99,18 @@ TEST(Preprocess, HostileRulesAreRefused) {
   EXPECT_EQ(error_of([](Preprocessing&) {}), "none");
   EXPECT_EQ(error_of([](Preprocessing& rule) { rule.width = 0; }), "D020");
   EXPECT_EQ(error_of([](Preprocessing& rule) { rule.height = 1 << 30; }), "D020");
-  EXPECT_EQ(error_of([](Preprocessing& rule) { rule.short_side = 0; }), "D021");
+  EXPECT_EQ(error_of([](Preprocessing& rule) { rule.resize_size = 0; }), "D021");
   EXPECT_EQ(error_of([](Preprocessing& rule) { rule.scale[1] = 0; }), "D022");
   EXPECT_EQ(error_of([](Preprocessing& rule) { rule.mean[2] = std::numeric_limits<float>::quiet_NaN(); }), "D022");
-  EXPECT_EQ(error_of([](Preprocessing& rule) { rule.width = rule.short_side = 2; }), "D023");
+  EXPECT_EQ(error_of([](Preprocessing& rule) { rule.pad_value = -1; }), "D026");
+  EXPECT_EQ(error_of([](Preprocessing& rule) { rule.width = rule.resize_size = 2; }), "D023");
 }
 
 TEST(Preprocess, AThinPictureIsAClearError) {
   Preprocessing rule;
+  rule.width = rule.height = 224;
+  rule.resize_size = 256;
+  rule.resize_rule = ResizeRule::kShortSide;
   std::vector<float> out(3 * 224 * 224);
   const auto result = preprocess(constant_image(1, 5000, 1, 1, 1), rule, out);
   ASSERT_FALSE(result.has_value());

@@ -4,7 +4,6 @@
 // memory anyway; the runtime reads through ModelReader (reader.h), which never has the weights resident as a whole.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -16,33 +15,11 @@
 
 #include "base/result.h"
 #include "format/program.h"
+#include "types/preprocessing.h"
 
 namespace hai::format {
 
-// What a picture goes through before it becomes an input. Numbers are written into files: never renumber.
-enum class ColorOrder : uint8_t { kRgb = 0, kBgr = 1, kGray = 2 };
-enum class PictureLayout : uint8_t { kNchw = 0, kNhwc = 1 };
-enum class ResizeRule : uint8_t {
-  kShortSide = 0,  // the shorter side becomes resize_size, then a centred crop of width x height
-  kLetterbox = 1,  // fits whole into width x height, the rest is pad_value
-  kStretch = 2,    // to width x height, whatever the aspect
-};
-enum class Interpolation : uint8_t { kNearest = 0, kBilinear = 1, kBicubic = 2 };
-
-struct Preprocessing {
-  std::string input;  // name of the model's input
-  int32_t width = 0;  // of the input, pixels: 1..65536
-  int32_t height = 0;
-  ColorOrder color_order = ColorOrder::kRgb;
-  PictureLayout layout = PictureLayout::kNchw;
-  ResizeRule resize_rule = ResizeRule::kStretch;
-  Interpolation interpolation = Interpolation::kBilinear;
-  int32_t resize_size = 0;             // kShortSide only: shorter side before the crop, pixels
-  std::array<float, 3> mean{0, 0, 0};  // x = (pixel - mean) * scale, pixel in 0..255, channels in color_order
-  std::array<float, 3> scale{1, 1, 1};
-  float pad_value = 0;  // pixel value around a letterboxed picture
-  bool operator==(const Preprocessing&) const = default;
-};
+using hai::Preprocessing;
 
 // A stretch of the weights section. Constants point into it by ProgramTensor::offset_bytes (aligned to 64).
 struct WeightPiece {

@@ -8,30 +8,32 @@
 
 namespace hai {
 
+// Numbers are written into files: never renumber.
 enum class ColorOrder : uint8_t { kRgb = 0, kBgr = 1, kGray = 2 };
-enum class PixelLayout : uint8_t { kNchw = 0, kNhwc = 1 };
+enum class PictureLayout : uint8_t { kNchw = 0, kNhwc = 1 };
 
 // How a picture of any size becomes width x height.
 enum class ResizeRule : uint8_t {
-  kShortSideCrop = 0,  // shorter side to `short_side`, keeping the aspect, then the centre
-  kStretch = 1,        // both sides, aspect not kept
-  kLetterbox = 2,      // as large as fits, aspect kept, the rest filled with `pad_value`, centred
+  kShortSide = 0,  // the shorter side becomes resize_size, keeping the aspect, then a centred crop of width x height
+  kLetterbox = 1,  // as large as fits, aspect kept, centred; the rest is pad_value
+  kStretch = 2,    // to width x height, whatever the aspect
 };
+enum class Interpolation : uint8_t { kNearest = 0, kBilinear = 1, kBicubic = 2 };
 
 struct Preprocessing {
-  int32_t width = 224;
-  int32_t height = 224;
-  ColorOrder color = ColorOrder::kRgb;
-  PixelLayout layout = PixelLayout::kNchw;
-  ResizeRule resize = ResizeRule::kShortSideCrop;
-  int32_t short_side = 256;  // kShortSideCrop only
-  uint8_t pad_value = 114;   // kLetterbox only
-  // y = (x - mean[c]) * scale[c] of x in 0..255, in the order of `color`.
-  std::array<float, 3> mean{0.0F, 0.0F, 0.0F};
-  std::array<float, 3> scale{1.0F, 1.0F, 1.0F};
-  std::string input;  // name of the model input it is for; empty: the only one
+  std::string input;  // name of the model's input
+  int32_t width = 0;  // of the input, pixels
+  int32_t height = 0;
+  ColorOrder color_order = ColorOrder::kRgb;
+  PictureLayout layout = PictureLayout::kNchw;
+  ResizeRule resize_rule = ResizeRule::kStretch;
+  Interpolation interpolation = Interpolation::kBilinear;
+  int32_t resize_size = 0;             // kShortSide only: shorter side before the crop, pixels; else 0
+  std::array<float, 3> mean{0, 0, 0};  // x = (pixel - mean) * scale, pixel in 0..255, channels in color_order
+  std::array<float, 3> scale{1, 1, 1};
+  float pad_value = 0;  // pixel value around a letterboxed picture
 
-  int channels() const { return color == ColorOrder::kGray ? 1 : 3; }
+  int channels() const { return color_order == ColorOrder::kGray ? 1 : 3; }
   bool operator==(const Preprocessing&) const = default;
 };
 

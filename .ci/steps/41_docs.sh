@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The code blocks of README.md and docs/: syntax of all, and those marked `run` are executed.
+# timeout_s: 300
+source "$(dirname "$0")/../step.sh"
+ensure_python "$python_set"
+"$python" .ci/check_docs.py

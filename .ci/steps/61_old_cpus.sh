@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The ordinary x86-64 build on CPUs without AVX (Nehalem, scalar) and without AVX-512 (Haswell, avx2), under qemu: a leaked
+# newer instruction is an illegal instruction here.
+# timeout_s: 900
+# quick: no
+source "$(dirname "$0")/../step.sh"
+[[ $(uname -m) == x86_64 ]] || skip "not an x86-64 machine"
+[[ -d build/bin/tests ]] || die "run .ci/steps/20_build.sh first"
+status=0
+for cpu in Nehalem:scalar Haswell:avx2; do
+  isa=${cpu#*:}
+  for program in build/bin/tests/{base,types,format,cpu_exec,ops,runtime}_test; do
+    [[ -x $program ]] || continue
+    say "-- $(basename "$program") on ${cpu%:*} ($isa)"
+    HAI_SOURCE_DIR=$root HAI_CPU=$isa GTEST_BRIEF=1 GTEST_COLOR=no GTEST_OUTPUT="xml:$HAI_RESULTS/$(basename "$program")_$isa.xml" \
+      qemu-x86_64-static -cpu "${cpu%:*}" "$program" 2> >(grep -v "TCG doesn't support requested feature" >&2) || status=1
+  done
+done
+exit $status

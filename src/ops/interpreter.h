@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/aligned_bytes.h"
 #include "base/result.h"
 #include "ir/graph.h"
 #include "types/tensor_view.h"
@@ -16,7 +17,7 @@ namespace hai::ops {
 struct Tensor {
   DataType dtype = DataType::kF32;
   Dims dims;
-  std::vector<std::byte> storage;
+  AlignedBytes storage;
   std::optional<Quantization> quantization;
 
   static Tensor zeros(DataType dtype, const Dims& dims, std::optional<Quantization> quantization = {});

@@ -31,7 +31,7 @@ CALL = re.compile(
     rf'StatusCode::(k\w+)\s*,\s*"([A-Z]\d{{3}})"\s*(?:,\s*(?:FMT_STRING\(|R)?((?:{STRING}\s*)+))?', re.DOTALL
 )
 BARE = re.compile(r'"([A-Z]\d{3})"')
-PYTHON_ID = re.compile(r"HAI-([A-Z]\d{3})")
+PYTHON_ID = re.compile(r'"(Y\d{3})"|HAI-(Y\d{3})')  # Python shows the ids of C++ errors too; its own start with Y
 
 
 @dataclasses.dataclass
@@ -67,9 +67,10 @@ def collect(root: pathlib.Path) -> dict[str, list[Use]]:
             seen.add(match.group(2))
         bare = PYTHON_ID if file.suffix == ".py" else BARE
         for match in bare.finditer(source):
-            if match.group(1) not in seen:
-                uses[match.group(1)].append(Use(path, "", ""))
-                seen.add(match.group(1))
+            identifier = next(filter(None, match.groups()))
+            if identifier not in seen:
+                uses[identifier].append(Use(path, "", ""))
+                seen.add(identifier)
     return uses
 
 

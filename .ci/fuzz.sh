@@ -3,7 +3,6 @@
 # seconds: .ci/fuzz.sh [part of a name] [seconds]. A finding is kept in .cache/fuzz/<target>/ and its path is printed.
 # Seeds that belong to a target lie in tests/fuzz/corpus/<target>/.
 source "$(dirname "${BASH_SOURCE[0]}")/step.sh"
-trap - EXIT
 name=${1:-} seconds=${2:-60}
 ensure_packages build test
 ensure_python "$python_set"

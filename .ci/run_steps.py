@@ -1,7 +1,7 @@
 """Runs the steps of .ci/steps in order, prints each one's time, and sums their results.
 
 A step is a script that runs alone. Lines `# timeout_s: 600` and `# quick: no` in its head say how long it may take and whether
---quick leaves it out. Exit status 77 means skipped: its last line `SKIPPED: <reason>` says why. A step that writes result
+--quick leaves it out. Exit status 77 means skipped: its line `SKIPPED: <reason>` says why. A step that writes result
 files (JUnit XML, as GoogleTest and pytest do) into $HAI_RESULTS counts each test case; any other step counts as one test.
 The last line printed is `N passed, N failed, N skipped`; the exit status is 0 only when nothing failed.
 """
@@ -68,13 +68,13 @@ def run_step(step: pathlib.Path) -> tuple[Outcome, float]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     limit_s = float(step_setting(step, "timeout_s", "600"))
-    environment = dict(os.environ, HAI_RESULTS=str(folder))
+    environment = dict(os.environ, HAI_RESULTS=str(folder), HAI_STEP_TIMED="1")
     begin = time.monotonic()
     process = subprocess.Popen(
         ["bash", str(step)], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
     )  # fmt: skip
-    last_line = ""
+    reason = "no reason given"
     timed_out = False
 
     def stop(_signal: int, _frame: object) -> None:
@@ -87,7 +87,8 @@ def run_step(step: pathlib.Path) -> tuple[Outcome, float]:
     assert process.stdout is not None
     for line in process.stdout:
         print("  " + line.rstrip("\n"), flush=True)
-        last_line = line.strip() or last_line
+        if line.startswith("SKIPPED:"):
+            reason = line.removeprefix("SKIPPED:").strip()
     status = process.wait()
     signal.setitimer(signal.ITIMER_REAL, 0)
     outcome = Outcome()
@@ -95,7 +96,7 @@ def run_step(step: pathlib.Path) -> tuple[Outcome, float]:
     if timed_out:
         outcome.failed.append(f"{step.stem}: stopped after its limit of {limit_s:.0f} s")
     elif status == SKIP_STATUS:
-        outcome.skipped[last_line.removeprefix("SKIPPED:").strip()] += 1
+        outcome.skipped[reason] += 1
     elif status != 0 and not outcome.failed:
         outcome.failed.append(f"{step.stem}: exit status {status}")
     elif status == 0 and not outcome.failed and not outcome.passed and not outcome.skipped:

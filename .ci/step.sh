@@ -5,10 +5,10 @@ step_name=$(basename "$0" .sh)
 export HAI_RESULTS="${HAI_RESULTS:-$root/.cache/results/$step_name}"
 mkdir -p "$HAI_RESULTS"
 python_set="${HAI_PYTHON_SET:-test}"
-trap 'printf "%s took %s s\n" "$step_name" "$SECONDS" >&2' EXIT
+if [[ -z ${HAI_STEP_TIMED:-} ]]; then trap 'printf "%s took %s s\n" "$step_name" "$SECONDS"' EXIT; fi
 
 # skip <reason>: ends the step as skipped, with the reason in the summary.
-skip() { trap - EXIT; printf 'SKIPPED: %s\n' "$*"; exit 77; }
+skip() { printf 'SKIPPED: %s\n' "$*"; exit 77; }
 
 # Runs ctest in a build folder; each test program leaves its JUnit file in $HAI_RESULTS.
 # run_ctest <folder> [ctest options...]

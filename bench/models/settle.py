@@ -89,7 +89,8 @@ def _spread_outputs(
     for handle in handles:
         handle.remove()
     for layer in last:
-        assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        assert layer.bias is not None
         values = torch.cat(seen[layer], 1)
         mean, deviation = values.mean(1), values.std(1)
         assert float(deviation.min()) > 0, "an output is the same for every picture"

@@ -57,13 +57,13 @@ class C2f(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int, residual: bool = True) -> None:
         super().__init__()
-        self.half = out_channels // 2
-        self.split = _conv(in_channels, 2 * self.half)
-        self.chain = nn.ModuleList(Bottleneck(self.half, residual, 3) for _ in range(repeats))
-        self.join = _conv((2 + repeats) * self.half, out_channels)
+        self.hidden = out_channels // 2
+        self.split = _conv(in_channels, 2 * self.hidden)
+        self.chain = nn.ModuleList(Bottleneck(self.hidden, residual, 3) for _ in range(repeats))
+        self.join = _conv((2 + repeats) * self.hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.split(x).split((self.half, self.half), 1))
+        parts = list(self.split(x).split((self.hidden, self.hidden), 1))
         for block in self.chain:
             parts.append(block(parts[-1]))
         return self.join(torch.cat(parts, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class HaiError(Exception):
-    """Says what went wrong, where, and what to do; `code` is stable and names the kind, such as `HAI-F012`."""
+    """Says what went wrong, where, and what to do; `code` (`HAI-`, a letter, three digits) is stable."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message} [{code}]")

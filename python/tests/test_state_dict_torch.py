@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from hai_toolkit.errors import HaiError
 from hai_toolkit.state_dict import read_state_dict
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+pytestmark = pytest.mark.torch
 
 
 def same_as_torch(path: Path) -> None:
@@ -23,7 +23,7 @@ def same_as_torch(path: Path) -> None:
     for name, tensor in expected.items():
         tensor = tensor.detach()
         values = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
-        assert arrays[name].shape == values.shape and arrays[name].dtype == values.dtype, name
+        assert (arrays[name].shape, arrays[name].dtype) == (values.shape, values.dtype), name
         assert arrays[name].tobytes() == values.tobytes(), name
 
 

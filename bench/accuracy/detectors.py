@@ -1,0 +1,89 @@
+"""YOLOX-nano and FastestDet as published, f32, against ONNX Runtime on photos.
+
+`python -m bench.accuracy.detectors`. The difference is taken over the largest value of an output, and again for each field
+(box side, objectness, class) by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.accuracy.figures import (
+    Array,
+    Row,
+    largest_difference,
+    largest_difference_by_field,
+    limit_row,
+    print_table,
+)
+from bench.accuracy.peers import onnxruntime_session, run_all
+from bench.accuracy.photos import Skipped, letterboxed, stretched, test_data
+
+_GOAL = 1e-3
+
+
+def _yolox_input(path: Path) -> Array:
+    return np.ascontiguousarray(letterboxed(path, 416)[:, :, ::-1].transpose(2, 0, 1)[None])
+
+
+def _fastestdet_input(path: Path) -> Array:
+    return np.ascontiguousarray(stretched(path, 352)[:, :, ::-1].transpose(2, 0, 1)[None] / np.float32(255))
+
+
+@dataclass(frozen=True)
+class _Detector:
+    name: str
+    file: str
+    preprocess: Callable[[Path], Array]
+    field_axis: int
+
+
+_DETECTORS = [
+    _Detector("YOLOX-nano", "yolox_nano_coco.onnx", _yolox_input, 2),
+    _Detector("FastestDet", "FastestDet.onnx", _fastestdet_input, 1),
+]
+
+
+def measure(with_hai: bool = True) -> bool:
+    """Print the table; without HAI only the value ranges of the peer."""
+    files = sorted((test_data() / "coco" / "evaluation").glob("*.jpg"))
+    rows = []
+    for detector in _DETECTORS:
+        path = test_data() / "models" / detector.file
+        session = onnxruntime_session(path)
+        inputs = [detector.preprocess(file) for file in files]
+        expected = run_all(session, inputs)
+        shape = expected[0][0].shape
+        rows.append(Row(f"{detector.name}: outputs {shape}, standard deviation", f"{np.std(expected[0][0]):.3g}"))
+        if with_hai:
+            from bench.accuracy.under_test import HaiNetwork
+
+            network = HaiNetwork(path, session.get_inputs()[0].name)
+            pairs = [
+                pair
+                for data, wanted in zip(inputs, expected, strict=True)
+                for pair in zip(network.run(data), wanted, strict=True)
+            ]
+            whole = max(largest_difference(actual, wanted) for actual, wanted in pairs)
+            field = max(largest_difference_by_field(actual, wanted, detector.field_axis) for actual, wanted in pairs)
+            rows.append(limit_row(f"{detector.name} f32 against ONNX Runtime", whole, _GOAL))
+            rows.append(limit_row(f"{detector.name} f32 against ONNX Runtime, worst field", field, _GOAL))
+    return print_table(f"Published detectors, {len(files)} COCO photos", rows)
+
+
+def main() -> int:
+    """Command line."""
+    try:
+        return 0 if measure(with_hai="--peers-only" not in sys.argv) else 1
+    except Skipped as reason:
+        print(f"skipped: {reason}")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

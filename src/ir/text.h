@@ -7,8 +7,10 @@
 //     output %y
 //   }
 //
-// Values print as %name (quoted where needed). Floats print shortest-round-trip. Constants of more than
-// `max_constant_bytes` print as `elided <bytes> sha256:...` and then do not parse back; the default prints everything.
+// Values print as %name (quoted where needed: %"a b"); an absent operand is `none`; metadata lines read
+// `metadata "key" = "text"`; comments run from # to the end of the line. Floats print shortest-round-trip. Constants of
+// more than `max_constant_bytes` print as `elided <bytes> fnv1a:<hash>` and then do not parse back; the default prints
+// everything. parse(print(g)) equals g.compact(). Errors name line and column.
 #pragma once
 
 #include <cstdint>

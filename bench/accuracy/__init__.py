@@ -1,1 +1,1 @@
-"""How far HAI's answers are from PyTorch's and ONNX Runtime's, on real photos. `python -m bench.accuracy` prints the tables."""
+"""How far HAI's answers are from PyTorch's and ONNX Runtime's, on real photos."""

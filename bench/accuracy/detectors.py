@@ -22,7 +22,8 @@ from bench.accuracy.figures import (
     print_table,
 )
 from bench.accuracy.peers import onnxruntime_session, run_all
-from bench.accuracy.photos import Skipped, letterboxed, stretched, test_data
+from bench.accuracy.photos import letterboxed, stretched, test_data
+from bench.reasons import exit_status
 
 _GOAL = 1e-3
 
@@ -76,14 +77,5 @@ def measure(with_hai: bool = True) -> bool:
     return print_table(f"Published detectors, {len(files)} COCO photos", rows)
 
 
-def main() -> int:
-    """Command line."""
-    try:
-        return 0 if measure(with_hai="--peers-only" not in sys.argv) else 1
-    except Skipped as reason:
-        print(f"skipped: {reason}")
-        return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(lambda: measure(with_hai="--peers-only" not in sys.argv)))

@@ -24,9 +24,10 @@ from bench.accuracy.figures import (
     top1,
 )
 from bench.accuracy.peers import onnxruntime_session, quantize_statically, run_all
-from bench.accuracy.photos import Skipped, classifier_input, photos
+from bench.accuracy.photos import classifier_input, photos
 from bench.models.efficientnet import published_efficientnet_lite0
 from bench.models.export import export_network
+from bench.reasons import exit_status
 
 _COMPARED_LOGITS = 50
 
@@ -84,14 +85,5 @@ def measure(with_hai: bool = True) -> bool:
     return print_table(f"EfficientNet-Lite0, {len(evaluation)} photos", rows)
 
 
-def main() -> int:
-    """Command line."""
-    try:
-        return 0 if measure(with_hai="--peers-only" not in sys.argv) else 1
-    except Skipped as reason:
-        print(f"skipped: {reason}")
-        return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(lambda: measure(with_hai="--peers-only" not in sys.argv)))

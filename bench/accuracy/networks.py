@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from bench.models.catalogue import NETWORKS
 from bench.models.export import FORMS
 
 _GOAL = 1e-3
+MODELS = Path("build/models")
 DEFAULT_NAMES = ("mobilenet_v2", "resnet50", "yolov5s", "yolov8n", "unet")
 _PICTURES = 3
 
@@ -42,12 +44,11 @@ def _row(path: Path, name: str, inputs: list[Array]) -> Row:
     return Row(f"{path.stem}, outputs differ between pictures by {spread:.2g}", shown, f"<= {_GOAL:g}", worst <= _GOAL)
 
 
-def measure(names: list[str], forms: list[str], folder: Path) -> bool:
+def measure(names: Sequence[str] = DEFAULT_NAMES, forms: Sequence[str] = ("",), folder: Path = MODELS) -> bool:
     """Print the table."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for name in names:
-        export_all_forms(NETWORKS[name], folder, forms, again=False)
+        export_all_forms(NETWORKS[name], folder, list(forms), again=False)
         pictures = NETWORKS[name].pictures(_PICTURES, seed=5)
         inputs = [pictures[index : index + 1] for index in range(_PICTURES)]
         rows += [_row(folder / f"{name}{form}.onnx", name, inputs) for form in forms]
@@ -58,13 +59,13 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy.networks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(NETWORKS)}; default: {' '.join(DEFAULT_NAMES)}")
-    parser.add_argument("--models", type=Path, default=Path("build/models"), help="folder of the exported networks")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the exported networks")
     parser.add_argument("--forms", nargs="+", default=[""], choices=FORMS, help="which exports (default: the first)")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NETWORKS]
     if unknown:
         parser.error(f"unknown network {unknown[0]}; known: {', '.join(NETWORKS)}")
-    return 0 if measure(arguments.names or list(DEFAULT_NAMES), arguments.forms, arguments.models) else 1
+    return 0 if measure(arguments.names or DEFAULT_NAMES, arguments.forms, arguments.models) else 1
 
 
 if __name__ == "__main__":

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.reasons import Skipped
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-class Skipped(Exception):  # noqa: N818 (a reason, not an error)
-    """A measurement that cannot run here; says why."""
 
 
 def test_data() -> Path:

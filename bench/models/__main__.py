@@ -22,6 +22,7 @@ _TOLERANCE = 1e-4  # ONNX Runtime and PyTorch sum in different orders
 
 def export_all_forms(network: Network, folder: Path, forms: list[str], again: bool) -> bool:
     """Export one network; prints a line per file and says whether every file agrees with PyTorch."""
+    folder.mkdir(parents=True, exist_ok=True)
     missing = [form for form in forms if again or not (folder / f"{network.name}{form}.onnx").exists()]
     if not missing:
         print(f"{network.name}: kept", flush=True)
@@ -68,7 +69,6 @@ def main() -> int:
     unknown = [name for name in arguments.names if name not in everything]
     if unknown:
         parser.error(f"unknown network {unknown[0]}; known: {', '.join(everything)}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
     names = arguments.names or list(SMALL_NETWORKS if arguments.small else everything)
     results = [export_all_forms(everything[name], arguments.out, arguments.forms, arguments.again) for name in names]
     return 0 if all(results) else 1

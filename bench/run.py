@@ -1,0 +1,43 @@
+"""Every comparison with peers: `bench/run.py [name ...]`, the names of SUITES; all by default. Each prints a markdown table.
+
+A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
+status is 1 when a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.reasons import exit_status
+
+SUITES = {
+    "efficientnet_lite0": "bench.accuracy.efficientnet_lite0",
+    "detectors": "bench.accuracy.detectors",
+    "networks": "bench.accuracy.networks",
+    "latency": "bench.speed.latency",
+    "startup": "bench.speed.startup",
+}
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Compare with peers; prints markdown tables.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SUITES)}; all by default")
+    names = parser.parse_args().names or list(SUITES)
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        parser.error(f"unknown comparison {unknown[0]}; known: {', '.join(SUITES)}")
+    status = 0
+    for name in names:
+        print(f"\n== {name} (python -m {SUITES[name]})", flush=True)
+        status |= exit_status(lambda module=SUITES[name]: bool(importlib.import_module(module).measure()))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How long HAI takes beside its peers, on a quiet machine."""

@@ -46,7 +46,9 @@ find_program(HAI_PROTOC protoc)
 
 # The Python that has the onnx wheel (its onnx-ml.proto is compiled) and nanobind.
 if(NOT HAI_PYTHON)
-  if(DEFINED ENV{HAI_PYTHON})
+  if(SKBUILD)  # pip's build: the Python that the package is built for
+    set(default_python "${Python_EXECUTABLE}")
+  elseif(DEFINED ENV{HAI_PYTHON})
     set(default_python "$ENV{HAI_PYTHON}")
   elseif(EXISTS "${CMAKE_SOURCE_DIR}/.venv/bin/python")
     set(default_python "${CMAKE_SOURCE_DIR}/.venv/bin/python")

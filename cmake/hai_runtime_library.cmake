@@ -20,3 +20,13 @@ endif()
 if(HAI_INSTALL_DEVELOPMENT AND EXISTS "${CMAKE_SOURCE_DIR}/include/hai")
   install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/hai" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h*")
 endif()
+if(HAI_INSTALL_DEVELOPMENT)
+  file(CONFIGURE OUTPUT "${HAI_GENERATED_DIR}/hai.pc" @ONLY CONTENT "prefix=@CMAKE_INSTALL_PREFIX@
+Name: hai
+Description: Runs compiled neural networks (.hai files)
+Version: @PROJECT_VERSION@
+Cflags: -I\${prefix}/@CMAKE_INSTALL_INCLUDEDIR@
+Libs: -L\${prefix}/@CMAKE_INSTALL_LIBDIR@ -lhai_runtime
+")
+  install(FILES "${HAI_GENERATED_DIR}/hai.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endif()

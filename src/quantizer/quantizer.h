@@ -1,0 +1,52 @@
+// Post-training quantization to INT8: calibration on samples, then a graph whose integer types and rounding points are
+// final.
+//
+// quantize() brings the graph into its canonical form (BatchNorm folded, activations recognised, NHWC), runs it in f32
+// on the CPU device over the samples, watches the range of every tensor that becomes an integer, and rewrites the
+// graph: i8 activations (one scale and zero point a tensor), i8 weights (symmetric, one scale per output channel), i32
+// biases, table functions for the other activations, integer additions, concatenations, poolings and resizes. What has
+// no integer form, and box-decoding tails after the last convolutions, stay f32 between dequantize and quantize.
+// Rounding points are fixed here, before any fusion, so no later pass can change an integer result.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+#include "ops/interpreter.h"
+
+namespace hai::quantizer {
+
+// How the range of an activation is chosen from what was seen.
+enum class Observer : uint8_t {
+  kMinMax = 0,  // the whole range seen
+  kMse = 1,     // the range whose 8-bit rounding and clipping errs least, in mean square, over a histogram
+};
+
+struct QuantizeOptions {
+  Observer observer = Observer::kMse;
+  bool symmetric = false;       // activations with zero point 0
+  bool bias_correction = true;  // add to each bias the mean error that rounding the weights makes (Nagel et al., 2019)
+  int threads = 0;              // for calibration; 0: one a CPU
+  std::vector<std::string> keep_float;  // names of nodes that stay f32
+};
+
+// The next sample: one tensor per graph input, of the input's own type, batch 1 or more; std::nullopt at the end.
+using NextSample = std::function<Result<std::optional<std::vector<ops::Tensor>>>()>;
+
+struct Quantized {
+  ir::Graph graph;
+  std::string report_json;  // per tensor: scale, zero point, range seen; per layer: SQNR of its weights; warnings
+  std::vector<std::string> warnings;
+  int64_t sample_count = 0;
+};
+
+// Errors: no samples, samples that do not fit the inputs, non-finite activations (names the tensor), a graph that is
+// quantized already, a kept-float name that no node has.
+Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options = {});
+
+}  // namespace hai::quantizer

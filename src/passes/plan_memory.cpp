@@ -189,6 +189,11 @@ Result<MemoryPlan> plan_memory(std::span<const MemoryBuffer> buffers, std::span<
     (region == MemoryRegion::kPerSample ? plan.per_sample_lower_bound_bytes : plan.fixed_lower_bound_bytes) =
         lower_bound;
   }
+  std::vector<Block> all;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (block_of[i] == i) all.push_back(blocks[i]);
+  }
+  plan.lower_bound_bytes = measure_load(all);
   return plan;
 }
 

@@ -41,6 +41,7 @@ struct MemoryPlan {
   // The largest sum of live bytes at any step, in-place sharing counted once: no plan can be smaller.
   int64_t per_sample_lower_bound_bytes = 0;
   int64_t fixed_lower_bound_bytes = 0;
+  int64_t lower_bound_bytes = 0;  // of both regions together at batch 1
 };
 
 // Error P001 when sizes are negative or their sum overflows, P002 when a lifetime ends before it begins.

@@ -1,0 +1,198 @@
+// compile(): binds dimensions, runs the pipeline, lowers for the device, gathers graph, program and weights.
+//
+// The stored portable graph is the optimised one: fused operators are operators of the IR that keep every rounding
+// point as an attribute, so nothing is lost for another device, and graph and program share their weights byte for
+// byte. Only the batch symbol (symbol 0) may stay free. Everything here is a function of graph and options; times go
+// into the report only.
+#include "compiler/compile.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <set>
+
+#include "base/checked.h"
+#include "compiler/pipeline.h"
+#include "compiler/portable_graph.h"
+#include "devices/cpu/lower/lower.h"
+#include "ops/build.h"
+#include "ops/verify.h"
+
+namespace hai::compiler {
+namespace {
+
+constexpr int64_t kLargestDim = int64_t{1} << 31;
+
+std::optional<int64_t> parse_number(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// Which numbers replace symbols: bound[i] == 0 keeps symbol i free.
+Result<std::vector<int64_t>> bindings(ir::Graph& graph, const CompileOptions& options) {
+  for (const auto& [name, range] : options.dims) {
+    const bool known = std::any_of(graph.symbols.begin(), graph.symbols.end(),
+                                   [&](const Symbol& symbol) { return symbol.name == name; });
+    if (!known) {
+      std::string list;
+      for (const Symbol& symbol : graph.symbols) list += (list.empty() ? "" : ", ") + symbol.name;
+      return make_error(StatusCode::kNotFound, "K014", "the model has no dimension \"{}\"; {}", name,
+                        list.empty() ? "all of its dimensions are fixed" : "free ones are " + list);
+    }
+    if (range.min < 1 || range.max < range.min || range.max > kLargestDim) {
+      return make_error(StatusCode::kOutOfRange, "K015", "dimension {} = {}..{} must satisfy 1 <= min <= max <= {}",
+                        name, range.min, range.max, kLargestDim);
+    }
+  }
+  std::vector<int64_t> bound(graph.symbols.size(), 0);
+  for (size_t i = 0; i < graph.symbols.size(); ++i) {
+    Symbol& symbol = graph.symbols[i];
+    const auto wanted = options.dims.find(symbol.name);
+    const bool given = wanted != options.dims.end();
+    if (given && wanted->second.min == wanted->second.max) {
+      bound[i] = wanted->second.min;
+    } else if (i > 0) {
+      return make_error(StatusCode::kInvalidArgument, "K016",
+                        "dimension {} of the model is free and only the batch may stay so; bind it, as in --dim {}=640",
+                        symbol.name, symbol.name);
+    } else if (given) {
+      symbol.min = wanted->second.min;
+      symbol.max = wanted->second.max;
+    }
+  }
+  return bound;
+}
+
+Status bind_dims(ir::Graph& graph, const CompileOptions& options) {
+  HAI_TRY(const std::vector<int64_t> bound, bindings(graph, options));
+  if (std::all_of(bound.begin(), bound.end(), [](int64_t number) { return number == 0; })) return {};
+  const bool batch_is_free = bound[0] == 0;
+  for (ir::ValueId id = 0; id < graph.value_slots(); ++id) {
+    if (!graph.value(id).alive) continue;
+    for (Dim& dim : graph.value(id).type.shape) {
+      if (!dim.is_symbolic()) continue;
+      const int64_t number = bound[static_cast<size_t>(dim.symbol)];
+      if (number == 0) continue;
+      const auto product = checked_mul(dim.value, number);
+      if (!product) {
+        return make_error(StatusCode::kOutOfRange, "K017", "tensor \"{}\" overflows with dimension {} = {}",
+                          graph.value(id).name, graph.symbols[static_cast<size_t>(dim.symbol)].name, number);
+      }
+      dim = Dim(*product);
+    }
+  }
+  graph.symbols.resize(batch_is_free ? 1 : 0);
+  if (auto status = ops::reinfer(graph); !status) return with_where(status.error(), "binding dimensions");
+  return {};
+}
+
+// Programs write outputs and never bind them to inputs, constants or each other: such outputs become copies.
+Status separate_outputs(ir::Graph& graph) {
+  std::set<ir::ValueId> seen;
+  for (size_t i = 0; i < graph.outputs().size(); ++i) {
+    const ir::ValueId output = graph.outputs()[i];
+    const bool made = graph.value(output).producer != ir::kNone;
+    if (seen.insert(output).second && made) continue;
+    std::vector<int64_t> shape(graph.value(output).type.shape.size(), 0);  // every dimension as it is
+    ops::AppendOptions options;
+    options.output_names = {graph.value(output).name};
+    options.declared = {graph.value(output).type};
+    HAI_TRY(const ir::ValueId copy,
+            ops::append_value(graph, "reshape", {output}, {{"shape", std::move(shape)}}, std::move(options)));
+    graph.set_output(i, copy);
+    seen.insert(copy);
+  }
+  return {};
+}
+
+void fill_report(const format::Program& program, CompileReport& report) {
+  for (const format::Instruction& instruction : program.instructions) {
+    report.placement.push_back({instruction.name, instruction.kernel, program.device, "", instruction.macs});
+    report.macs += instruction.macs;
+  }
+  report.arena_bytes = align_up(program.per_sample_bytes, 64) + program.fixed_bytes;
+  report.arena_lower_bound_bytes = program.arena_lower_bound_bytes;
+}
+
+}  // namespace
+
+Result<std::pair<std::string, DimRange>> parse_dim(std::string_view text) {
+  const size_t equals = text.find('=');
+  const std::string_view name = text.substr(0, equals);
+  std::optional<int64_t> low;
+  std::optional<int64_t> high;
+  if (equals != std::string_view::npos && !name.empty()) {
+    const std::string_view range = text.substr(equals + 1);
+    const size_t dots = range.find("..");
+    low = parse_number(range.substr(0, dots));
+    high = dots == std::string_view::npos ? low : parse_number(range.substr(dots + 2));
+  }
+  if (!low || !high || *low < 1 || *high < *low) {
+    return make_error(StatusCode::kInvalidArgument, "K018",
+                      "\"{}\" is no dimension; write height=640, or batch=1..16 to leave the batch free", text);
+  }
+  return std::pair<std::string, DimRange>(std::string(name), DimRange{*low, *high});
+}
+
+Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  HAI_TRY_STATUS(check_pass_names(options));
+  if (options.device != "cpu") {
+    return make_error(StatusCode::kNotFound, "K019", "there is no device \"{}\"; devices are cpu", options.device);
+  }
+  CompiledModel model;
+  HAI_TRY_STATUS(ops::verify(graph));
+  HAI_TRY_STATUS(bind_dims(graph, options));
+  HAI_TRY_STATUS(separate_outputs(graph));
+  HAI_TRY_STATUS(run_steps(graph, canonical_steps(), options, &model.report.passes));
+  HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &model.report.passes));
+  graph.erase_dead();
+  graph = graph.compact();
+
+  WeightTable weights;
+  format::ModelFile& file = model.file;
+  file.name = graph.name;
+  file.metadata = graph.metadata;
+  file.preprocessing = options.preprocessing;
+  file.quantization_report = options.quantization_report;
+  HAI_TRY(file.graph, to_portable(graph, weights));
+  const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
+    return weights.add(bytes, std::move(owner));
+  };
+  HAI_TRY(format::Program program, cpu::lower(graph, add_weights));
+  fill_report(program, model.report);
+  file.programs.push_back(std::move(program));
+  model.report.weights_bytes = weights.size_bytes();
+  file.weights = weights.take();
+  HAI_TRY_STATUS(format::verify_model(file));
+  model.report.time_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
+  return model;
+}
+
+std::string to_string(const CompileReport& report) {
+  std::string text = fmt::format("{:<24}{:>9}{:>9}{:>11}\n", "pass", "changes", "nodes", "ms");
+  for (const PassRecord& pass : report.passes) {
+    text += fmt::format("{:<24}{:>9}{:>9}{:>11.2f}\n", pass.name, pass.changes, pass.nodes_after,
+                        static_cast<double>(pass.time_us) / 1000.0);
+  }
+  text += fmt::format("working memory {} bytes at batch 1, lower bound {}; weights {} bytes; {} MACs\n",
+                      report.arena_bytes, report.arena_lower_bound_bytes, report.weights_bytes, report.macs);
+  std::map<std::string, std::pair<int64_t, int64_t>> by_device;  // layers, MACs
+  for (const PlacementRecord& placed : report.placement) {
+    ++by_device[placed.device].first;
+    by_device[placed.device].second += placed.macs;
+  }
+  for (const auto& [device, sums] : by_device) {
+    text += fmt::format("{}: {} layers, {} MACs\n", device, sums.first, sums.second);
+  }
+  for (const PlacementRecord& placed : report.placement) {
+    if (!placed.reason.empty())
+      text += fmt::format("  {} ({}) on {}: {}\n", placed.node, placed.op, placed.device, placed.reason);
+  }
+  return text;
+}
+
+}  // namespace hai::compiler

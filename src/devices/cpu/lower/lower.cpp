@@ -1,0 +1,280 @@
+// Lowers a graph for the CPU device: each node through its registered lowering, then places for all tensors.
+//
+// Method: values get tensor numbers on first mention, inputs and outputs first. Views (alias) join the tensors of one
+// buffer; a buffer that holds a graph output lives in the caller's memory, every other one is planned
+// (passes/plan_memory.h) over the instructions between its first write and its last read. Where a view cannot share
+// (an output of an input's or a constant's bytes, two outputs of one buffer) the node's own kernel copies.
+// In-place sharing is offered for kernels that compute element i from element i alone (kElementWise below).
+// It decides nothing about instruction sets, threads or scratch: that is exec's.
+#include "devices/cpu/lower/lower.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "base/checked.h"
+#include "devices/cpu/lower/lower_registry.h"
+#include "ops/op_schema.h"
+#include "passes/plan_memory.h"
+
+namespace hai::cpu {
+namespace {
+
+using format::ProgramTensor;
+using format::TensorPlace;
+
+// Kernels whose result may overwrite an operand of the same type: element i of the result depends on element i of that
+// operand alone, and the kernel never reads an element again after it wrote there.
+const std::set<std::string_view>& element_wise_kernels() {
+  static const std::set<std::string_view> kElementWise = {
+      "relu", "relu6",      "clip",   "leaky_relu", "elu", "sigmoid", "silu",   "hard_sigmoid", "hard_swish",
+      "tanh", "exp",        "log",    "sqrt",       "neg", "abs",     "erf",    "gelu",         "softplus",
+      "mish", "reciprocal", "square", "sin",        "cos", "floor",   "ceil",   "round",        "add",
+      "sub",  "mul",        "div",    "min",        "max", "pow",     "rescale"};
+  return kElementWise;
+}
+
+bool is_placed_by_us(const ProgramTensor& tensor) {
+  return tensor.place == TensorPlace::kFixed || tensor.place == TensorPlace::kPerSample;
+}
+
+class Lowering final : public LowerContext {
+ public:
+  Lowering(const ir::Graph& graph, const AddWeights& add_weights) : graph_(graph), add_weights_(add_weights) {
+    program_.device = "cpu";
+    program_.symbols = graph.symbols;
+    number_.assign(graph.value_slots(), format::kNoTensor);
+    for (size_t i = 0; i < graph.inputs().size(); ++i) {
+      program_.inputs.push_back(add_value(graph.inputs()[i], TensorPlace::kInput, static_cast<uint32_t>(i)));
+    }
+    for (size_t i = 0; i < graph.outputs().size(); ++i) {
+      program_.outputs.push_back(add_value(graph.outputs()[i], TensorPlace::kOutput, static_cast<uint32_t>(i)));
+    }
+  }
+
+  Result<format::Program> run(const LowerOptions& options) {
+    HAI_TRY(const std::vector<ir::NodeId> order, graph_.ordered());
+    HAI_TRY_STATUS(check_supported(order));
+    for (const ir::NodeId id : order) {
+      node_ = &graph_.node(id);
+      const size_t first = program_.instructions.size();
+      if (auto status = LowerRegistry::instance().find(node_->op)->lower(*this); !status) {
+        return with_where(status.error(), fmt::format("node \"{}\" ({})", node_->name, node_->op));
+      }
+      if (program_.instructions.size() > first) program_.instructions.back().macs = macs_of(*node_);
+    }
+    settle_aliases();
+    HAI_TRY_STATUS(place(options));
+    return std::move(program_);
+  }
+
+  const ir::Graph& graph() const override { return graph_; }
+  const ir::Node& node() const override { return *node_; }
+
+  uint32_t tensor(ir::ValueId value) override {
+    if (value == ir::kNone) return format::kNoTensor;
+    if (number_[value] != format::kNoTensor) return number_[value];
+    const ir::Value& source = graph_.value(value);
+    if (!source.is_constant()) return add_value(value, TensorPlace::kFixed, 0);
+    const uint32_t number = add_value(value, TensorPlace::kConstant, 0);
+    program_.tensors[number].offset_bytes = add_weights_(source.constant->bytes(), source.constant);
+    return number;
+  }
+
+  uint32_t add_constant(std::string name, DataType dtype, const Dims& dims, std::span<const std::byte> bytes) override {
+    auto data = ir::ConstantData::copy_of(bytes);
+    const uint32_t number = add_tensor({std::move(name), dtype, to_shape(dims), {}, TensorPlace::kConstant, 0, 0});
+    program_.tensors[number].offset_bytes = add_weights_(data->bytes(), data);
+    return number;
+  }
+
+  uint32_t add_intermediate(std::string name, DataType dtype, Shape shape,
+                            std::optional<Quantization> quantization) override {
+    return add_tensor({std::move(name), dtype, std::move(shape), std::move(quantization), TensorPlace::kFixed, 0, 0});
+  }
+
+  void alias(ir::ValueId output, ir::ValueId input) override {
+    const uint32_t view = tensor(output);
+    const uint32_t root = root_of(tensor(input));
+    const bool is_output = program_.tensors[view].place == TensorPlace::kOutput;
+    if (is_output && (!is_placed_by_us(program_.tensors[root]) || holds_output_[root])) {
+      emit(node_->op, {tensor(input)}, {view}, node_->attributes);
+      return;
+    }
+    buffer_of_[view] = root;
+    if (is_output) holds_output_[root] = true;
+  }
+
+  void emit(std::string kernel, std::vector<uint32_t> inputs, std::vector<uint32_t> outputs,
+            format::Attributes attributes) override {
+    std::string name = node_->name.empty() ? graph_.value(node_->outputs[0]).name : node_->name;
+    program_.instructions.push_back(
+        {std::move(kernel), std::move(name), std::move(inputs), std::move(outputs), std::move(attributes), 0});
+  }
+
+ private:
+  uint32_t add_tensor(ProgramTensor tensor) {
+    const auto number = static_cast<uint32_t>(program_.tensors.size());
+    program_.tensors.push_back(std::move(tensor));
+    buffer_of_.push_back(number);
+    holds_output_.push_back(false);
+    return number;
+  }
+
+  uint32_t add_value(ir::ValueId value, TensorPlace place, uint32_t index) {
+    const ir::Value& source = graph_.value(value);
+    number_[value] =
+        add_tensor({source.name, source.type.dtype, source.type.shape, source.type.quantization, place, index, 0});
+    return number_[value];
+  }
+
+  Status check_supported(const std::vector<ir::NodeId>& order) const {
+    std::optional<Error> first;
+    int64_t others = 0;
+    for (const ir::NodeId id : order) {
+      const Status status = supports(graph_, graph_.node(id));
+      if (status) continue;
+      if (first) ++others;
+      if (!first) first = status.error();
+    }
+    if (!first) return {};
+    if (others > 0) first->message += fmt::format("; {} more nodes have no CPU kernel either", others);
+    return *first;
+  }
+
+  int64_t macs_of(const ir::Node& node) const {
+    const OpSchema* schema = find_op_schema(node.op);
+    if (schema == nullptr || schema->cost == nullptr) return 0;
+    const std::vector<int64_t> one_sample(graph_.symbols.size(), 1);
+    const auto dims_of = [&](const std::vector<ir::ValueId>& values) {
+      std::vector<Dims> dims;
+      for (const ir::ValueId value : values) {
+        dims.push_back(value == ir::kNone ? Dims() : resolve(graph_.value(value).type.shape, one_sample));
+      }
+      return dims;
+    };
+    const std::vector<Dims> inputs = dims_of(node.inputs);
+    const std::vector<Dims> outputs = dims_of(node.outputs);
+    return schema->cost(*schema, {inputs, outputs, node}).macs;
+  }
+
+  uint32_t root_of(uint32_t number) const { return buffer_of_[number]; }  // alias() stores roots only
+
+  // Gives every member of a buffer its place: the output tensor where there is one, else the root.
+  void settle_aliases() {
+    std::vector<uint32_t> home(program_.tensors.size());
+    for (uint32_t i = 0; i < home.size(); ++i) home[i] = i;
+    for (uint32_t i = 0; i < home.size(); ++i) {
+      if (buffer_of_[i] != i && program_.tensors[i].place == TensorPlace::kOutput) home[buffer_of_[i]] = i;
+    }
+    for (uint32_t i = 0; i < home.size(); ++i) {
+      const uint32_t target = home[buffer_of_[i]];
+      if (target == i) continue;
+      program_.tensors[i].place = TensorPlace::kAlias;
+      program_.tensors[i].index = target;
+    }
+    for (uint32_t i = 0; i < home.size(); ++i) buffer_of_[i] = home[buffer_of_[i]];
+  }
+
+  // Fills region and size of a tensor's buffer; the shape's only symbol is the batch.
+  static Result<passes::MemoryBuffer> buffer_for(const ProgramTensor& tensor) {
+    const auto count = element_count(tensor.shape);
+    const bool fits = count && count->value <= std::numeric_limits<int64_t>::max() / 64;
+    if (!fits) {
+      return make_error(StatusCode::kOutOfRange, "C202",
+                        "tensor \"{}\" has more than 2^57 elements; use smaller inputs", tensor.name);
+    }
+    passes::MemoryBuffer buffer;
+    buffer.size_bytes = bytes_for(tensor.dtype, count->value);
+    buffer.region = count->is_symbolic() ? passes::MemoryRegion::kPerSample : passes::MemoryRegion::kFixed;
+    buffer.first = -1;
+    return buffer;
+  }
+
+  Status place(const LowerOptions& options) {
+    std::vector<size_t> planned(program_.tensors.size(), SIZE_MAX);
+    std::vector<uint32_t> tensors;
+    std::vector<passes::MemoryBuffer> buffers;
+    for (uint32_t i = 0; i < program_.tensors.size(); ++i) {
+      if (!is_placed_by_us(program_.tensors[i])) continue;
+      HAI_TRY(const passes::MemoryBuffer buffer, buffer_for(program_.tensors[i]));
+      planned[i] = buffers.size();
+      buffers.push_back(buffer);
+      tensors.push_back(i);
+    }
+    set_lifetimes(planned, buffers);
+    std::vector<passes::InPlaceHint> hints;
+    if (options.share_buffers) hints = in_place_hints(planned);
+    HAI_TRY(const passes::MemoryPlan plan, passes::plan_memory(buffers, hints));
+    for (size_t b = 0; b < buffers.size(); ++b) {
+      ProgramTensor& tensor = program_.tensors[tensors[b]];
+      tensor.place =
+          buffers[b].region == passes::MemoryRegion::kPerSample ? TensorPlace::kPerSample : TensorPlace::kFixed;
+      tensor.offset_bytes = plan.offset_bytes[b];
+    }
+    program_.per_sample_bytes = plan.per_sample_bytes;
+    program_.fixed_bytes = plan.fixed_bytes;
+    program_.arena_lower_bound_bytes = plan.lower_bound_bytes;
+    return {};
+  }
+
+  void set_lifetimes(const std::vector<size_t>& planned, std::vector<passes::MemoryBuffer>& buffers) const {
+    const auto touch = [&](uint32_t number, int64_t step) {
+      if (number == format::kNoTensor || planned[buffer_of_[number]] == SIZE_MAX) return;
+      passes::MemoryBuffer& buffer = buffers[planned[buffer_of_[number]]];
+      if (buffer.first < 0) buffer.first = step;
+      buffer.last = std::max(buffer.last, step);
+    };
+    for (size_t step = 0; step < program_.instructions.size(); ++step) {
+      const format::Instruction& instruction = program_.instructions[step];
+      for (const uint32_t input : instruction.inputs) touch(input, static_cast<int64_t>(step));
+      for (const uint32_t output : instruction.outputs) touch(output, static_cast<int64_t>(step));
+    }
+    for (passes::MemoryBuffer& buffer : buffers) buffer.first = std::max(buffer.first, int64_t{0});
+  }
+
+  std::vector<passes::InPlaceHint> in_place_hints(const std::vector<size_t>& planned) const {
+    std::vector<passes::InPlaceHint> hints;
+    for (const format::Instruction& instruction : program_.instructions) {
+      if (!element_wise_kernels().contains(instruction.kernel) || instruction.outputs.size() != 1) continue;
+      const uint32_t output = instruction.outputs[0];
+      if (planned[buffer_of_[output]] == SIZE_MAX) continue;
+      for (const uint32_t input : instruction.inputs) {
+        if (input == format::kNoTensor || planned[buffer_of_[input]] == SIZE_MAX) continue;
+        const ProgramTensor& from = program_.tensors[input];
+        const ProgramTensor& to = program_.tensors[output];
+        if (from.shape != to.shape || bit_width(from.dtype) != bit_width(to.dtype)) continue;
+        hints.push_back({planned[buffer_of_[output]], planned[buffer_of_[input]]});
+      }
+    }
+    return hints;
+  }
+
+  const ir::Graph& graph_;
+  const AddWeights& add_weights_;
+  const ir::Node* node_ = nullptr;
+  format::Program program_;
+  std::vector<uint32_t> number_;     // of each value
+  std::vector<uint32_t> buffer_of_;  // of each tensor: the tensor whose bytes it is
+  std::vector<bool> holds_output_;   // of each root: one of its views is a graph output
+};
+
+}  // namespace
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  const CpuLowering* lowering = LowerRegistry::instance().find(node.op);
+  if (lowering == nullptr) {
+    return make_error(StatusCode::kUnsupported, "C201",
+                      "operator {} of node \"{}\" has no CPU kernel; `hai ops` lists what there is", node.op,
+                      node.name);
+  }
+  const Status status = lowering->supports(graph, node);
+  if (!status) return with_where(status.error(), fmt::format("node \"{}\" ({})", node.name, node.op));
+  return {};
+}
+
+Result<format::Program> lower(const ir::Graph& graph, const AddWeights& add_weights, const LowerOptions& options) {
+  return Lowering(graph, add_weights).run(options);
+}
+
+}  // namespace hai::cpu

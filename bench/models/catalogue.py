@@ -82,7 +82,7 @@ def _small_entries() -> Iterable[Network]:
         return Network(name + "_tiny", module, (3, *size), centred)
 
     detector_size = (64, 96)
-    yield entry("mobilenet_v1", partial(MobileNetV1, 0.25, 13), (37, 51))
+    yield entry("mobilenet_v1", partial(MobileNetV1, 0.25, 13, 6), (37, 51))
     yield entry("mobilenet_v2", partial(MobileNetV2, 0.25, 13, 4), (37, 51))
     yield entry("mobilenet_v3_small", partial(MobileNetV3, False, 0.25, 13, 6), (37, 51))
     yield entry("mobilenet_v3_large", partial(MobileNetV3, True, 0.25, 13, 8), (37, 51))

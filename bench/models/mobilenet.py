@@ -13,12 +13,12 @@ from .layers import Activation, Classifier, ConvNorm, SqueezeExcite, rounded_cha
 class MobileNetV1(nn.Module):
     """A plain chain of depthwise separable convolutions."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, depth: int | None = None) -> None:
         super().__init__()
         channels = rounded_channels(32 * width)
         layers: list[nn.Module] = [ConvNorm(3, channels, 3, 2)]
         table = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
-        for wide, stride in table:
+        for wide, stride in table[:depth]:
             out = rounded_channels(wide * width)
             layers += [ConvNorm(channels, channels, 3, stride, groups=channels), ConvNorm(channels, out)]
             channels = out

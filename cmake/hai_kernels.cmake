@@ -53,7 +53,7 @@ function(hai_cpu_kernels room)
     set_target_properties(${objects} PROPERTIES UNITY_BUILD OFF)
     target_compile_definitions(${objects} PRIVATE HAI_ISA=${isa} HAI_ISA_${upper}=1)
     target_compile_options(${objects} PRIVATE ${HAI_FLAGS_${HAI_KERNEL_FAMILY}_${isa}} -O3 -ffreestanding -fno-lto
-                                              -ffp-contract=off -fno-math-errno -fno-exceptions)
+                                              -ffp-contract=off -fno-math-errno -fno-trapping-math -fno-exceptions)
     set(stamp "${CMAKE_BINARY_DIR}/kernel_symbols_${isa}.ok")
     add_custom_command(
       OUTPUT "${stamp}"

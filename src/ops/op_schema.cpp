@@ -11,7 +11,7 @@ namespace {
 
 std::vector<const OpSchema*> collect() {
   std::vector<const OpSchema*> schemas;
-  for (const auto& folder : ops::generated_op_schemas()) {
+  for (const auto& folder : generated_op_schemas()) {
     for (const OpSchema& schema : folder) schemas.push_back(&schema);
   }
   std::sort(schemas.begin(), schemas.end(), [](const OpSchema* a, const OpSchema* b) { return a->name < b->name; });

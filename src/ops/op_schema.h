@@ -115,9 +115,7 @@ std::span<const OpSchema* const> all_op_schemas();
 // Null when unknown.
 const OpSchema* find_op_schema(std::string_view name);
 
-namespace ops {
 // Provided by the generated table: the schemas of every folder of src/ops.
 std::vector<std::span<const OpSchema>> generated_op_schemas();
-}  // namespace ops
 
 }  // namespace hai

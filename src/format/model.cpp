@@ -1,0 +1,273 @@
+// Model files in memory: what must hold of them, their bytes, and reading one whole.
+//
+// Writing streams: the digests of the weights' chunks are made in a first pass over the pieces, the file is written in
+// a second one, and at no time does more than one structured section stand beside the pieces. Deterministic: the order
+// of the sections is fixed, maps are sorted, gaps between pieces are zeros.
+#include "format/model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "format/codec.h"
+#include "format/container.h"
+#include "format/model_reader.h"
+
+namespace hai::format {
+namespace {
+
+constexpr int32_t kMaxPictureSide = 65536;
+
+using Sink = std::function<Status(std::span<const std::byte>)>;
+
+Status write_zeros(int64_t count, const Sink& sink) {
+  static constexpr std::array<std::byte, 4096> kZeros{};
+  while (count > 0) {
+    const auto part = static_cast<size_t>(std::min<int64_t>(count, static_cast<int64_t>(kZeros.size())));
+    HAI_TRY_STATUS(sink(std::span(kZeros).first(part)));
+    count -= static_cast<int64_t>(part);
+  }
+  return {};
+}
+
+Status write_weights(const ModelFile& model, const Sink& sink) {
+  int64_t position = 0;
+  for (const WeightPiece& piece : model.weights) {
+    HAI_TRY_STATUS(write_zeros(piece.offset_bytes - position, sink));
+    HAI_TRY_STATUS(sink(piece.bytes));
+    position = piece.offset_bytes + static_cast<int64_t>(piece.bytes.size());
+  }
+  return {};
+}
+
+// SHA-256 of each chunk of the weights, one after the other.
+std::vector<std::byte> weight_digests(const ModelFile& model) {
+  std::vector<std::byte> digests;
+  Sha256 hash;
+  int64_t filled = 0;
+  const auto finish = [&] {
+    const Sha256Digest digest = hash.finish();
+    digests.insert(digests.end(), digest.begin(), digest.end());
+    hash = Sha256();
+    filled = 0;
+  };
+  const Status status = write_weights(model, [&](std::span<const std::byte> bytes) -> Status {
+    while (!bytes.empty()) {
+      const size_t part = std::min(bytes.size(), static_cast<size_t>(kWeightChunkBytes - filled));
+      hash.update(bytes.first(part));
+      filled += static_cast<int64_t>(part);
+      bytes = bytes.subspan(part);
+      if (filled == kWeightChunkBytes) finish();
+    }
+    return {};
+  });
+  HAI_CHECK(status.has_value());
+  if (filled > 0) finish();
+  return digests;
+}
+
+// The sections of a model in the order of the file; weights have no bytes here.
+struct Layout {
+  Container container;
+  std::vector<std::vector<std::byte>> payloads;
+};
+
+void add_section(Layout& layout, SectionKind kind, bool required, std::string name, std::vector<std::byte> payload) {
+  Section section;
+  section.kind = static_cast<uint32_t>(kind);
+  section.required = required;
+  section.name = std::move(name);
+  section.size_bytes = static_cast<int64_t>(payload.size());
+  section.digest = sha256(payload);
+  layout.container.sections.push_back(std::move(section));
+  layout.payloads.push_back(std::move(payload));
+}
+
+Result<Layout> lay_out(const ModelFile& model) {
+  HAI_TRY_STATUS(verify_model(model));
+  Layout layout;
+  if (model.graph) add_section(layout, SectionKind::kGraph, true, "", encode_program(*model.graph));
+  for (const Program& program : model.programs) {
+    add_section(layout, SectionKind::kProgram, true, program.device, encode_program(program));
+  }
+  if (model.preprocessing) {
+    add_section(layout, SectionKind::kPreprocessing, false, "", encode_preprocessing(*model.preprocessing));
+  }
+  if (!model.quantization_report.empty()) {
+    const auto text = std::as_bytes(std::span(model.quantization_report));
+    add_section(layout, SectionKind::kReport, false, "", {text.begin(), text.end()});
+  }
+  if (!model.name.empty() || !model.metadata.empty()) {
+    add_section(layout, SectionKind::kMetadata, false, "", encode_metadata({model.name, model.metadata}));
+  }
+  if (model.weights_bytes() > 0) {
+    add_section(layout, SectionKind::kWeightDigests, true, "", weight_digests(model));
+    Section weights;
+    weights.kind = static_cast<uint32_t>(SectionKind::kWeights);
+    weights.required = true;
+    weights.size_bytes = model.weights_bytes();
+    weights.alignment_bytes = kWeightSectionAlignmentBytes;
+    weights.digest = layout.container.sections.back().digest;
+    layout.container.sections.push_back(std::move(weights));
+  }
+  for (const Section& section : layout.container.sections) {
+    if (!section.is(SectionKind::kWeights) && section.size_bytes > kMaxStructuredSectionBytes) {
+      return make_error(StatusCode::kOutOfRange, "F050", "section {} would have {} bytes; the limit is {}",
+                        section_kind_name(section.kind), section.size_bytes, kMaxStructuredSectionBytes);
+    }
+  }
+  if (layout.container.sections.size() > kMaxSections) {
+    return make_error(StatusCode::kOutOfRange, "F051", "{} sections are above the limit of {}",
+                      layout.container.sections.size(), kMaxSections);
+  }
+  return layout;
+}
+
+Status write_layout(const ModelFile& model, Layout& layout, const Sink& sink) {
+  const std::vector<std::byte> head = encode_container(layout.container);
+  HAI_TRY_STATUS(sink(head));
+  auto position = static_cast<int64_t>(head.size());
+  for (size_t i = 0; i < layout.container.sections.size(); ++i) {
+    const Section& section = layout.container.sections[i];
+    HAI_TRY_STATUS(write_zeros(section.offset_bytes - position, sink));
+    if (section.is(SectionKind::kWeights)) {
+      HAI_TRY_STATUS(write_weights(model, sink));
+    } else {
+      HAI_TRY_STATUS(sink(layout.payloads[i]));
+    }
+    position = section.offset_bytes + section.size_bytes;
+  }
+  return {};
+}
+
+Status verify_pieces(const ModelFile& model) {
+  int64_t end = 0;
+  for (size_t i = 0; i < model.weights.size(); ++i) {
+    const WeightPiece& piece = model.weights[i];
+    const auto next = checked_add(piece.offset_bytes, static_cast<int64_t>(piece.bytes.size()));
+    if (piece.offset_bytes < end || !next || *next > kMaxFileBytes) {
+      return make_error(StatusCode::kInvalidArgument, "F052",
+                        "piece {} of the weights at {} of {} bytes overlaps the one before it or is out of range", i,
+                        piece.offset_bytes, piece.bytes.size());
+    }
+    end = *next;
+  }
+  return {};
+}
+
+Result<ModelFile> read_whole(std::shared_ptr<const ByteSource> source, const std::string& where) {
+  HAI_TRY(const auto reader, ModelReader::open(std::move(source), where));
+  HAI_TRY_STATUS(reader->verify_all());
+  ModelFile model;
+  model.name = reader->metadata().name;
+  model.metadata = reader->metadata().entries;
+  model.preprocessing = reader->preprocessing();
+  model.quantization_report = reader->report();
+  if (reader->has_graph()) {
+    HAI_TRY(model.graph, reader->graph());
+  }
+  for (const std::string& device : reader->devices()) {
+    HAI_TRY(Program program, reader->program(device));
+    model.programs.push_back(std::move(program));
+  }
+  if (reader->weights_bytes() > 0) {
+    // 64-byte blocks: constants are aligned inside the section, and so must its beginning be.
+    struct alignas(64) Block {
+      std::byte bytes[64];
+    };
+    const auto size = static_cast<size_t>(reader->weights_bytes());
+    auto blocks = std::make_shared<std::vector<Block>>(size / sizeof(Block) + 1);
+    const std::span<std::byte> bytes(reinterpret_cast<std::byte*>(blocks->data()), size);
+    HAI_TRY_STATUS(WeightReader(reader).read(0, bytes));
+    model.weights.push_back({0, bytes, std::move(blocks)});
+  }
+  return model;
+}
+
+}  // namespace
+
+int64_t ModelFile::weights_bytes() const {
+  return weights.empty() ? 0 : weights.back().offset_bytes + static_cast<int64_t>(weights.back().bytes.size());
+}
+
+Status verify_preprocessing(const Preprocessing& preprocessing) {
+  const auto is_side = [](int32_t side) { return side >= 1 && side <= kMaxPictureSide; };
+  const bool short_side = preprocessing.resize_rule == ResizeRule::kShortSide;
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!is_side(preprocessing.width) || !is_side(preprocessing.height) ||
+      (short_side ? !is_side(preprocessing.resize_size) : preprocessing.resize_size != 0)) {
+    return make_error(StatusCode::kCorrupt, "F053", "preprocessing to {} x {} with resize size {}: sides are 1..{}",
+                      preprocessing.width, preprocessing.height, preprocessing.resize_size, kMaxPictureSide);
+  }
+  if (preprocessing.color_order > ColorOrder::kGray || preprocessing.layout > PictureLayout::kNhwc ||
+      preprocessing.resize_rule > ResizeRule::kStretch || preprocessing.interpolation > Interpolation::kBicubic) {
+    return make_error(StatusCode::kUnsupported, "F054",
+                      "preprocessing by a rule that this version does not know; update HAI");
+  }
+  if (!std::all_of(preprocessing.mean.begin(), preprocessing.mean.end(), finite) ||
+      !std::all_of(preprocessing.scale.begin(), preprocessing.scale.end(), finite) ||
+      !finite(preprocessing.pad_value)) {
+    return make_error(StatusCode::kCorrupt, "F055", "preprocessing has a number that is not finite");
+  }
+  return {};
+}
+
+Status verify_model(const ModelFile& model) {
+  HAI_TRY_STATUS(verify_pieces(model));
+  if (!model.graph && model.programs.empty()) {
+    return make_error(StatusCode::kInvalidArgument, "F056", "a model needs a graph or a program");
+  }
+  if (model.graph) {
+    if (model.graph->device != "graph") {
+      return make_error(StatusCode::kInvalidArgument, "F057", "the portable graph says it is for device '{}'",
+                        model.graph->device);
+    }
+    HAI_TRY_STATUS(verify_program(*model.graph, model.weights_bytes()));
+  }
+  for (size_t i = 0; i < model.programs.size(); ++i) {
+    const Program& program = model.programs[i];
+    const bool twice = std::any_of(model.programs.begin(), model.programs.begin() + static_cast<ptrdiff_t>(i),
+                                   [&](const Program& other) { return other.device == program.device; });
+    const bool named = std::all_of(program.device.begin(), program.device.end(),
+                                   [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+    if (program.device == "graph" || twice || !named) {
+      return make_error(StatusCode::kInvalidArgument, "F058",
+                        "'{}' cannot name the device of a program, or names a second one", program.device);
+    }
+    HAI_TRY_STATUS(verify_program(program, model.weights_bytes()));
+    if (model.graph) HAI_TRY_STATUS(check_same_interface(*model.graph, program));
+    if (i > 0) HAI_TRY_STATUS(check_same_interface(model.programs[0], program));
+  }
+  if (model.preprocessing) HAI_TRY_STATUS(verify_preprocessing(*model.preprocessing));
+  return {};
+}
+
+Result<std::vector<std::byte>> serialize(const ModelFile& model) {
+  HAI_TRY(Layout layout, lay_out(model));
+  std::vector<std::byte> bytes;
+  HAI_TRY_STATUS(write_layout(model, layout, [&](std::span<const std::byte> part) -> Status {
+    bytes.insert(bytes.end(), part.begin(), part.end());
+    return {};
+  }));
+  return bytes;
+}
+
+Status write_model_file(const std::string& path, const ModelFile& model) {
+  HAI_TRY(Layout layout, lay_out(model));
+  HAI_TRY(AtomicFileWriter writer, AtomicFileWriter::create(path));
+  HAI_TRY_STATUS(write_layout(model, layout, [&](std::span<const std::byte> part) { return writer.write(part); }));
+  return writer.commit();
+}
+
+Result<ModelFile> read_model_file(const std::string& path) {
+  HAI_TRY(auto source, open_file(path));
+  return read_whole(std::move(source), path);
+}
+
+Result<ModelFile> parse_model(std::span<const std::byte> bytes) { return read_whole(memory_source(bytes), "model"); }
+
+}  // namespace hai::format

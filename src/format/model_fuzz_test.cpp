@@ -1,0 +1,46 @@
+// The fuzz target of the reader as an ordinary short test: mutations of a good file, with a fixed seed.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "format/test_model.h"
+
+#include "format/model_fuzz.cpp"  // NOLINT: the target itself
+
+namespace hai::format {
+namespace {
+
+TEST(ModelFuzzTest, Mutations) {
+  const auto good = serialize(testing::make_test_model());
+  ASSERT_TRUE(good);
+  std::mt19937 random(20240817);
+  for (int round = 0; round < 4000; ++round) {
+    std::vector<uint8_t> input(1 + good->size());
+    input[0] = static_cast<uint8_t>(round);
+    std::memcpy(input.data() + 1, good->data(), good->size());
+    // Few changes, most of them in the structured part: the weights' padding is 60 of 66 KiB.
+    for (uint32_t change = random() % 4 + 1; change > 0; --change) {
+      const size_t at = 1 + random() % (random() % 8 == 0 ? good->size() : std::min<size_t>(good->size(), 6144));
+      switch (random() % 4) {
+        case 0:
+          input[at] = static_cast<uint8_t>(random());
+          break;
+        case 1:
+          input[at] ^= static_cast<uint8_t>(1U << (random() % 8));
+          break;
+        case 2:
+          for (size_t i = at; i < std::min(at + 4, input.size()); ++i) input[i] = 0xff;
+          break;
+        default:
+          if (random() % 16 == 0) input.resize(at);
+          break;
+      }
+      if (input.size() <= 2) break;
+      if (at >= input.size()) break;
+    }
+    ASSERT_EQ(LLVMFuzzerTestOneInput(input.data(), input.size()), 0);
+  }
+}
+
+}  // namespace
+}  // namespace hai::format

@@ -237,4 +237,64 @@ static inline float hai_f32_sin_quarter(float x, int32_t quarter) {
 static inline float hai_f32_sin(float x) { return hai_f32_sin_quarter(x, 0); }
 static inline float hai_f32_cos(float x) { return hai_f32_sin_quarter(x, 1); }
 
+/* x^y through f64 logarithm and exponential of 40 bits; special cases as in IEEE 754. Not vectorised. */
+static inline double hai_f64_log_positive(double x) {
+  int64_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  const int64_t e = (bits - 0x3fe6a09e667f3bcd) >> 52; /* m in [sqrt(1/2), sqrt(2)) */
+  const int64_t m_bits = bits - (int64_t)((uint64_t)e << 52);
+  double m;
+  __builtin_memcpy(&m, &m_bits, sizeof m);
+  const double s = (m - 1.0) / (m + 1.0);
+  const double square = s * s;
+  double p = 2.0 / 15.0;
+  p = p * square + 2.0 / 13.0;
+  p = p * square + 2.0 / 11.0;
+  p = p * square + 2.0 / 9.0;
+  p = p * square + 2.0 / 7.0;
+  p = p * square + 2.0 / 5.0;
+  p = p * square + 2.0 / 3.0;
+  return (double)e * 0.69314718055994531 + (2.0 * s + s * square * p);
+}
+
+static inline double hai_f64_exp_bounded(double x) { /* |x| <= 200 */
+  const double magic = 6755399441055744.0;
+  const double shifted = x * 1.4426950408889634 + magic;
+  const double n = shifted - magic;
+  const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+  double p = 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  p = p * r * r + r + 1.0;
+  int64_t bits;
+  __builtin_memcpy(&bits, &p, sizeof bits);
+  bits += (int64_t)((uint64_t)(int64_t)n << 52);
+  __builtin_memcpy(&p, &bits, sizeof p);
+  return p;
+}
+
+static inline float hai_f32_pow(float x, float y) {
+  const float infinity = hai_f32_from_bits(0x7f800000);
+  if (y == 0.0F || x == 1.0F) return 1.0F;
+  if (x != x || y != y) return x + y;
+  const float whole = hai_f32_round(y);
+  const int is_whole = whole == y;
+  const int is_odd = is_whole && hai_f32_abs(y) < 16777216.0F && hai_f32_round(y * 0.5F) * 2.0F != y;
+  const float sign = is_odd && hai_f32_to_bits(x) < 0 ? -1.0F : 1.0F;
+  const float positive = hai_f32_abs(x);
+  if (positive == 1.0F) return x < 0.0F && !is_whole ? hai_f32_from_bits(0x7fc00000) : sign;
+  if (hai_f32_abs(y) == infinity) return (positive > 1.0F) == (y > 0.0F) ? infinity : 0.0F;
+  if (positive == 0.0F || positive == infinity) return sign * ((positive == 0.0F) == (y > 0.0F) ? 0.0F : infinity);
+  if (x < 0.0F && !is_whole) return hai_f32_from_bits(0x7fc00000);
+  const double power = (double)y * hai_f64_log_positive((double)positive);
+  const double bounded = power < -200.0 ? -200.0 : (power > 200.0 ? 200.0 : power);
+  return sign * (float)hai_f64_exp_bounded(bounded);
+}
+
 #endif /* HAI_DEVICES_CPU_EXEC_KERNELS_FLOAT_MATH_H_ */

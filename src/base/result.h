@@ -92,7 +92,7 @@ using Status = Result<void>;
 // Same for a Status, or for a Result whose value does not matter.
 #define HAI_TRY_STATUS(expression)                                                                     \
   do {                                                                                                 \
-    if (auto hai_status = (expression); !hai_status.has_value()) return std::move(hai_status).error(); \
+    if (auto hai_result = (expression); !hai_result.has_value()) return std::move(hai_result).error(); \
   } while (false)
 
 #define HAI_CHECK(condition)                                                   \

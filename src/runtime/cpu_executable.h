@@ -1,0 +1,51 @@
+// CpuExecutable: a model's program for the cpu, made ready for one instruction set: kernels with their packed weights.
+//
+// Immutable, shared by all sessions of the model on that instruction set. Making it is where weights are read: the
+// constants of one instruction at a time, verified, packed by its kernel and dropped.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "devices/cpu/exec/exec_registry.h"
+#include "format/model_reader.h"
+#include "format/program.h"
+
+namespace hai::runtime {
+
+class CpuExecutable {
+ public:
+  static Result<std::shared_ptr<const CpuExecutable>> make(const std::shared_ptr<const format::ModelReader>& model,
+                                                           cpu::Isa isa, const cpu::ExecRegistry& registry);
+
+  const format::Program& program() const { return program_; }
+  cpu::Isa isa() const { return isa_; }
+  const cpu::CpuKernel& kernel(size_t instruction) const { return *kernels_[instruction]; }
+  // Bytes of a constant that a kernel reads at each run; null for every other.
+  const std::byte* constant(uint32_t tensor) const {
+    return retained_[tensor].empty() ? nullptr : retained_[tensor].front().bytes;
+  }
+  // Held for as long as this lives: packed weights, tables, retained constants.
+  int64_t packed_bytes() const { return packed_bytes_; }
+  // The tensor whose bytes these are: itself, or what it is an alias of.
+  uint32_t root(uint32_t tensor) const {
+    const format::ProgramTensor& entry = program_.tensors[tensor];
+    return entry.place == format::TensorPlace::kAlias ? entry.index : tensor;
+  }
+
+ private:
+  class Loader;
+  CpuExecutable() = default;
+
+  format::Program program_;
+  cpu::Isa isa_ = cpu::Isa::kScalar;
+  std::vector<std::unique_ptr<cpu::CpuKernel>> kernels_;  // one per instruction
+  struct alignas(64) Block {
+    std::byte bytes[64];
+  };
+  std::vector<std::vector<Block>> retained_;  // by tensor, mostly empty
+  int64_t packed_bytes_ = 0;
+};
+
+}  // namespace hai::runtime

@@ -1,0 +1,40 @@
+// Model: an open, verified .hai file and the executables made from it, shared by its sessions.
+//
+// Thread-safe: the file is immutable; executables are made under a lock, once per instruction set.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "devices/cpu/exec/exec_registry.h"
+#include "format/model_reader.h"
+#include "runtime/cpu_executable.h"
+
+namespace hai::runtime {
+
+class Model {
+ public:
+  static Result<std::shared_ptr<Model>> load(std::shared_ptr<const ByteSource> source, std::string where,
+                                             const cpu::ExecRegistry& registry = cpu::ExecRegistry::instance());
+  static Result<std::shared_ptr<Model>> load_file(const std::string& path,
+                                                  const cpu::ExecRegistry& registry = cpu::ExecRegistry::instance());
+
+  const format::ModelReader& file() const { return *reader_; }
+  // Reads and packs the weights when asked for the first time.
+  Result<std::shared_ptr<const CpuExecutable>> cpu_executable(cpu::Isa isa);
+
+ private:
+  Model(std::shared_ptr<const format::ModelReader> reader, const cpu::ExecRegistry& registry)
+      : reader_(std::move(reader)), registry_(registry) {}
+
+  std::shared_ptr<const format::ModelReader> reader_;
+  const cpu::ExecRegistry& registry_;
+  std::mutex mutex_;
+  std::map<cpu::Isa, std::shared_ptr<const CpuExecutable>> executables_;
+};
+
+}  // namespace hai::runtime

@@ -1,0 +1,96 @@
+// Trace events as the JSON that chrome://tracing and Perfetto read.
+//
+// Method: one fixed shape of event, written by hand into a string: a JSON library would be the largest part of the
+// runtime, and nothing is ever parsed here. Names come from files and may hold anything; bytes that are not printable
+// ASCII or well-formed UTF-8 continuation are escaped, so the text is always valid JSON.
+#include "runtime/trace.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <iterator>
+
+namespace hai::runtime {
+namespace {
+
+// Length of the well-formed UTF-8 sequence at the start of `text`, 0 when there is none.
+size_t utf8_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const auto continues = [&](size_t i) { return (byte(i) & 0xc0U) == 0x80U; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  if (lead >= 0xc2 && lead <= 0xdf && continues(1)) return 2;
+  if (lead >= 0xe0 && lead <= 0xef && continues(1) && continues(2)) {
+    const bool overlong = lead == 0xe0 && byte(1) < 0xa0;
+    const bool surrogate = lead == 0xed && byte(1) >= 0xa0;
+    return overlong || surrogate ? 0 : 3;
+  }
+  if (lead >= 0xf0 && lead <= 0xf4 && continues(1) && continues(2) && continues(3)) {
+    const bool overlong = lead == 0xf0 && byte(1) < 0x90;
+    const bool beyond = lead == 0xf4 && byte(1) >= 0x90;
+    return overlong || beyond ? 0 : 4;
+  }
+  return 0;
+}
+
+void append_string(std::string& out, std::string_view text) {
+  out += '"';
+  while (!text.empty()) {
+    const char c = text[0];
+    const size_t length = utf8_length(text);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+    } else if (length == 0) {
+      out += "\\ufffd";
+    } else {
+      out += text.substr(0, length);
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  out += '"';
+}
+
+// Microseconds with three decimals, exact.
+void append_us(std::string& out, int64_t ns) {
+  fmt::format_to(std::back_inserter(out), "{}.{:03}", ns / 1000, ns % 1000);
+}
+
+}  // namespace
+
+std::string trace_json(const TraceRing& ring, std::span<const TraceLabel> labels, const std::string& row,
+                       int64_t row_number, const std::string& device) {
+  const auto process = static_cast<int64_t>(::getpid());
+  std::string out = R"({"displayTimeUnit":"ms","traceEvents":[)";
+  fmt::format_to(std::back_inserter(out),
+                 R"({{"name":"process_name","ph":"M","pid":{},"tid":0,"args":{{"name":"hai"}}}},)", process);
+  fmt::format_to(std::back_inserter(out), R"({{"name":"thread_name","ph":"M","pid":{},"tid":{},"args":{{"name":)",
+                 process, row_number);
+  append_string(out, row);
+  out += "}}";
+  ring.each([&](const TraceEvent& event) {
+    const bool whole = event.instruction == TraceEvent::kWholeRun;
+    out += ",\n{\"name\":";
+    append_string(out, whole ? std::string_view("run") : std::string_view(labels[event.instruction].name));
+    fmt::format_to(std::back_inserter(out), R"(,"ph":"X","pid":{},"tid":{},"ts":)", process, row_number);
+    append_us(out, event.start_ns);
+    out += ",\"dur\":";
+    append_us(out, event.duration_ns);
+    fmt::format_to(std::back_inserter(out), R"(,"args":{{"batch":{},"time":"measured","device":)", event.batch);
+    append_string(out, device);
+    if (!whole) {
+      const TraceLabel& label = labels[event.instruction];
+      out += ",\"kernel\":";
+      append_string(out, label.kernel);
+      fmt::format_to(std::back_inserter(out), R"(,"macs":{},"bytes":{})", label.macs_per_sample * event.batch,
+                     label.bytes_fixed + label.bytes_per_sample * event.batch);
+    }
+    out += "}}";
+  });
+  out += "]}\n";
+  return out;
+}
+
+}  // namespace hai::runtime

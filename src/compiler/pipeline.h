@@ -32,9 +32,6 @@ std::span<const PipelineStep> fusing_steps();
 Status run_steps(ir::Graph& graph, std::span<const PipelineStep> steps, const CompileOptions& options,
                  std::vector<PassRecord>* records);
 
-// All canonical steps, none left out: what the quantizer starts from.
-Status canonicalise(ir::Graph& graph);
-
 // Error K011 when an option names a pass that does not exist or cannot be switched off.
 Status check_pass_names(const CompileOptions& options);
 

@@ -7,10 +7,9 @@ name=${1:-} seconds=${2:-60}
 ensure_packages build test
 ensure_python "$python_set"
 if [[ -z $(git ls-files -co --exclude-standard '*_fuzz.cpp') ]]; then skip "no fuzz targets in the tree"; fi
-build_tree build-fuzz fuzz_targets -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DHAI_FUZZ=ON \
-  -DHAI_SANITIZE=address,undefined -DHAI_UNITY=ON
+build_sanitized fuzz_targets
 status=0
-for target in build-fuzz/bin/fuzz/*"$name"*; do
+for target in build-sanitize/bin/fuzz/*"$name"*; do
   stem=$(basename "$target")
   work=".cache/fuzz/$stem"
   mkdir -p "$work/corpus"

@@ -121,3 +121,10 @@ build_tree() {
   fi
   say "   built in $((SECONDS - begin)) s"
 }
+
+# build_sanitized <targets>: build-sanitize, clang with the address and undefined sanitizers and libFuzzer's coverage: one tree
+# for the sanitized tests and the fuzz targets, which also shows that the sources are clean under clang.
+build_sanitized() {
+  build_tree build-sanitize "$1" -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DHAI_FUZZ=ON \
+    -DHAI_SANITIZE=address,undefined
+}

@@ -50,7 +50,6 @@ function(hai_cpu_kernels room)
     string(TOUPPER ${isa} upper)
     set(objects hai_cpu_kernels_${isa})
     add_library(${objects} OBJECT ${sources_${isa}})
-    set_target_properties(${objects} PROPERTIES UNITY_BUILD OFF)
     target_compile_definitions(${objects} PRIVATE HAI_ISA=${isa} HAI_ISA_${upper}=1)
     target_compile_options(${objects} PRIVATE ${HAI_FLAGS_${HAI_KERNEL_FAMILY}_${isa}} -O3 -ffreestanding -fno-lto
                                               -ffp-contract=off -fno-math-errno -fno-trapping-math -fno-exceptions)

@@ -19,7 +19,6 @@ add_custom_target(hai_python ALL
 if(binding_sources)
   nanobind_add_module(_core NB_STATIC NB_SUPPRESS_WARNINGS ${binding_sources})
   target_compile_options(nanobind-static PRIVATE -w)
-  set_target_properties(nanobind-static PROPERTIES UNITY_BUILD OFF)
   set_target_properties(_core PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${package_dir}")
   target_link_libraries(_core PRIVATE hai_all)
   target_link_options(_core PRIVATE -Wl,--gc-sections)

@@ -47,7 +47,6 @@ if(onnx_sources)
     COMMENT "protoc onnx-ml.proto"
     VERBATIM)
   add_library(hai_onnx_proto STATIC "${proto_dir}/onnx-ml.pb.cc")
-  set_target_properties(hai_onnx_proto PROPERTIES UNITY_BUILD OFF)
   target_compile_options(hai_onnx_proto PRIVATE -w)
   target_include_directories(hai_onnx_proto SYSTEM INTERFACE "${HAI_GENERATED_DIR}/protobuf")
   target_link_libraries(hai_onnx_proto PUBLIC hai_protobuf)

@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.25)
 string(REPLACE "|" ";" OBJECTS "${OBJECTS}")
 set(allowed "^(memcpy|memset|memmove|memcmp|_GLOBAL_OFFSET_TABLE_)$")
-set(sanitizer "^(__(asan|ubsan|tsan|sanitizer|sancov|start___sancov|stop___sancov)|_ITM)")
+set(sanitizer "^(__(asan|ubsan|tsan|sanitizer|sancov|start_|stop_)|_ITM|___asan)")
 set(defined "")  # kernels of one instruction set may call each other
 set(needed "")
 set(errors "")

@@ -1,0 +1,39 @@
+// import_onnx_file, import_onnx_bytes: an ONNX model becomes an ir::Graph of core operators.
+//
+// The graph keeps the model's own inputs and outputs, their names and layout (NCHW stays NCHW); spatial operators
+// inside are NHWC with transposes around them, which passes cancel. Arithmetic on shapes is folded, also where a
+// dimension is the batch symbol. Nothing in a file is executed, and no input makes this throw or abort.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::onnx_import {
+
+struct ImportOptions {
+  // Numbers for symbolic dimensions, by their name in the model (`--dim height=640`). An unnamed one is called
+  // "<input>.<axis>". The first symbol in dimension 0 of an input stays free as the batch unless it is bound here.
+  std::map<std::string, int64_t> dims;
+  int64_t batch_min = 1;
+  int64_t batch_max = 16;
+  // Gives a model whose batch is fixed to 1 a free batch, where all its reshapes allow it; else an error says which
+  // node forbids it.
+  bool free_batch = false;
+  // Folder that external data may lie in; import_onnx_file sets it to the model's own. Empty: external data is refused.
+  std::string external_data_folder;
+};
+
+Result<ir::Graph> import_onnx_file(const std::string& path, const ImportOptions& options = {});
+Result<ir::Graph> import_onnx_bytes(std::span<const std::byte> bytes, const ImportOptions& options = {});
+
+// Names of the ONNX operators that import, "Conv", "com.microsoft.Gelu", sorted: for `hai ops`.
+std::vector<std::string> supported_onnx_operators();
+
+}  // namespace hai::onnx_import

@@ -1,7 +1,8 @@
 // What the operators' infer() functions share: checks that answer with one good sentence, broadcasting, output types.
 //
 // Every check names the operand and what it should have been; infer_types() puts the node in front. Error ids O001-O099
-// belong to this infrastructure; a folder's own checks take ids of their own above O100.
+// belong to this infrastructure; a folder's own checks take ids of their own (O1 convolutions and products, O2
+// arithmetic, O3 and O4 movers and reductions).
 #pragma once
 
 #include <initializer_list>

@@ -10,7 +10,8 @@
   X(div, "Div", x / y, "a / b; plain integers divide towards zero") \
   X(min, "Min", x < y || x != x ? x : y, "the lesser of a and b")   \
   X(max, "Max", x > y || x != x ? x : y, "the greater of a and b")  \
-  X(pow, "Pow", hai_f32_pow(x, y), "a to the power of b")
+  X(pow, "Pow", hai_f32_pow(x, y), "a to the power of b")           \
+  X(prelu, "PRelu", x < 0.0F ? x * y : x, "a < 0 ? a b : a; b broadcasts to the shape of a")
 
 #define HAI_BINARY_ENUMERATOR(name, ...) HAI_BINARY_##name,
 enum { HAI_BINARY_TABLE(HAI_BINARY_ENUMERATOR) HAI_BINARY_COUNT };
@@ -20,8 +21,8 @@ enum { HAI_BINARY_TABLE(HAI_BINARY_ENUMERATOR) HAI_BINARY_COUNT };
 typedef struct {
   int32_t zero_a;
   int32_t zero_b;
-  float m_a; /* add, sub, min, max: s_a / s_y; mul: s_a s_b / s_y */
-  float m_b;
+  float m_a; /* s_a / s_y; mul: s_a s_b / s_y */
+  float m_b; /* s_b / s_y; mul, prelu: s_a s_b / s_y */
   int32_t zero_y;
   int32_t lo;
   int32_t hi;

@@ -1,6 +1,6 @@
-// Element-wise functions of two operands with NumPy broadcasting: add, sub, mul, div, min, max, pow.
+// Element-wise functions of two operands with NumPy broadcasting: add, sub, mul, div, min, max, pow, prelu.
 //
-// Floats: computed in f64, rounded once. Quantized: add, sub, mul, min and max by types/arithmetic.h; a product with an
+// Floats: computed in f64, rounded once. Quantized: all but div and pow by types/arithmetic.h; a product with an
 // i16 operand or result runs in i64 and f64. Plain i32 and i64 (shape arithmetic): exact, and an overflow or a division
 // by zero is an error.
 #include <fmt/format.h>
@@ -35,18 +35,22 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
   HAI_TRY_STATUS(require_per_tensor(schema, context, 0, contains(kPlainIntegers, a.dtype)));
   HAI_TRY_STATUS(require_per_tensor(schema, context, 1, contains(kPlainIntegers, b.dtype)));
   if (is_quantized(a) != is_quantized(b)) {
-    return make_error(StatusCode::kInvalidArgument, "O100", "one operand of {} has a scale and the other has none",
+    return make_error(StatusCode::kInvalidArgument, "O200", "one operand of {} has a scale and the other has none",
                       schema.name);
   }
   if (is_quantized(a) && (bit_width(a.dtype) > 16 || bit_width(b.dtype) > 16)) {
-    return make_error(StatusCode::kUnsupported, "O101", "{} of quantized tensors takes 8 and 16 bits", schema.name);
+    return make_error(StatusCode::kUnsupported, "O201", "{} of quantized tensors takes 8 and 16 bits", schema.name);
   }
   if (is_quantized(a) && (schema.variant == HAI_BINARY_div || schema.variant == HAI_BINARY_pow)) {
-    return make_error(StatusCode::kUnsupported, "O102",
+    return make_error(StatusCode::kUnsupported, "O202",
                       "{} is not defined on quantized tensors: dequantize the operands, or multiply by the reciprocal",
                       schema.name);
   }
   HAI_TRY(Shape shape, broadcast_shapes(a.shape, b.shape, context.symbols));
+  if (schema.variant == HAI_BINARY_prelu && shape != a.shape) {
+    return make_error(StatusCode::kInvalidArgument, "O204", "the slope {} of prelu must broadcast to the shape {} of a",
+                      to_string(b.shape, context.symbols), to_string(a.shape, context.symbols));
+  }
   HAI_TRY(ir::TensorType y, arithmetic_output(schema, context, 0, std::move(shape)));
   return std::vector<ir::TensorType>{std::move(y)};
 }
@@ -65,6 +69,8 @@ double float_value(int64_t function, double x, double y) {
       return x < y || x != x ? x : y;
     case HAI_BINARY_max:
       return x > y || x != x ? x : y;
+    case HAI_BINARY_prelu:
+      return x < 0.0 ? x * y : x;
     default:
       return hai_pow(x, y);
   }
@@ -94,6 +100,8 @@ std::optional<int64_t> plain_value(int64_t function, int64_t x, int64_t y) {
       return std::min(x, y);
     case HAI_BINARY_max:
       return std::max(x, y);
+    case HAI_BINARY_prelu:
+      return x < 0 ? checked_mul(x, y) : std::optional<int64_t>(x);
     default:
       return power(x, y);
   }
@@ -111,7 +119,7 @@ Status reference_plain(const OpSchema& schema, const ReferenceContext& context, 
     const bool fits =
         value && (y.dtype == DataType::kI64 || (*value >= integer_min(y.dtype) && *value <= integer_max(y.dtype)));
     if (!fits && status) {
-      status = make_error(StatusCode::kOutOfRange, "O103", "{} of {} and {} does not fit {} or divides by zero",
+      status = make_error(StatusCode::kOutOfRange, "O203", "{} of {} and {} does not fit {} or divides by zero",
                           schema.name, a, b, data_type_name(y.dtype));
     }
     store_integer(y, n++, fits ? *value : 0);
@@ -146,6 +154,14 @@ void reference_quantized(const OpSchema& schema, const ReferenceContext& context
       case HAI_BINARY_mul:
         value = wide ? hai_requantize_i64(int64_t{qa - za} * (qb - zb), product, range)
                      : hai_mul(qa, qb, za, zb, product, range);
+        break;
+      case HAI_BINARY_prelu:
+        if (qa >= za) {
+          value = hai_rescale(qa, za, ma, range);
+        } else {
+          value = wide ? hai_requantize_i64(int64_t{qa - za} * (qb - zb), product, range)
+                       : hai_mul(qa, qb, za, zb, product, range);
+        }
         break;
       default: {
         const int32_t left = hai_rescale(qa, za, ma, range);
@@ -239,7 +255,8 @@ std::vector<Sample> samples(const OpSchema& schema) {
     // pow: the exponential multiplies the rounding of its argument; the others round once.
     sample.tolerance = da == DataType::kF16 ? 1e-3 : da == DataType::kBF16 ? 8e-3 : pow ? 2e-6 : 1e-6;
     sample.op = schema.name;
-    out.push_back(std::move(sample));
+    // The slope of prelu may not widen a.
+    if (schema.variant != HAI_BINARY_prelu || shapes.a == shapes.y) out.push_back(std::move(sample));
   };
   for (const SampleShapes& shapes : kShapes) add(shapes, DataType::kF32, DataType::kF32, DataType::kF32, false);
   add(kShapes[4], DataType::kF32, DataType::kF32, DataType::kF32, true);

@@ -136,6 +136,10 @@ class BinaryWide final : public BinaryKernel {
         return hai_sub(a, b, a_.zero_point, b_.zero_point, m_a_, m_b_, range_);
       case HAI_BINARY_mul:
         return hai_requantize_i64(int64_t{a - a_.zero_point} * (b - b_.zero_point), product_, range_);
+      case HAI_BINARY_prelu:
+        return a < a_.zero_point
+                   ? hai_requantize_i64(int64_t{a - a_.zero_point} * (b - b_.zero_point), product_, range_)
+                   : hai_rescale(a, a_.zero_point, m_a_, range_);
       default: {
         const int32_t left = hai_rescale(a, a_.zero_point, m_a_, range_);
         const int32_t right = hai_rescale(b, b_.zero_point, m_b_, range_);
@@ -162,10 +166,10 @@ Result<std::unique_ptr<CpuKernel>> make_integer(const KernelContext& context, in
   HAI_TRY(const Affine b, affine_of(context, *context.inputs[1]));
   HAI_TRY(const Affine y, affine_of(context, *context.outputs[0]));
   HAI_TRY(const hai_output_range range, output_range_of(context, *context.outputs[0]));
-  const bool product = function == HAI_BINARY_mul;
-  const float m_a =
-      product ? hai_multiplier_product(a.scale, b.scale, y.scale) : hai_multiplier_ratio(a.scale, y.scale);
-  const float m_b = product ? m_a : hai_multiplier_ratio(b.scale, y.scale);
+  const float product = hai_multiplier_product(a.scale, b.scale, y.scale);
+  const bool multiplies = function == HAI_BINARY_mul || function == HAI_BINARY_prelu;
+  const float m_a = function == HAI_BINARY_mul ? product : hai_multiplier_ratio(a.scale, y.scale);
+  const float m_b = multiplies ? product : hai_multiplier_ratio(b.scale, y.scale);
   HAI_TRY_STATUS(require_usable(context, m_a));
   HAI_TRY_STATUS(require_usable(context, m_b));
   const DataType da = context.inputs[0]->dtype;
@@ -195,6 +199,7 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
   const format::ProgramTensor& b = *context.inputs[1];
   const format::ProgramTensor& y = *context.outputs[0];
   if (!broadcasts_to(a.shape, b.shape, y.shape)) return context.refuse("operands do not broadcast to the result");
+  if (kFunction == HAI_BINARY_prelu) HAI_TRY_STATUS(require_same_shape(context, a, y));
   if (y.dtype == DataType::kF32) {
     HAI_TRY_STATUS(require_dtype(context, a, {DataType::kF32}));
     HAI_TRY_STATUS(require_dtype(context, b, {DataType::kF32}));

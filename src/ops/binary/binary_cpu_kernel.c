@@ -71,6 +71,11 @@ static inline int32_t q8_max(int32_t a, int32_t b, const hai_binary_q8* p, hai_o
   const int32_t right = hai_rescale(b, p->zero_b, p->m_b, out);
   return left > right ? left : right;
 }
+static inline int32_t q8_prelu(int32_t a, int32_t b, const hai_binary_q8* p, hai_output_range out) {
+  const int32_t positive = hai_rescale(a, p->zero_a, p->m_a, out);
+  const int32_t negative = hai_mul(a, b, p->zero_a, p->zero_b, p->m_b, out);
+  return a < p->zero_a ? negative : positive;
+}
 
 #define HAI_ROW_Q8(name)                                                                                         \
   static void name##_row_q8(const hai_binary_q8* parameters, const uint8_t* a, const uint8_t* b, uint8_t* y,     \
@@ -101,6 +106,7 @@ HAI_ROW_Q8(sub)
 HAI_ROW_Q8(mul)
 HAI_ROW_Q8(min)
 HAI_ROW_Q8(max)
+HAI_ROW_Q8(prelu)
 
 void HAI_KERNEL(hai_binary_q8)(int32_t function, const hai_binary_q8* p, const uint8_t* a, const uint8_t* b, uint8_t* y,
                                int64_t rows, int64_t columns, int64_t a_row, int64_t b_row, int a_step, int b_step);
@@ -122,6 +128,9 @@ void HAI_KERNEL(hai_binary_q8)(int32_t function, const hai_binary_q8* p, const u
         break;
       case HAI_BINARY_min:
         min_row_q8(p, left, right, out, columns, a_step, b_step);
+        break;
+      case HAI_BINARY_prelu:
+        prelu_row_q8(p, left, right, out, columns, a_step, b_step);
         break;
       default:
         max_row_q8(p, left, right, out, columns, a_step, b_step);

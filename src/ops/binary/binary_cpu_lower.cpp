@@ -16,6 +16,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   const float y = scale_of(graph, node.outputs[0]);
   if (node.op == "mul") return supports_multiplier(node, hai_multiplier_product(a, b, y));
   HAI_TRY_STATUS(supports_multiplier(node, hai_multiplier_ratio(a, y)));
+  if (node.op == "prelu") return supports_multiplier(node, hai_multiplier_product(a, b, y));
   return supports_multiplier(node, hai_multiplier_ratio(b, y));
 }
 

@@ -43,10 +43,10 @@ Status require_same_shape(const KernelContext& context, const format::ProgramTen
 }
 
 Result<Affine> affine_of(const KernelContext& context, const format::ProgramTensor& tensor) {
-  if (!is_integer(tensor.dtype) || bit_width(tensor.dtype) > 16 || !tensor.quantization ||
-      !tensor.quantization->per_tensor() || tensor.quantization->scales.size() != 1 ||
-      tensor.quantization->zero_points.size() != 1) {
-    return context.refuse(fmt::format("tensor '{}' must be an 8- or 16-bit integer with one scale", tensor.name));
+  const bool stored = tensor.dtype == DataType::kI8 || tensor.dtype == DataType::kU8 || tensor.dtype == DataType::kI16;
+  if (!stored || !tensor.quantization || !tensor.quantization->per_tensor() ||
+      tensor.quantization->scales.size() != 1 || tensor.quantization->zero_points.size() != 1) {
+    return context.refuse(fmt::format("tensor '{}' must be i8, u8 or i16 with one scale", tensor.name));
   }
   const Affine affine{tensor.quantization->scales[0], tensor.quantization->zero_points[0]};
   if (!std::isfinite(affine.scale) || affine.scale <= 0.0F || affine.zero_point < integer_min(tensor.dtype) ||

@@ -16,7 +16,7 @@ Status require_dtype(const KernelContext& context, const format::ProgramTensor& 
                      std::initializer_list<DataType> allowed);
 Status require_same_shape(const KernelContext& context, const format::ProgramTensor& a, const format::ProgramTensor& b);
 
-// Scale and zero point of an integer tensor of at most 16 bits with one scale for the whole tensor, checked.
+// Scale and zero point of an i8, u8 or i16 tensor with one scale for the whole tensor, checked.
 struct Affine {
   float scale = 1.0F;
   int32_t zero_point = 0;

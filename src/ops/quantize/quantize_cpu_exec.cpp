@@ -1,0 +1,58 @@
+// quantize on the CPU: f32 to i8, u8 or i16 with one scale.
+//
+// The kernels call the reference's own arithmetic, so the integers are equal on every instruction set.
+#include "devices/cpu/exec/kernel_checks.h"
+#include "devices/cpu/exec/kernel_dispatch.h"
+#include "devices/cpu/exec/parallel_chunks.h"
+
+namespace hai::cpu {
+namespace {
+
+HAI_KERNEL_FAMILY(hai_quantize_8, void, (const float*, uint8_t*, int64_t, float, int32_t, int32_t, int32_t));
+HAI_KERNEL_FAMILY(hai_quantize_16, void, (const float*, int16_t*, int64_t, float, int32_t, int32_t, int32_t));
+
+class Quantize final : public CpuKernel {
+ public:
+  Quantize(float scale, hai_output_range range, bool wide, Isa isa)
+      : scale_(scale),
+        range_(range),
+        wide_(wide),
+        narrow_kernel_(hai_quantize_8_for(isa)),
+        wide_kernel_(hai_quantize_16_for(isa)) {}
+  void run(const RunContext& context) const override {
+    const auto* x = data_of<float>(context.inputs[0]);
+    auto* y8 = data_of<uint8_t>(context.outputs[0]);
+    auto* y16 = data_of<int16_t>(context.outputs[0]);
+    for_chunks(context.threads, context.outputs[0].count(), kElementChunk, [&](int64_t begin, int64_t end) {
+      if (wide_) {
+        wide_kernel_(x + begin, y16 + begin, end - begin, scale_, range_.zero_point, range_.lo, range_.hi);
+      } else {
+        narrow_kernel_(x + begin, y8 + begin, end - begin, scale_, range_.zero_point, range_.lo, range_.hi);
+      }
+    });
+  }
+
+ private:
+  float scale_;
+  hai_output_range range_;
+  bool wide_;
+  hai_quantize_8_function narrow_kernel_;
+  hai_quantize_16_function wide_kernel_;
+};
+
+Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
+  HAI_TRY_STATUS(require_counts(context, 1, 1));
+  HAI_TRY_STATUS(require_same_shape(context, *context.inputs[0], *context.outputs[0]));
+  HAI_TRY_STATUS(require_dtype(context, *context.inputs[0], {DataType::kF32}));
+  HAI_TRY(const Affine to, affine_of(context, *context.outputs[0]));
+  HAI_TRY(const hai_output_range range, output_range_of(context, *context.outputs[0]));
+  return std::unique_ptr<CpuKernel>(
+      std::make_unique<Quantize>(to.scale, range, bit_width(context.outputs[0]->dtype) == 16, context.isa));
+}
+
+}  // namespace
+
+void register_quantize_exec(ExecRegistry& registry);
+void register_quantize_exec(ExecRegistry& registry) { registry.add("quantize", make); }
+
+}  // namespace hai::cpu

@@ -42,6 +42,26 @@ Status supports_multiplier(const ir::Node& node, float multiplier) {
                     multiplier);
 }
 
+Status supports_whole_bytes(const ir::Graph& graph, const ir::Node& node) {
+  for (const ir::ValueId id : node.inputs) {
+    if (id == ir::kNone || bit_width(graph.value(id).type.dtype) >= 8) continue;
+    return make_error(StatusCode::kUnsupported, "C033", "{} of packed {} is not supported on cpu; dequantize it first",
+                      node.op, data_type_name(graph.value(id).type.dtype));
+  }
+  return {};
+}
+
+Status supports_f32_and_8_bits(const ir::Graph& graph, const ir::Node& node) {
+  constexpr ops::DataTypeSet kTypes = ops::set_of({DataType::kF32}) | ops::kQuantized8;
+  HAI_TRY_STATUS(check_value(graph, node, node.inputs[0], kTypes));
+  HAI_TRY_STATUS(check_value(graph, node, node.outputs[0], kTypes));
+  const DataType x = graph.value(node.inputs[0]).type.dtype;
+  const DataType y = graph.value(node.outputs[0]).type.dtype;
+  if (x == y) return {};
+  return make_error(StatusCode::kUnsupported, "C034", "{} from {} to {} is not supported on cpu; the types must be one",
+                    node.op, data_type_name(x), data_type_name(y));
+}
+
 float scale_of(const ir::Graph& graph, ir::ValueId value) {
   const auto& quantization = graph.value(value).type.quantization;
   return quantization && !quantization->scales.empty() ? quantization->scales[0] : 1.0F;

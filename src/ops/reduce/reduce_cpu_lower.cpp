@@ -1,0 +1,15 @@
+// The reductions on the CPU: one instruction as it stands.
+//
+// The kernels take f32, and i8 and u8 with one scale; plain integers (shape arithmetic) are folded at compile time.
+#include "devices/cpu/lower/supports.h"
+
+namespace hai::cpu {
+
+void register_reduce_lower(LowerRegistry& registry);
+void register_reduce_lower(LowerRegistry& registry) {
+  for (const char* name : {"reduce_mean", "reduce_sum", "reduce_max", "reduce_min"}) {
+    registry.add(name, {supports_f32_and_8_bits, lower_as_is});
+  }
+}
+
+}  // namespace hai::cpu

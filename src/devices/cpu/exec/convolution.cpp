@@ -1,0 +1,351 @@
+// Packing weights into panels, cutting the output into blocks and tiles, and calling the micro-kernels.
+//
+// A task is a block of output pixels (sized so that its part of the image stays in the second cache) with all panels of
+// weights, or a share of them where blocks are fewer than threads. Within a block panels are the outer loop: a panel is
+// read from far memory once a block. Each output element is the sum of one micro-kernel call over all of k, in order,
+// so the result depends on neither blocks nor threads.
+#include "devices/cpu/exec/convolution.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+
+namespace hai::cpu {
+namespace {
+
+constexpr int64_t kBlockBytes = 96 * 1024;        // of the image, for one task
+constexpr int64_t kLargeBlockBytes = 384 * 1024;  // when the weights are far larger than the second cache
+constexpr int64_t kLargeWeightBytes = 512 * 1024;
+constexpr int64_t kTasksPerThread = 3;
+constexpr int64_t kMaxScratchBytes = int64_t{1} << 30;
+constexpr int64_t kSlackBytes = 64;  // a step may read past the last pixel of a copy
+
+}  // namespace
+
+struct Convolution::Block {
+  const Plan& plan;
+  std::byte* scratch;
+  int64_t image;
+  int64_t row_begin, row_end, col_begin, col_end;  // output pixels
+  int64_t panel_begin, panel_end;                  // over groups * panels_
+  // Where the kernel reads: input pixel (row, col) relative to (first_row, first_col), in steps of (row_step,
+  // col_step).
+  const std::byte* base = nullptr;
+  int64_t first_row = 0, first_col = 0;
+  int64_t pitch_bytes = 0, pixel_bytes = 0;
+  int64_t stride_rows = 1, stride_cols = 1;
+};
+
+Result<Convolution> Convolution::make(const ConvolutionGeometry& geometry, const ConvolutionWeights& weights,
+                                      DataType x_dtype, int32_t x_zero_point, Isa isa) {
+  Convolution out;
+  out.geometry_ = geometry;
+  out.isa_ = isa;
+  out.integer_ = is_integer(x_dtype);
+  out.kernel_ = out.integer_ ? gemm_s8_s8_s32_for(isa)() : gemm_f32_for(isa)();
+  const bool padded = out.covers_padding();
+  const bool is_signed = x_dtype == DataType::kI8;
+  if (out.integer_) {
+    out.x_element_bytes_ = 1;
+    out.zero_point_ = x_zero_point;
+    if (out.kernel_->left == HAI_GEMM_LEFT_S16) {
+      out.left_element_bytes_ = 2;
+      out.copy_kind_ = is_signed ? HAI_STRIPE_S8_TO_S16 : HAI_STRIPE_U8_TO_S16;
+      out.left_offset_ = -x_zero_point;
+    } else {
+      const bool wants_signed = out.kernel_->left == HAI_GEMM_LEFT_S8;
+      out.left_element_bytes_ = 1;
+      out.copy_kind_ = HAI_STRIPE_BYTES;
+      out.flip_ = wants_signed == is_signed ? 0 : 0x80;
+      out.left_offset_ = out.flip_ == 0 ? 0 : is_signed ? 128 : -128;
+      out.padding_ = static_cast<uint8_t>(x_zero_point + out.left_offset_);
+    }
+  }
+  const int64_t depth = geometry.in_channels / geometry.groups;
+  const bool contiguous_rows = geometry.groups == 1 && geometry.dilation_cols == 1;
+  out.segment_cols_ = contiguous_rows ? geometry.kernel_cols : 1;
+  out.segment_count_ = geometry.kernel_rows * (contiguous_rows ? 1 : geometry.kernel_cols);
+  out.segment_steps_ = ceil_div(out.segment_cols_ * depth, out.kernel_->k_group);
+  const bool whole_steps = out.segment_cols_ * depth % out.kernel_->k_group == 0;
+  const bool same_form = !out.integer_ || (out.copy_kind_ == HAI_STRIPE_BYTES && out.flip_ == 0);
+  const bool point = geometry.kernel_rows == 1 && geometry.kernel_cols == 1;
+  out.copies_ = padded || !same_form || !whole_steps;
+  out.subsamples_ = out.copies_ && point;
+  out.flat_ = point && geometry.stride_rows == 1 && geometry.stride_cols == 1 && !padded &&
+              geometry.in_rows == geometry.out_rows && geometry.in_cols == geometry.out_cols &&
+              geometry.out_row_step == 1 && geometry.out_col_step == 1 && geometry.store_rows == geometry.out_rows &&
+              geometry.store_cols == geometry.out_cols;
+  HAI_TRY_STATUS(out.pack(weights));
+  HAI_TRY_STATUS(out.choose_blocks());
+  return out;
+}
+
+// True when some window reaches outside of the image.
+bool Convolution::covers_padding() const {
+  const ConvolutionGeometry& g = geometry_;
+  const int64_t last_row = (g.out_rows - 1) * g.stride_rows + (g.kernel_rows - 1) * g.dilation_rows - g.pad_top;
+  const int64_t last_col = (g.out_cols - 1) * g.stride_cols + (g.kernel_cols - 1) * g.dilation_cols - g.pad_left;
+  return g.pad_top > 0 || g.pad_left > 0 || last_row >= g.in_rows || last_col >= g.in_cols;
+}
+
+Status Convolution::pack(const ConvolutionWeights& weights) {
+  const ConvolutionGeometry& g = geometry_;
+  const int64_t nr = kernel_->nr;
+  const int64_t group_of_k = kernel_->k_group;
+  const int64_t outputs = g.out_channels / g.groups;
+  const int64_t segment_length = segment_cols_ * (g.in_channels / g.groups);
+  const int64_t length = segment_count_ * segment_length;  // of one channel's weights
+  panels_ = ceil_div(outputs, nr);
+  const int64_t panel_elements = segment_count_ * segment_steps_ * nr * group_of_k;
+  panel_bytes_ = panel_elements * (integer_ ? 1 : 4);
+  HAI_TRY(packed_, AlignedBuffer::zeros(g.groups * panels_ * panel_bytes_));
+  if (integer_) channel_weights_.assign(static_cast<size_t>(g.out_channels), {});
+  std::byte* const packed = packed_.data();
+  for (int64_t o = 0; o < g.out_channels; ++o) {
+    const int64_t panel = o / outputs * panels_ + o % outputs / nr;
+    const int64_t column = o % outputs % nr;
+    for (int64_t s = 0; s < segment_count_; ++s) {
+      const int64_t from = o * length + s * segment_length;
+      const int64_t to = panel * panel_elements + s * segment_steps_ * nr * group_of_k;
+      if (integer_) {
+        int8_t* out = reinterpret_cast<int8_t*>(packed) + to;
+        ChannelWeights& channel = channel_weights_[static_cast<size_t>(o)];
+        for (int64_t i = 0; i < segment_length; ++i) {
+          const int8_t weight = weights.i8[from + i];
+          out[(i / group_of_k * nr + column) * group_of_k + i % group_of_k] = weight;
+          channel.sum += weight;
+          channel.absolute_sum += weight < 0 ? -int64_t{weight} : weight;
+        }
+      } else {
+        float* out = reinterpret_cast<float*>(packed) + to;
+        for (int64_t i = 0; i < segment_length; ++i) out[i * nr + column] = weights.f32[from + i];
+      }
+    }
+  }
+  return {};
+}
+
+std::vector<int64_t> Convolution::channel_positions() const {
+  const int64_t outputs = geometry_.out_channels / geometry_.groups;
+  std::vector<int64_t> out(static_cast<size_t>(geometry_.out_channels));
+  for (int64_t o = 0; o < geometry_.out_channels; ++o) {
+    out[static_cast<size_t>(o)] = o / outputs * panels_ * kernel_->nr + o % outputs;
+  }
+  return out;
+}
+
+Status Convolution::choose_blocks() {
+  const ConvolutionGeometry& g = geometry_;
+  const int64_t budget = packed_.size_bytes() > kLargeWeightBytes ? kLargeBlockBytes : kBlockBytes;
+  const int64_t pixel_bytes = g.in_channels * left_element_bytes_;
+  const int64_t window_rows = subsamples_ ? 1 : (g.kernel_rows - 1) * g.dilation_rows + 1;
+  const int64_t window_cols = subsamples_ ? 1 : (g.kernel_cols - 1) * g.dilation_cols + 1;
+  const int64_t stride_rows = subsamples_ ? 1 : g.stride_rows;
+  const int64_t stride_cols = subsamples_ ? 1 : g.stride_cols;
+  const auto copy_cols = [&](int64_t cols) { return (cols - 1) * stride_cols + window_cols; };
+  const auto copy_rows = [&](int64_t rows) { return (rows - 1) * stride_rows + window_rows; };
+  // Whole rows unless a few rows of windows are too large; then columns in multiples of the tile.
+  const int64_t row_limit = flat_ ? INT64_MAX : g.out_cols;
+  const int64_t fit_cols = (budget / (copy_rows(1) * pixel_bytes) - window_cols) / stride_cols + 1;
+  const int64_t whole_tiles = std::max<int64_t>(1, fit_cols / kernel_->mr) * kernel_->mr;
+  block_cols_ = std::min(row_limit, fit_cols >= row_limit ? row_limit : whole_tiles);
+  const int64_t fit_rows = (budget / (copy_cols(block_cols_) * pixel_bytes) - window_rows) / stride_rows + 1;
+  block_rows_ = flat_ ? 1 : std::clamp<int64_t>(fit_rows, 1, g.out_rows);
+
+  const auto aligned = [](int64_t bytes) { return align_up(bytes, 64); };
+  scratch_.segments = 0;
+  scratch_.sums = aligned(segment_count_ * static_cast<int64_t>(sizeof(void*)));
+  scratch_.copy = scratch_.sums + aligned(int64_t{kernel_->mr} * kernel_->nr * 4);
+  const auto pixels = checked_mul(copy_rows(block_rows_), copy_cols(block_cols_));
+  const auto copy = pixels ? checked_mul(*pixels, pixel_bytes) : std::nullopt;
+  if (copies_ && (!copy || *copy > kMaxScratchBytes)) {
+    return make_error(StatusCode::kUnsupported, "C040",
+                      "a window of {} x {} pixels with {} channels needs more than {} bytes of scratch a thread",
+                      window_rows, window_cols, g.in_channels, kMaxScratchBytes);
+  }
+  scratch_.total = scratch_.copy + (copies_ ? aligned(*copy + kSlackBytes) : 0);
+  return {};
+}
+
+Convolution::Plan Convolution::plan(int64_t images, int thread_count) const {
+  const ConvolutionGeometry& g = geometry_;
+  Plan out{};
+  out.images = flat_ ? 1 : images;
+  out.rows = flat_ ? 1 : g.out_rows;
+  out.cols = flat_ ? images * g.out_rows * g.out_cols : g.out_cols;
+  out.in_rows = flat_ ? 1 : g.in_rows;
+  out.in_cols = flat_ ? out.cols : g.in_cols;
+  out.block_rows = std::min(block_rows_, out.rows);
+  out.block_cols = std::min(block_cols_, out.cols);
+  const int64_t wanted = thread_count > 1 ? kTasksPerThread * thread_count : 1;
+  // Smaller blocks while threads would wait; then shares of the panels.
+  const auto count = [&] {
+    return out.images * ceil_div(out.rows, out.block_rows) * ceil_div(out.cols, out.block_cols);
+  };
+  const int64_t all_panels = g.groups * panels_;
+  while (count() < wanted && out.block_rows > 4) out.block_rows = ceil_div(out.block_rows, 2);
+  while (count() < wanted && out.rows == 1 && out.block_cols > 4 * kernel_->mr) {
+    out.block_cols = align_up(ceil_div(out.block_cols, 2), kernel_->mr);
+  }
+  out.blocks_down = ceil_div(out.rows, out.block_rows);
+  out.blocks_across = ceil_div(out.cols, out.block_cols);
+  const int64_t blocks = count();
+  out.panel_splits = blocks >= wanted || blocks == 0 ? 1 : std::min(all_panels, ceil_div(wanted, blocks));
+  return out;
+}
+
+void Convolution::run(const ProductEpilogue& epilogue, const Buffers& buffers, ThreadPool& threads) const {
+  const Plan steps = plan(buffers.images, threads.thread_count());
+  if (steps.images * steps.rows * steps.cols == 0) return;
+  const int64_t all_panels = geometry_.groups * panels_;
+  const int64_t blocks = steps.images * steps.blocks_down * steps.blocks_across;
+  threads.parallel(blocks * steps.panel_splits, [&](int64_t task, int thread) {
+    const int64_t split = task % steps.panel_splits;
+    const int64_t index = task / steps.panel_splits;
+    const int64_t across = index % steps.blocks_across;
+    const int64_t down = index / steps.blocks_across % steps.blocks_down;
+    Block block{steps,
+                buffers.scratch + thread * scratch_.total,
+                index / steps.blocks_across / steps.blocks_down,
+                down * steps.block_rows,
+                std::min(steps.rows, (down + 1) * steps.block_rows),
+                across * steps.block_cols,
+                std::min(steps.cols, (across + 1) * steps.block_cols),
+                split * all_panels / steps.panel_splits,
+                (split + 1) * all_panels / steps.panel_splits};
+    run_block(block, epilogue, buffers);
+  });
+}
+
+void Convolution::copy_block(Block& block, const std::byte* image) const {
+  const ConvolutionGeometry& g = geometry_;
+  hai_stripe stripe = {};
+  stripe.image = image;
+  stripe.image_rows = block.plan.in_rows;
+  stripe.image_cols = block.plan.in_cols;
+  stripe.channels = g.in_channels;
+  stripe.row_step = subsamples_ ? g.stride_rows : 1;
+  stripe.col_step = subsamples_ ? g.stride_cols : 1;
+  const int64_t rows = block.row_end - block.row_begin;
+  const int64_t cols = block.col_end - block.col_begin;
+  stripe.first_row = block.row_begin * g.stride_rows - g.pad_top;
+  stripe.first_col = block.col_begin * g.stride_cols - g.pad_left;
+  stripe.row_count = subsamples_ ? rows : (rows - 1) * g.stride_rows + (g.kernel_rows - 1) * g.dilation_rows + 1;
+  stripe.col_count = subsamples_ ? cols : (cols - 1) * g.stride_cols + (g.kernel_cols - 1) * g.dilation_cols + 1;
+  stripe.out = block.scratch + scratch_.copy;
+  stripe.kind = copy_kind_;
+  stripe.zero_point = zero_point_;
+  stripe.flip = flip_;
+  stripe.padding = padding_;
+  stripe_copy_for(isa_)(&stripe);
+  block.base = static_cast<const std::byte*>(stripe.out);
+  block.pitch_bytes = stripe.col_count * block.pixel_bytes;
+  if (subsamples_) block.stride_rows = block.stride_cols = 1;
+}
+
+void Convolution::run_block(Block& block, const ProductEpilogue& epilogue, const Buffers& buffers) const {
+  const ConvolutionGeometry& g = geometry_;
+  block.pixel_bytes = g.in_channels * left_element_bytes_;
+  block.stride_rows = g.stride_rows;
+  block.stride_cols = g.stride_cols;
+  const int64_t image_bytes = block.plan.in_rows * block.plan.in_cols * g.in_channels * x_element_bytes_;
+  const std::byte* image = buffers.x + block.image * image_bytes;
+  if (copies_) {
+    copy_block(block, image);
+  } else {
+    block.pitch_bytes = block.plan.in_cols * block.pixel_bytes;
+    block.base = image + (block.row_begin * g.stride_rows - g.pad_top) * block.pitch_bytes +
+                 (block.col_begin * g.stride_cols - g.pad_left) * block.pixel_bytes;
+  }
+  for (int64_t p = block.panel_begin; p < block.panel_end; ++p) {
+    run_panel(block, epilogue, buffers, p / panels_, p % panels_);
+  }
+}
+
+void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
+                            int64_t panel) const {
+  const ConvolutionGeometry& g = geometry_;
+  const int64_t outputs = g.out_channels / g.groups;
+  const int64_t depth = g.in_channels / g.groups;
+  const int64_t nr = kernel_->nr;
+  const auto** segments = reinterpret_cast<const void**>(block.scratch + scratch_.segments);
+  hai_gemm_operands in = {};
+  in.segments = segments;
+  in.segment_count = segment_count_;
+  in.segment_steps = segment_steps_;
+  in.row_stride_bytes = block.stride_cols * block.pixel_bytes;
+  in.panel = packed_.data() + (group * panels_ + panel) * panel_bytes_;
+  in.cols = static_cast<int32_t>(std::min(nr, outputs - panel * nr));
+  const int64_t channel = group * outputs + panel * nr;
+  const int64_t position = (group * panels_ + panel) * nr;
+  const int64_t cols = block.col_end - block.col_begin;
+  const int64_t tiles = ceil_div(cols, kernel_->mr);
+  const int64_t tile_cols = ceil_div(cols, tiles);  // even widths: short tiles hide less latency
+  const int64_t segments_across = segment_count_ / g.kernel_rows;
+  for (int64_t row = block.row_begin; row < block.row_end; ++row) {
+    const std::byte* row_base = block.base + (row - block.row_begin) * block.stride_rows * block.pitch_bytes +
+                                group * depth * left_element_bytes_;
+    for (int64_t col = 0; col < cols; col += tile_cols) {
+      const std::byte* corner = row_base + col * in.row_stride_bytes;
+      for (int64_t s = 0; s < segment_count_; ++s) {
+        segments[s] = corner + s / segments_across * g.dilation_rows * block.pitch_bytes +
+                      s % segments_across * g.dilation_cols * block.pixel_bytes;
+      }
+      in.rows = static_cast<int32_t>(std::min(tile_cols, cols - col));
+      const int64_t pixel =
+          flat_ ? block.col_begin + col
+                : (block.image * g.store_rows + row * g.out_row_step + g.out_row_offset) * g.store_cols +
+                      (block.col_begin + col) * g.out_col_step + g.out_col_offset;
+      run_tile(block, epilogue, buffers, in, channel, position, pixel);
+    }
+  }
+}
+
+void Convolution::run_tile(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers,
+                           hai_gemm_operands& in, int64_t channel, int64_t position, int64_t pixel) const {
+  const int64_t first = pixel * geometry_.out_channels + channel;
+  const int64_t stride = geometry_.out_col_step * geometry_.out_channels;
+  std::byte* out = buffers.y + first * epilogue.output_element_bytes();
+  const bool simple = epilogue.simple();
+  if (integer_) {
+    hai_gemm_i8_tile tile = {};
+    tile.in = in;
+    if (simple) {
+      tile.out = reinterpret_cast<uint8_t*>(out);
+      tile.out_stride = stride;
+      tile.bias = epilogue.bias.data() + position;
+      tile.multiplier = epilogue.multiplier.data() + position;
+      tile.lo = epilogue.lo;
+      tile.hi = epilogue.hi;
+      tile.zero_point = epilogue.zero_point;
+      kernel_->run_i8(&tile);
+      return;
+    }
+    tile.sums = reinterpret_cast<int32_t*>(block.scratch + scratch_.sums);
+    kernel_->run_i8(&tile);  // writes all nr columns
+    const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first;
+    epilogue.finish_i8(tile.sums, kernel_->nr, in.rows, in.cols, position, residual, stride, out, stride);
+    return;
+  }
+  hai_gemm_f32_tile tile = {};
+  tile.in = in;
+  tile.bias = epilogue.bias_f32.data() + position;
+  tile.lo = epilogue.lo;
+  tile.hi = epilogue.hi;
+  if (simple) {
+    tile.out = reinterpret_cast<float*>(out);
+    tile.out_stride = stride;
+    kernel_->run_f32(&tile);
+    return;
+  }
+  tile.out = reinterpret_cast<float*>(block.scratch + scratch_.sums);
+  tile.out_stride = kernel_->nr;
+  tile.in.cols = kernel_->nr;  // the columns past the last channel are zeros: finish_f32 works on whole rows
+  kernel_->run_f32(&tile);
+  const float* residual =
+      buffers.residual == nullptr ? nullptr : reinterpret_cast<const float*>(buffers.residual) + first;
+  epilogue.finish_f32(tile.out, tile.out_stride, in.rows, in.cols, residual, stride, reinterpret_cast<float*>(out),
+                      stride);
+}
+
+}  // namespace hai::cpu

@@ -1,0 +1,116 @@
+// Convolution: implicit matrix product over packed weights; what conv2d, conv_transpose2d and matmul run on.
+//
+// Output pixels of one row form the rows of a tile, output channels its columns. A tile reads the image where it lies:
+// neighbouring pixels are a fixed number of bytes apart, and the sum runs over few contiguous segments (one a kernel
+// row). Where the image cannot be read directly (padding, integers in another form than the kernel's), a block of it is
+// first copied, once, into scratch that stays in the second cache. There is no im2col. See kernels/gemm.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "devices/cpu/exec/aligned_buffer.h"
+#include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/product_epilogue.h"
+#include "devices/cpu/exec/product_kernels.h"
+
+namespace hai::cpu {
+
+// One image. Output pixel (i, j) is stored at (i * out_row_step + out_row_offset, j * out_col_step + out_col_offset) of
+// an output of store_rows x store_cols pixels: a transposed convolution is several of these, interleaved.
+struct ConvolutionGeometry {
+  int64_t in_rows = 1, in_cols = 1, in_channels = 1;
+  int64_t out_rows = 1, out_cols = 1, out_channels = 1;
+  int64_t kernel_rows = 1, kernel_cols = 1;
+  int64_t stride_rows = 1, stride_cols = 1;
+  int64_t dilation_rows = 1, dilation_cols = 1;
+  int64_t pad_top = 0, pad_left = 0;  // may be negative
+  int64_t groups = 1;
+  int64_t store_rows = 1, store_cols = 1;
+  int64_t out_row_step = 1, out_row_offset = 0;
+  int64_t out_col_step = 1, out_col_offset = 0;
+};
+
+// Weights [O][KH][KW][C / groups], dense: f32, or i8.
+struct ConvolutionWeights {
+  const float* f32 = nullptr;
+  const int8_t* i8 = nullptr;
+};
+
+class Convolution {
+ public:
+  // `x_dtype`: f32, i8 or u8. `x_zero_point` is what padding holds.
+  static Result<Convolution> make(const ConvolutionGeometry& geometry, const ConvolutionWeights& weights,
+                                  DataType x_dtype, int32_t x_zero_point, Isa isa);
+
+  // For ProductEpilogue::make.
+  std::vector<int64_t> channel_positions() const;
+  int64_t padded_channels() const { return geometry_.groups * panels_ * kernel_->nr; }
+  std::span<const ChannelWeights> channel_weights() const { return channel_weights_; }
+  int64_t left_offset() const { return left_offset_; }
+
+  int64_t packed_bytes() const { return packed_.size_bytes(); }
+  int64_t scratch_bytes_per_thread() const { return scratch_.total; }
+
+  struct Buffers {
+    const std::byte* x;
+    const std::byte* residual;  // null: none
+    std::byte* y;
+    std::byte* scratch;  // thread_count * scratch_bytes_per_thread()
+    int64_t images;
+  };
+  void run(const ProductEpilogue& epilogue, const Buffers& buffers, ThreadPool& threads) const;
+
+ private:
+  struct Block;
+  struct Scratch {
+    int64_t segments = 0, sums = 0, copy = 0, total = 0;  // offsets in bytes
+  };
+  // The loops of one run: images flattened where the geometry allows.
+  struct Plan {
+    int64_t images, rows, cols;          // output pixels
+    int64_t in_rows, in_cols;            // of an image
+    int64_t block_rows, block_cols;      // output pixels a task
+    int64_t blocks_down, blocks_across;  // per image
+    int64_t panel_splits;
+  };
+
+  Status pack(const ConvolutionWeights& weights);
+  Status choose_blocks();
+  Plan plan(int64_t images, int thread_count) const;
+  bool covers_padding() const;
+  void copy_block(Block& block, const std::byte* image) const;
+  void run_block(Block& block, const ProductEpilogue& epilogue, const Buffers& buffers) const;
+  void run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
+                 int64_t panel) const;
+  void run_tile(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, hai_gemm_operands& in,
+                int64_t channel, int64_t position, int64_t pixel) const;
+
+  ConvolutionGeometry geometry_;
+  Isa isa_ = Isa::kScalar;
+  const hai_gemm_kernel* kernel_ = nullptr;
+  bool integer_ = false;
+  bool flat_ = false;        // 1x1, stride 1, no padding: all images are one row of pixels
+  bool copies_ = false;      // the image is read through a copy
+  bool subsamples_ = false;  // 1x1 with stride: the copy takes only the pixels that are read
+  int64_t x_element_bytes_ = 4;
+  int64_t left_element_bytes_ = 4;  // in the form that the kernel reads
+  int64_t left_offset_ = 0;
+  hai_stripe_kind copy_kind_ = HAI_STRIPE_F32;
+  int32_t zero_point_ = 0;
+  uint8_t flip_ = 0;
+  uint8_t padding_ = 0;
+  int64_t segment_cols_ = 1;  // kernel columns in a segment
+  int64_t segment_count_ = 1;
+  int64_t segment_steps_ = 1;
+  int64_t panels_ = 1;  // per group
+  int64_t panel_bytes_ = 0;
+  int64_t block_rows_ = 1;
+  int64_t block_cols_ = 1;
+  Scratch scratch_;
+  AlignedBuffer packed_;
+  std::vector<ChannelWeights> channel_weights_;
+};
+
+}  // namespace hai::cpu

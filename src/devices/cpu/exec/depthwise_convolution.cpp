@@ -1,0 +1,157 @@
+// Packing a depthwise filter and walking the output rows.
+//
+// Tasks are a few rows each, so that the rows they share stay in the cache; every output element is one chain of
+// multiply-adds over the window, whatever the task. Rows above and below the image are read from one idle row.
+#include "devices/cpu/exec/depthwise_convolution.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/checked.h"
+
+namespace hai::cpu {
+namespace {
+
+constexpr int64_t kExactBound = int64_t{1} << 24;
+constexpr int64_t kFinishBytes = 16 * 1024;
+constexpr int64_t kTasksPerThread = 4;
+
+}  // namespace
+
+Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometry& geometry,
+                                                        const ConvolutionWeights& weights, DataType x_dtype,
+                                                        int32_t x_zero_point, Isa isa) {
+  DepthwiseConvolution out;
+  out.geometry_ = geometry;
+  out.isa_ = isa;
+  out.integer_ = is_integer(x_dtype);
+  out.x_signed_ = x_dtype == DataType::kI8;
+  out.element_bytes_ = out.integer_ ? 1 : 4;
+  out.zero_point_ = out.integer_ ? x_zero_point : 0;
+  const int64_t channels = geometry.in_channels;
+  const int64_t taps = geometry.kernel_rows * geometry.kernel_cols;
+  out.padded_ = align_up(channels, 16);
+  HAI_TRY(out.packed_, AlignedBuffer::zeros(taps * out.padded_ * 4));
+  HAI_TRY(out.idle_row_, AlignedBuffer::zeros(geometry.in_cols * channels * out.element_bytes_));
+  HAI_TRY(out.bias_, AlignedBuffer::zeros(out.padded_ * 4));
+  if (out.integer_) {
+    std::memset(out.idle_row_.data(), x_zero_point & 0xff, static_cast<size_t>(out.idle_row_.size_bytes()));
+    out.channel_weights_.assign(static_cast<size_t>(channels), {});
+  }
+  float* packed = out.packed_.as<float>().data();
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < taps; ++t) {
+      if (!out.integer_) {
+        packed[t * out.padded_ + c] = weights.f32[c * taps + t];
+        continue;
+      }
+      const int8_t weight = weights.i8[c * taps + t];
+      packed[t * out.padded_ + c] = weight;
+      ChannelWeights& channel = out.channel_weights_[static_cast<size_t>(c)];
+      channel.sum += weight;
+      channel.absolute_sum += std::abs(int{weight});
+    }
+  }
+  const int64_t pixel_bytes = out.padded_ * 4;
+  out.finish_cols_ = std::clamp<int64_t>(kFinishBytes / pixel_bytes, 1, geometry.out_cols);
+  out.scratch_bytes_ = align_up(geometry.kernel_rows * static_cast<int64_t>(sizeof(void*)), 64) +
+                       align_up(out.finish_cols_ * pixel_bytes, 64);
+  return out;
+}
+
+std::vector<int64_t> DepthwiseConvolution::channel_positions() const {
+  std::vector<int64_t> out(static_cast<size_t>(geometry_.out_channels));
+  for (size_t c = 0; c < out.size(); ++c) out[c] = static_cast<int64_t>(c);
+  return out;
+}
+
+bool DepthwiseConvolution::is_exact(const ProductEpilogue& epilogue) const {
+  for (size_t c = 0; c < channel_weights_.size(); ++c) {
+    const int64_t products = channel_weights_[c].absolute_sum * (x_signed_ ? 128 : 255);
+    if (std::abs(int64_t{epilogue.bias[c]}) + products >= kExactBound) return false;
+  }
+  return true;
+}
+
+Status DepthwiseConvolution::take_bias(ProductEpilogue& epilogue) {
+  float* bias = bias_.as<float>().data();
+  const auto count = static_cast<size_t>(padded_);
+  for (size_t c = 0; c < count; ++c) {
+    bias[c] = integer_ ? static_cast<float>(epilogue.bias[c]) : epilogue.bias_f32[c];
+  }
+  if (integer_) epilogue.take_bias_out();
+  return {};
+}
+
+void DepthwiseConvolution::run(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers,
+                               ThreadPool& threads) const {
+  const int64_t rows = buffers.images * geometry_.out_rows;
+  const int64_t wanted = threads.thread_count() == 1 ? 1 : kTasksPerThread * threads.thread_count();
+  const int64_t rows_a_task = std::max<int64_t>(1, rows / wanted);
+  threads.parallel(ceil_div(rows, rows_a_task), [&](int64_t task, int thread) {
+    const int64_t end = std::min(rows, (task + 1) * rows_a_task);
+    for (int64_t row = task * rows_a_task; row < end; ++row) {
+      run_row(epilogue, buffers, buffers.scratch + thread * scratch_bytes_, row / geometry_.out_rows,
+              row % geometry_.out_rows);
+    }
+  });
+}
+
+void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers,
+                                   std::byte* scratch, int64_t image, int64_t row) const {
+  const ConvolutionGeometry& g = geometry_;
+  const auto** rows = reinterpret_cast<const void**>(scratch);
+  std::byte* tile = scratch + align_up(g.kernel_rows * static_cast<int64_t>(sizeof(void*)), 64);
+  const int64_t row_bytes = g.in_cols * g.in_channels * element_bytes_;
+  for (int64_t k = 0; k < g.kernel_rows; ++k) {
+    const int64_t y = row * g.stride_rows - g.pad_top + k * g.dilation_rows;
+    const bool inside = y >= 0 && y < g.in_rows;
+    rows[k] = inside ? buffers.x + (image * g.in_rows + y) * row_bytes : idle_row_.data();
+  }
+  hai_depthwise d = {};
+  d.rows = rows;
+  d.image_cols = g.in_cols;
+  d.channels = g.in_channels;
+  d.channels_padded = padded_;
+  d.kernel_rows = g.kernel_rows;
+  d.kernel_cols = g.kernel_cols;
+  d.stride_cols = g.stride_cols;
+  d.dilation_cols = g.dilation_cols;
+  d.pad_left = g.pad_left;
+  d.weights = packed_.as<float>();
+  d.bias = bias_.as<float>();
+  d.lo = epilogue.lo;
+  d.hi = epilogue.hi;
+  d.out_stride = g.out_channels;
+  d.multiplier = epilogue.multiplier.data();
+  d.input_signed = x_signed_ ? 1 : 0;
+  d.input_zero_point = zero_point_;
+  d.zero_point = epilogue.zero_point;
+  const auto kernel = integer_ ? depthwise_s8_for(isa_) : depthwise_f32_for(isa_);
+  const int64_t step = epilogue.simple() ? g.out_cols : finish_cols_;
+  for (int64_t col = 0; col < g.out_cols; col += step) {
+    d.first_col = col;
+    d.col_count = std::min(step, g.out_cols - col);
+    const int64_t first = ((image * g.out_rows + row) * g.out_cols + col) * g.out_channels;
+    std::byte* out = buffers.y + first * epilogue.output_element_bytes();
+    const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first * element_bytes_;
+    const auto pixels = static_cast<int32_t>(d.col_count);
+    const auto channels = static_cast<int32_t>(g.out_channels);
+    d.sums = nullptr;
+    d.out = out;
+    if (!epilogue.simple() && integer_) d.sums = reinterpret_cast<int32_t*>(tile);
+    if (!epilogue.simple() && !integer_) d.out = tile;
+    kernel(&d);
+    if (epilogue.simple()) continue;
+    if (integer_) {
+      epilogue.finish_i8(d.sums, padded_, pixels, channels, 0, residual, g.out_channels, out, g.out_channels);
+    } else {
+      epilogue.finish_f32(reinterpret_cast<float*>(tile), g.out_channels, pixels, channels,
+                          reinterpret_cast<const float*>(residual), g.out_channels, reinterpret_cast<float*>(out),
+                          g.out_channels);
+    }
+  }
+}
+
+}  // namespace hai::cpu

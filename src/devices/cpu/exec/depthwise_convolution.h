@@ -1,0 +1,50 @@
+// DepthwiseConvolution: one filter a channel, computed directly over rows of the image. See kernels/depthwise.h.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "devices/cpu/exec/aligned_buffer.h"
+#include "devices/cpu/exec/convolution.h"
+
+namespace hai::cpu {
+
+class DepthwiseConvolution {
+ public:
+  // Precondition: geometry.groups == in_channels == out_channels, and outputs are stored without steps. Weights are
+  // [C][KH][KW].
+  static Result<DepthwiseConvolution> make(const ConvolutionGeometry& geometry, const ConvolutionWeights& weights,
+                                           DataType x_dtype, int32_t x_zero_point, Isa isa);
+
+  std::vector<int64_t> channel_positions() const;
+  int64_t padded_channels() const { return padded_; }
+  std::span<const ChannelWeights> channel_weights() const { return channel_weights_; }
+  // Integers are summed in f32: false when some sum with its bias might reach 2^24 and so lose a bit.
+  bool is_exact(const ProductEpilogue& epilogue) const;
+  // After this the kernel adds the integer bias, and the epilogue no longer does.
+  Status take_bias(ProductEpilogue& epilogue);
+
+  int64_t packed_bytes() const { return packed_.size_bytes() + idle_row_.size_bytes() + bias_.size_bytes(); }
+  int64_t scratch_bytes_per_thread() const { return scratch_bytes_; }
+  void run(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, ThreadPool& threads) const;
+
+ private:
+  void run_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image,
+               int64_t row) const;
+
+  ConvolutionGeometry geometry_;
+  Isa isa_ = Isa::kScalar;
+  bool integer_ = false;
+  bool x_signed_ = true;
+  int64_t element_bytes_ = 4;
+  int64_t padded_ = 0;
+  int32_t zero_point_ = 0;
+  int64_t scratch_bytes_ = 0;
+  int64_t finish_cols_ = 0;  // pixels that fit the scratch when the epilogue is not simple
+  AlignedBuffer packed_;     // [taps][padded] f32
+  AlignedBuffer idle_row_;   // a row of zeros or zero points, read above and below the image
+  AlignedBuffer bias_;       // f32
+  std::vector<ChannelWeights> channel_weights_;
+};
+
+}  // namespace hai::cpu

@@ -1,0 +1,51 @@
+/* What follows the sums of a convolution or matrix product and does not fit into the micro-kernel's own store: tables,
+ * residual additions, f32 results of integer sums. Works on one tile that is still in the first cache. */
+#ifndef HAI_DEVICES_CPU_EXEC_KERNELS_EPILOGUE_H_
+#define HAI_DEVICES_CPU_EXEC_KERNELS_EPILOGUE_H_
+
+#include <stdint.h>
+
+/* f32: out = clamp(tile + residual). `residual` 0: none. */
+typedef struct {
+  const float* tile;
+  int64_t tile_stride; /* elements */
+  int32_t rows, cols;
+  const float* residual;
+  int64_t residual_stride;
+  float lo, hi;
+  float* out;
+  int64_t out_stride;
+} hai_epilogue_f32;
+
+/* Integer: the rounding points of docs/reference/arithmetic.md, in order.
+ *   q = zero_point + round(clamp(float(sum + bias) * multiplier, lo, hi))
+ *   q = table[low byte of q]                                                       (table != 0)
+ *   q = out_zero_point + round(clamp(float(q - sum_zero_point) * sum_multiplier
+ *                                    + float(residual - residual_zero_point) * residual_multiplier, out_lo, out_hi))
+ *                                                                                  (residual != 0)
+ *   out = low byte of q
+ * or, with out_f32 != 0:  out_f32 = float(sum + bias) * multiplier. */
+typedef struct {
+  const int32_t* sums;
+  int64_t sums_stride; /* elements */
+  int32_t rows, cols;
+  const int32_t* bias;
+  const float* multiplier;
+  float lo, hi; /* bounds minus zero point */
+  int32_t zero_point;
+  const int32_t* table; /* 256 entries, indexed by the low byte */
+  const uint8_t* residual;
+  int64_t residual_stride;
+  int32_t residual_signed; /* i8, else u8 */
+  int32_t residual_zero_point;
+  float residual_multiplier;
+  int32_t sum_zero_point;
+  float sum_multiplier;
+  float out_lo, out_hi; /* bounds minus zero point */
+  int32_t out_zero_point;
+  uint8_t* out;
+  float* out_f32;
+  int64_t out_stride; /* elements */
+} hai_epilogue_i8;
+
+#endif /* HAI_DEVICES_CPU_EXEC_KERNELS_EPILOGUE_H_ */

@@ -1,0 +1,98 @@
+/* gemm_f32: f32 tiles of 14x32 (AVX-512), 6x16 (AVX2), 8x8 (NEON), 4x8 (scalar). The contract is in gemm.h.
+ *
+ * Sums stay in registers; a step loads the panel's vectors once and broadcasts one element a row. Fewer rows than mr
+ * get their own unrolled loop, so that no row outside the operand is read.
+ */
+#include "devices/cpu/exec/kernels/gemm.h"
+
+#include "devices/cpu/exec/kernel_name.h"
+#include "devices/cpu/exec/kernels/vector.h"
+
+#if defined(HAI_VECTOR_AVX512)
+#define MR 14
+#define NV 2
+#define TILE_NAME "_14x32"
+#elif defined(HAI_VECTOR_AVX2)
+#define MR 6
+#define NV 2
+#define TILE_NAME "_6x16"
+#elif defined(HAI_VECTOR_NEON)
+#define MR 8
+#define NV 2
+#define TILE_NAME "_8x8"
+#else
+#define MR 4
+#define NV 8
+#define TILE_NAME "_4x8"
+#endif
+#define NR (NV * HAI_LANES)
+
+#define TEXT_INNER(x) #x
+#define TEXT(x) TEXT_INNER(x)
+
+#include "devices/cpu/exec/kernels/gemm_rows.h"
+
+HAI_INLINE void run_rows(const hai_gemm_f32_tile* tile, const int rows) {
+  vec sum[MR][NV];
+  if (tile->accumulate) {
+    HAI_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      HAI_UNROLL
+      for (int v = 0; v < NV; ++v) sum[m][v] = v_load(tile->out + m * tile->out_stride + v * HAI_LANES);
+    }
+  } else {
+    HAI_UNROLL
+    for (int v = 0; v < NV; ++v) {
+      const vec bias = v_load(tile->bias + v * HAI_LANES);
+      HAI_UNROLL
+      for (int m = 0; m < rows; ++m) sum[m][v] = bias;
+    }
+  }
+
+  const float* panel = (const float*)tile->in.panel;
+  for (int64_t s = 0; s < tile->in.segment_count; ++s) {
+    row_pointers rows_at = first_rows((const char*)tile->in.segments[s], tile->in.row_stride_bytes, rows);
+    for (int64_t k = tile->in.segment_steps; k > 0; --k) {
+      vec b[NV];
+      HAI_UNROLL
+      for (int v = 0; v < NV; ++v) b[v] = v_load(panel + v * HAI_LANES);
+      HAI_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        const vec a = v_set(*(const float*)(const void*)row_at(&rows_at, m));
+        HAI_UNROLL
+        for (int v = 0; v < NV; ++v) sum[m][v] = v_fma(a, b[v], sum[m][v]);
+      }
+      panel += NR;
+      advance_rows(&rows_at, 4, rows);
+    }
+  }
+
+  const vec lo = v_set(tile->lo);
+  const vec hi = v_set(tile->hi);
+  const int cols = tile->in.cols;
+  HAI_UNROLL
+  for (int m = 0; m < rows; ++m) {
+    float* out = tile->out + m * tile->out_stride;
+    HAI_UNROLL
+    for (int v = 0; v < NV; ++v) {
+      const vec y = v_min(hi, v_max(lo, sum[m][v]));
+      const int left = cols - v * HAI_LANES;
+      if (left >= HAI_LANES) {
+        v_store(out + v * HAI_LANES, y);
+      } else if (left > 0) {
+        v_store_n(out + v * HAI_LANES, y, left);
+      }
+    }
+  }
+}
+
+static void HAI_KERNEL(gemm_f32_tile)(const hai_gemm_f32_tile* tile) {
+  switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile) }
+}
+
+const hai_gemm_kernel* HAI_KERNEL(gemm_f32)(void);
+const hai_gemm_kernel* HAI_KERNEL(gemm_f32)(void) {
+  static const hai_gemm_kernel kernel = {
+      "gemm_f32__" TEXT(HAI_ISA) TILE_NAME, MR, NR, 1, HAI_GEMM_LEFT_S8, HAI_KERNEL(gemm_f32_tile), 0};
+  return &kernel;
+}

@@ -1,0 +1,248 @@
+// Making the epilogue of a product: every number that depends on weights, scales and attributes is worked out here, and
+// whatever could go wrong later is refused here.
+//
+// Integers: M = s_x s_w / s_first per channel, where s_first is the scale of the first rounding point. The true sum
+// |bias| + sum |w| * max |q - z| must fit i32; the kernels' own sums may wrap on the way. Formulas: types/arithmetic.h.
+#include "devices/cpu/exec/product_epilogue.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "devices/cpu/exec/product_kernels.h"
+#include "types/unary_functions.h"
+
+HAI_KERNEL_FAMILY(hai_unary_f32, void, (int32_t, const float*, float*, int64_t, float, float));
+
+namespace hai::cpu {
+namespace {
+
+hai_output_range full_range(DataType dtype, const RoundingPoint& point) {
+  return {point.zero_point, static_cast<int32_t>(integer_min(dtype)), static_cast<int32_t>(integer_max(dtype))};
+}
+
+Status usable(const KernelContext& context, float multiplier, std::string_view what) {
+  if (hai_multiplier_usable(multiplier) != 0) return {};
+  return context.refuse(
+      fmt::format("{} gives the multiplier {}, outside [2^-40, 2^8]: quantize again", what, multiplier));
+}
+
+const Quantization* weight_quantization(const format::ProgramTensor& weights, size_t channels) {
+  if (!weights.quantization || weights.quantization->block != 0) return nullptr;
+  const Quantization& quantization = *weights.quantization;
+  const size_t wanted = quantization.per_tensor() ? 1 : channels;
+  if (quantization.scales.size() != wanted || quantization.zero_points.size() != wanted) return nullptr;
+  for (const int32_t zero_point : quantization.zero_points) {
+    if (zero_point != 0) return nullptr;
+  }
+  return &quantization;
+}
+
+}  // namespace
+
+Result<RoundingPoint> one_scale(const KernelContext& context, const format::ProgramTensor& tensor,
+                                std::string_view operand) {
+  const bool given = tensor.quantization && tensor.quantization->per_tensor() &&
+                     tensor.quantization->scales.size() == 1 && tensor.quantization->zero_points.size() == 1;
+  if (!given) return context.refuse(fmt::format("{} must have one scale and zero point", operand));
+  const RoundingPoint point{tensor.quantization->scales[0], tensor.quantization->zero_points[0]};
+  const bool sound = std::isfinite(point.scale) && point.scale > 0.0F &&
+                     point.zero_point >= integer_min(tensor.dtype) && point.zero_point <= integer_max(tensor.dtype);
+  if (!sound) return context.refuse(fmt::format("{} has a scale or zero point outside of its type", operand));
+  return point;
+}
+
+Result<ProductEpilogue> ProductEpilogue::make(const KernelContext& context, const ProductOperands& operands,
+                                              std::span<const int64_t> positions, int64_t padded,
+                                              std::span<const ChannelWeights> weights, int64_t left_offset) {
+  ProductEpilogue out;
+  out.isa_ = context.isa;
+  auto parsed = parse_epilogue(context.instruction.attributes);
+  if (!parsed) return context.refuse(parsed.error().message);
+  out.activation_ = parsed->activation;
+  out.residual_activation_ = parsed->residual_activation;
+  out.integer = is_integer(context.inputs[operands.x]->dtype);
+  out.has_residual = operands.residual < context.inputs.size() && context.inputs[operands.residual] != nullptr;
+  if (!out.has_residual && !out.residual_activation_.is_none()) {
+    return context.refuse("residual_activation is given but no residual");
+  }
+  if (out.has_residual) {
+    const format::ProgramTensor& residual = *context.inputs[operands.residual];
+    const bool fits = residual.shape == context.outputs[0]->shape &&
+                      (out.integer ? residual.dtype == DataType::kI8 || residual.dtype == DataType::kU8
+                                   : residual.dtype == DataType::kF32);
+    if (!fits) return context.refuse("the residual must have the output's shape, and f32 or 8 bits as x has");
+  }
+  const auto count = static_cast<size_t>(padded);
+  if (out.integer) {
+    out.bias.assign(count, 0);
+    out.multiplier.assign(count, 0.0F);
+    HAI_TRY_STATUS(out.make_integer(context, operands, positions, weights, left_offset));
+  } else {
+    out.bias_f32.assign(count, 0.0F);
+    HAI_TRY_STATUS(out.make_float(context, operands, positions));
+  }
+  return out;
+}
+
+Status ProductEpilogue::make_float(const KernelContext& context, const ProductOperands& operands,
+                                   std::span<const int64_t> positions) {
+  if (context.outputs[0]->dtype != DataType::kF32) return context.refuse("an f32 input gives an f32 output");
+  const bool clamps = activation_.is_clamp();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  lo = clamps ? static_cast<float>(activation_.lo) : -kInfinity;
+  hi = clamps ? static_cast<float>(activation_.hi) : kInfinity;
+  const bool clamps_last = residual_activation_.is_clamp();
+  residual_lo_ = clamps_last ? static_cast<float>(residual_activation_.lo) : -kInfinity;
+  residual_hi_ = clamps_last ? static_cast<float>(residual_activation_.hi) : kInfinity;
+  if (operands.bias >= context.inputs.size() || context.inputs[operands.bias] == nullptr) return {};
+  const TensorView& view = context.constants[operands.bias];
+  if (view.data == nullptr || view.dtype != DataType::kF32 || view.count() != static_cast<int64_t>(positions.size())) {
+    return context.refuse("the bias must be a constant of f32 with one entry a channel");
+  }
+  const float* values = data_of<float>(view);
+  for (size_t c = 0; c < positions.size(); ++c) bias_f32[static_cast<size_t>(positions[c])] = values[c];
+  return {};
+}
+
+Status ProductEpilogue::make_bias(const KernelContext& context, const ProductOperands& operands,
+                                  std::span<const int64_t> positions, std::span<const ChannelWeights> weights,
+                                  int64_t left_offset) {
+  const format::ProgramTensor& x = *context.inputs[operands.x];
+  const int64_t zero = x.quantization->zero_points[0];
+  const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
+  const bool given = operands.bias < context.inputs.size() && context.inputs[operands.bias] != nullptr;
+  const TensorView view = given ? context.constants[operands.bias] : TensorView{};
+  if (given && (view.data == nullptr || view.dtype != DataType::kI32 ||
+                view.count() != static_cast<int64_t>(positions.size()))) {
+    return context.refuse("the bias must be a constant of i32 with one entry a channel");
+  }
+  for (size_t c = 0; c < positions.size(); ++c) {
+    const int64_t own = given ? data_of<int32_t>(view)[c] : 0;
+    const int64_t bound = std::abs(own) + weights[c].absolute_sum * reach;
+    if (bound > std::numeric_limits<int32_t>::max()) {
+      return context.refuse(fmt::format("the sums of channel {} may reach {}, beyond 32 bits", c, bound));
+    }
+    // The kernels sum (q + left_offset) * w modulo 2^32.
+    const int64_t folded = own - (zero + left_offset) * weights[c].sum;
+    bias[static_cast<size_t>(positions[c])] =
+        static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(folded)));
+  }
+  return {};
+}
+
+Status ProductEpilogue::make_integer(const KernelContext& context, const ProductOperands& operands,
+                                     std::span<const int64_t> positions, std::span<const ChannelWeights> weights,
+                                     int64_t left_offset) {
+  const format::ProgramTensor& y = *context.outputs[0];
+  HAI_TRY(const RoundingPoint x, one_scale(context, *context.inputs[operands.x], "x"));
+  const Quantization* scales = weight_quantization(*context.inputs[operands.weights], positions.size());
+  if (scales == nullptr) {
+    return context.refuse("the weights need zero points of 0 and one scale, or one scale a channel");
+  }
+  HAI_TRY_STATUS(make_bias(context, operands, positions, weights, left_offset));
+  to_float = y.dtype == DataType::kF32;
+  RoundingPoint last;
+  if (to_float) {
+    if (has_residual || !activation_.is_none()) return context.refuse("f32 output takes no activation or residual");
+  } else {
+    if (y.dtype != DataType::kI8 && y.dtype != DataType::kU8) return context.refuse("the output must be i8, u8 or f32");
+    HAI_TRY(last, one_scale(context, y, "y"));
+  }
+  HAI_TRY(const Epilogue points, parse_epilogue(context.instruction.attributes));
+  if (!to_float) {
+    const Status checked = check_integer_epilogue(points, has_residual, integer_min(y.dtype), integer_max(y.dtype));
+    if (!checked) return context.refuse(checked.error().message);
+  }
+  const RoundingPoint before_add = has_residual ? *points.pre_residual : last;
+  const RoundingPoint first = activation_.is_clamp() ? before_add : *points.conv;
+  for (size_t c = 0; c < positions.size(); ++c) {
+    const float s_w = scales->scales[scales->per_tensor() ? 0 : c];
+    const float m = hai_multiplier_product(x.scale, s_w, to_float ? 1.0F : first.scale);
+    HAI_TRY_STATUS(usable(context, m, fmt::format("channel {}", c)));
+    multiplier[static_cast<size_t>(positions[c])] = m;
+  }
+  if (to_float) return {};
+  hai_output_range range = full_range(y.dtype, first);
+  if (activation_.is_clamp()) range = clamp_range(activation_, first.scale, range);
+  lo = static_cast<float>(range.lo - range.zero_point);
+  hi = static_cast<float>(range.hi - range.zero_point);
+  zero_point = range.zero_point;
+  if (!activation_.is_clamp()) {
+    std::array<uint8_t, 256> bytes{};
+    const bool is_signed = y.dtype == DataType::kI8;
+    unary_table8(activation_.function, activation_.alpha, activation_.beta, is_signed, first.scale, first.zero_point,
+                 before_add.scale, full_range(y.dtype, before_add), bytes);
+    for (const uint8_t byte : bytes) table_.push_back(is_signed ? static_cast<int8_t>(byte) : int32_t{byte});
+  }
+  if (!has_residual) return {};
+  const format::ProgramTensor& residual = *context.inputs[operands.residual];
+  HAI_TRY(const RoundingPoint r, one_scale(context, residual, "residual"));
+  sum_zero_point_ = before_add.zero_point;
+  sum_multiplier_ = hai_multiplier_ratio(before_add.scale, last.scale);
+  residual_zero_point_ = r.zero_point;
+  residual_multiplier_ = hai_multiplier_ratio(r.scale, last.scale);
+  residual_signed_ = residual.dtype == DataType::kI8;
+  HAI_TRY_STATUS(usable(context, sum_multiplier_, "the residual addition"));
+  HAI_TRY_STATUS(usable(context, residual_multiplier_, "the residual"));
+  const hai_output_range out = clamp_range(residual_activation_, last.scale, full_range(y.dtype, last));
+  residual_lo_ = static_cast<float>(out.lo - out.zero_point);
+  residual_hi_ = static_cast<float>(out.hi - out.zero_point);
+  out_zero_point_ = out.zero_point;
+  return {};
+}
+
+int64_t ProductEpilogue::bytes() const {
+  return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size() + table_.size()));
+}
+
+void ProductEpilogue::take_bias_out() { bias.assign(bias.size(), 0); }
+
+void ProductEpilogue::finish_f32(float* tile, int64_t tile_stride, int32_t rows, int32_t cols, const float* residual,
+                                 int64_t residual_stride, float* out, int64_t out_stride) const {
+  if (!activation_.is_clamp()) {
+    hai_unary_f32_for(isa_)(activation_.function, tile, tile, (rows - 1) * tile_stride + cols,
+                            static_cast<float>(activation_.alpha), static_cast<float>(activation_.beta));
+  }
+  const hai_epilogue_f32 store = {tile,         tile_stride,  rows, cols,      residual, residual_stride,
+                                  residual_lo_, residual_hi_, out,  out_stride};
+  epilogue_f32_for(isa_)(&store);
+  if (residual_activation_.is_clamp()) return;
+  for (int32_t row = 0; row < rows; ++row) {
+    float* y = out + row * out_stride;
+    hai_unary_f32_for(isa_)(residual_activation_.function, y, y, cols, static_cast<float>(residual_activation_.alpha),
+                            static_cast<float>(residual_activation_.beta));
+  }
+}
+
+void ProductEpilogue::finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+                                const std::byte* residual, int64_t residual_stride, std::byte* out,
+                                int64_t out_stride) const {
+  hai_epilogue_i8 e = {};
+  e.sums = sums;
+  e.sums_stride = sums_stride;
+  e.rows = rows;
+  e.cols = cols;
+  e.bias = bias.data() + position;
+  e.multiplier = multiplier.data() + position;
+  e.lo = lo;
+  e.hi = hi;
+  e.zero_point = zero_point;
+  e.table = table_.empty() ? nullptr : table_.data();
+  e.residual = reinterpret_cast<const uint8_t*>(residual);
+  e.residual_stride = residual_stride;
+  e.residual_signed = residual_signed_ ? 1 : 0;
+  e.residual_zero_point = residual_zero_point_;
+  e.residual_multiplier = residual_multiplier_;
+  e.sum_zero_point = sum_zero_point_;
+  e.sum_multiplier = sum_multiplier_;
+  e.out_lo = residual_lo_;
+  e.out_hi = residual_hi_;
+  e.out_zero_point = out_zero_point_;
+  e.out = to_float ? nullptr : reinterpret_cast<uint8_t*>(out);
+  e.out_f32 = to_float ? reinterpret_cast<float*>(out) : nullptr;
+  e.out_stride = out_stride;
+  epilogue_i8_for(isa_)(&e);
+}
+
+}  // namespace hai::cpu

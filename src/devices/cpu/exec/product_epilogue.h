@@ -1,0 +1,84 @@
+// ProductEpilogue: bias, multipliers, clamps, tables and residual of a convolution or matrix product, made ready once.
+//
+// Simple epilogues (a clamp, no residual, no table) go into the micro-kernel's own store; the others are applied to a
+// tile of sums by finish_f32 or finish_i8 while it is in the first cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "devices/cpu/exec/exec_registry.h"
+#include "types/epilogue.h"
+
+namespace hai::cpu {
+
+// What packing the weights found out about one output channel.
+struct ChannelWeights {
+  int64_t sum = 0;           // of all weights
+  int64_t absolute_sum = 0;  // of their absolute values
+};
+
+struct ProductOperands {
+  size_t x = 0;
+  size_t weights = 1;
+  size_t bias = 2;
+  size_t residual = SIZE_MAX;
+};
+
+class ProductEpilogue {
+ public:
+  // Precondition: the operands' dtypes are x f32 or i8/u8, weights f32 or i8/i4. `positions[c]` is where channel c
+  // stands in the per-channel arrays of `padded` entries. `weights` is empty for f32. `left_offset`: what packing adds
+  // to q of x.
+  static Result<ProductEpilogue> make(const KernelContext& context, const ProductOperands& operands,
+                                      std::span<const int64_t> positions, int64_t padded,
+                                      std::span<const ChannelWeights> weights, int64_t left_offset);
+
+  bool integer = false;   // 8-bit operands
+  bool to_float = false;  // integer sums stored as f32
+  bool has_residual = false;
+  std::vector<float> bias_f32;
+  std::vector<int32_t> bias;  // integer bias with the left operand's offset and zero point folded in
+  std::vector<float> multiplier;
+  float lo = 0.0F, hi = 0.0F;  // of the first store: clamp (f32), bounds minus zero point (integer)
+  int32_t zero_point = 0;
+
+  bool simple() const { return !has_residual && !to_float && activation_.is_clamp(); }
+  int64_t output_element_bytes() const { return integer && !to_float ? 1 : 4; }
+  int64_t bytes() const;
+
+  // `tile` is [rows][tile_stride], clamped already where the activation is a clamp. Strides count elements.
+  void finish_f32(float* tile, int64_t tile_stride, int32_t rows, int32_t cols, const float* residual,
+                  int64_t residual_stride, float* out, int64_t out_stride) const;
+  // `sums` without bias; `position` is that of its first column.
+  void finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+                 const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
+  // The bias has been added to the sums: finish_i8 adds none.
+  void take_bias_out();
+
+ private:
+  Status make_float(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions);
+  Status make_integer(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions,
+                      std::span<const ChannelWeights> weights, int64_t left_offset);
+  Status make_bias(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions,
+                   std::span<const ChannelWeights> weights, int64_t left_offset);
+
+  Isa isa_ = Isa::kScalar;
+  Activation activation_;
+  Activation residual_activation_;
+  float residual_lo_ = 0.0F, residual_hi_ = 0.0F;
+  std::vector<int32_t> table_;  // 256 entries, empty: none
+  bool residual_signed_ = true;
+  int32_t residual_zero_point_ = 0;
+  float residual_multiplier_ = 1.0F;
+  int32_t sum_zero_point_ = 0;
+  float sum_multiplier_ = 1.0F;
+  int32_t out_zero_point_ = 0;
+};
+
+// Per-tensor parameters of an 8-bit tensor, checked; an error names the operand.
+Result<RoundingPoint> one_scale(const KernelContext& context, const format::ProgramTensor& tensor,
+                                std::string_view operand);
+
+}  // namespace hai::cpu

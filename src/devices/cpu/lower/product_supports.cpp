@@ -1,0 +1,104 @@
+// The compile-time twin of exec's checks (devices/cpu/exec/product_epilogue.cpp): the same limits, from the graph.
+//
+// Refusing here lets the compiler place a node elsewhere or say why it cannot; exec checks again, since a program may
+// come from a file that this compiler did not write.
+#include "devices/cpu/lower/product_supports.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "devices/cpu/lower/supports.h"
+#include "types/epilogue.h"
+
+namespace hai::cpu {
+namespace {
+
+Status refuse(const ir::Node& node, std::string_view what) {
+  return make_error(StatusCode::kUnsupported, "C050", "{} on cpu: {}", node.op, what);
+}
+
+bool has_operand(const ir::Node& node, size_t i) { return i < node.inputs.size() && node.inputs[i] != ir::kNone; }
+
+int64_t weight_at(const ir::Value& weights, int64_t i) {
+  const auto* bytes = reinterpret_cast<const int8_t*>(weights.constant->bytes().data());
+  if (weights.type.dtype == DataType::kI8) return bytes[i];
+  const int nibble = (static_cast<uint8_t>(bytes[i / 2]) >> (4 * (i % 2))) & 0xf;
+  return nibble < 8 ? nibble : nibble - 16;
+}
+
+// Largest |bias| + sum |w| * max |q - z| over the channels.
+Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const ir::Value& weights = graph.value(node.inputs[1]);
+  const Dims dims = resolve(weights.type.shape, {});
+  int64_t inner = 1;
+  for (int axis = channel_axis + 1; axis < dims.rank; ++axis) inner *= dims[axis];
+  const int64_t channels = dims[channel_axis];
+  std::vector<int64_t> sums(static_cast<size_t>(channels), 0);
+  for (int64_t i = 0; i < dims.count(); ++i)
+    sums[static_cast<size_t>(i / inner % channels)] += std::abs(weight_at(weights, i));
+  const int64_t zero = x.quantization->zero_points[0];
+  const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
+  const int32_t* bias = nullptr;
+  if (has_operand(node, 2)) {
+    bias = reinterpret_cast<const int32_t*>(graph.value(node.inputs[2]).constant->bytes().data());
+  }
+  for (size_t c = 0; c < sums.size(); ++c) {
+    const int64_t bound = sums[c] * reach + (bias == nullptr ? 0 : std::abs(int64_t{bias[c]}));
+    if (bound > std::numeric_limits<int32_t>::max()) {
+      return refuse(node, fmt::format("the sums of channel {} may reach {}, beyond 32 bits", c, bound));
+    }
+  }
+  return {};
+}
+
+Status multipliers_fit(const ir::Graph& graph, const ir::Node& node, const Epilogue& epilogue) {
+  const float s_x = scale_of(graph, node.inputs[0]);
+  const Quantization& weights = *graph.value(node.inputs[1]).type.quantization;
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  float first = 1.0F;
+  if (is_integer(y.dtype)) {
+    const float last = scale_of(graph, node.outputs[0]);
+    const bool adds = has_operand(node, 3);
+    const float before_add = adds ? epilogue.pre_residual->scale : last;
+    first = epilogue.activation.is_clamp() ? before_add : epilogue.conv->scale;
+    if (adds) {
+      HAI_TRY_STATUS(supports_multiplier(node, hai_multiplier_ratio(before_add, last)));
+      HAI_TRY_STATUS(supports_multiplier(node, hai_multiplier_ratio(scale_of(graph, node.inputs[3]), last)));
+    }
+  }
+  for (const float s_w : weights.scales) {
+    HAI_TRY_STATUS(supports_multiplier(node, hai_multiplier_product(s_x, s_w, first)));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status supports_product(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const ir::Value& weights = graph.value(node.inputs[1]);
+  if (!weights.is_constant()) return refuse(node, "the weights must be a constant");
+  if (has_operand(node, 2) && !graph.value(node.inputs[2]).is_constant()) {
+    return refuse(node, "the bias must be a constant");
+  }
+  if (x.dtype == DataType::kF32) return {};
+  if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8) {
+    return refuse(node, fmt::format("{} activations; f32, i8 and u8 run here", data_type_name(x.dtype)));
+  }
+  for (const int32_t zero_point : weights.type.quantization->zero_points) {
+    if (zero_point != 0) return refuse(node, "weights with a zero point other than 0");
+  }
+  if (has_operand(node, 3)) {
+    const DataType residual = graph.value(node.inputs[3]).type.dtype;
+    if (residual != DataType::kI8 && residual != DataType::kU8) return refuse(node, "a residual that is not 8 bits");
+  }
+  HAI_TRY_STATUS(sums_fit(graph, node, channel_axis));
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
+  return multipliers_fit(graph, node, epilogue);
+}
+
+}  // namespace hai::cpu

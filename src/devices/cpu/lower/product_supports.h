@@ -1,0 +1,13 @@
+// What convolutions and matrix products may be on the CPU, checked while the compiler can still place them elsewhere.
+#pragma once
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::cpu {
+
+// x f32 with f32, or i8/u8 with i8/i4 of zero point 0; bias constant; multipliers usable; sums proved to fit 32 bits.
+// `channel_axis`: that of the weights' output channels. `constant_weights`: they must be a constant.
+Status supports_product(const ir::Graph& graph, const ir::Node& node, int channel_axis);
+
+}  // namespace hai::cpu

@@ -1,0 +1,131 @@
+// Samples of conv2d.
+//
+// Shapes that split tiles unevenly (13, 19, 127, channels that are no multiple of 4 or 16), every
+// kind of window, every epilogue, every type.
+#include "ops/conv2d/conv2d.h"
+#include "ops/product_samples.h"
+
+namespace hai::ops {
+namespace {
+
+struct Geometry {
+  const char* name;
+  int64_t n, h, w, c, o, kh, kw;
+  int64_t stride = 1;
+  std::vector<int64_t> pads = {0, 0, 0, 0};
+  std::vector<int64_t> dilations = {1, 1};
+  int64_t groups = 1;
+};
+
+const std::vector<Geometry>& geometries() {
+  static const std::vector<Geometry> kGeometries = {
+      {"1x1", 1, 13, 19, 24, 40, 1, 1},
+      {"1x1_odd_channels", 2, 7, 9, 19, 13, 1, 1},
+      {"1x1_one_pixel", 1, 1, 1, 127, 35, 1, 1},
+      {"1x1_stride2", 1, 13, 15, 32, 17, 1, 1, 2},
+      {"1x1_stride2_even", 1, 14, 14, 16, 33, 1, 1, 2},
+      {"1x1_padded", 1, 5, 6, 8, 8, 1, 1, 1, {1, 0, 2, 1}},
+      {"3x3_first_layer_stride2", 1, 33, 31, 3, 32, 3, 3, 2, {1, 1, 1, 1}},
+      {"3x3_first_layer_same_upper", 1, 32, 32, 3, 16, 3, 3, 2, {0, 0, 1, 1}},
+      {"6x6_first_layer_stride2", 1, 28, 36, 3, 16, 6, 6, 2, {2, 2, 2, 2}},
+      {"7x7_first_layer", 1, 27, 25, 3, 37, 7, 7, 2, {3, 3, 3, 3}},
+      {"one_channel", 2, 19, 13, 1, 8, 3, 3, 1, {1, 1, 1, 1}},
+      {"3x3", 1, 19, 20, 16, 33, 3, 3, 1, {1, 1, 1, 1}},
+      {"3x3_batch3", 3, 7, 7, 20, 64, 3, 3, 1, {1, 1, 1, 1}},
+      {"3x3_no_padding", 1, 13, 33, 12, 31, 3, 3},
+      {"3x3_deep", 1, 4, 5, 150, 70, 3, 3, 1, {1, 1, 1, 1}},
+      {"3x3_stride2_odd", 1, 19, 13, 9, 16, 3, 3, 2, {1, 1, 1, 1}},
+      {"3x3_stride3", 1, 20, 20, 8, 5, 3, 3, 3, {1, 1, 1, 1}},
+      {"3x3_asymmetric", 1, 13, 14, 5, 7, 3, 3, 1, {2, 0, 1, 3}},
+      {"3x3_dilated", 1, 19, 19, 8, 12, 3, 3, 1, {2, 2, 2, 2}, {2, 2}},
+      {"3x3_dilated_rows", 1, 19, 13, 6, 10, 3, 3, 1, {3, 1, 3, 1}, {3, 1}},
+      {"1x7", 1, 13, 17, 8, 9, 1, 7, 1, {0, 3, 0, 3}},
+      {"7x1", 1, 17, 13, 8, 9, 7, 1, 1, {3, 0, 3, 0}},
+      {"5x5", 1, 13, 13, 8, 24, 5, 5, 1, {2, 2, 2, 2}},
+      {"11x9_big", 1, 15, 14, 4, 6, 11, 9, 1, {5, 4, 5, 4}},
+      {"window_is_image", 1, 7, 6, 13, 19, 7, 6},
+      {"tiny_image_in_padding", 1, 1, 2, 5, 6, 3, 3, 1, {1, 1, 1, 1}},
+      {"2x2_image", 1, 2, 2, 16, 16, 3, 3, 2, {1, 1, 1, 1}},
+      {"wide_127", 1, 3, 127, 4, 8, 3, 3, 1, {1, 1, 1, 1}},
+      {"grouped_2", 1, 9, 11, 8, 12, 3, 3, 1, {1, 1, 1, 1}, {1, 1}, 2},
+      {"grouped_odd", 1, 9, 9, 15, 21, 3, 3, 1, {1, 1, 1, 1}, {1, 1}, 3},
+      {"grouped_1x1", 1, 9, 9, 24, 36, 1, 1, 1, {0, 0, 0, 0}, {1, 1}, 4},
+      {"grouped_stride2_dilated", 1, 17, 17, 8, 8, 3, 3, 2, {2, 2, 2, 2}, {2, 2}, 4},
+      {"depthwise", 1, 13, 19, 32, 32, 3, 3, 1, {1, 1, 1, 1}, {1, 1}, 32},
+      {"depthwise_odd_channels", 2, 9, 7, 19, 19, 3, 3, 1, {1, 1, 1, 1}, {1, 1}, 19},
+      {"depthwise_stride2", 1, 15, 16, 40, 40, 3, 3, 2, {1, 1, 1, 1}, {1, 1}, 40},
+      {"depthwise_stride2_same_upper", 1, 14, 14, 24, 24, 3, 3, 2, {0, 0, 1, 1}, {1, 1}, 24},
+      {"depthwise_5x5", 1, 11, 13, 21, 21, 5, 5, 1, {2, 2, 2, 2}, {1, 1}, 21},
+      {"depthwise_5x5_stride2", 1, 13, 11, 16, 16, 5, 5, 2, {2, 2, 2, 2}, {1, 1}, 16},
+      {"depthwise_dilated", 1, 13, 13, 17, 17, 3, 3, 1, {2, 2, 2, 2}, {2, 2}, 17},
+      {"depthwise_7x3", 1, 9, 8, 8, 8, 7, 3, 1, {3, 1, 3, 1}, {1, 1}, 8},
+      {"depthwise_no_padding", 1, 8, 23, 33, 33, 3, 3, 1, {0, 0, 0, 0}, {1, 1}, 33},
+      {"depthwise_tiny", 1, 2, 1, 20, 20, 5, 5, 1, {2, 2, 2, 2}, {1, 1}, 20},
+      {"depthwise_1x1", 1, 6, 5, 20, 20, 1, 1, 1, {0, 0, 0, 0}, {1, 1}, 20},
+      {"depthwise_multiplier2", 1, 9, 10, 12, 24, 3, 3, 1, {1, 1, 1, 1}, {1, 1}, 12},
+      {"depthwise_multiplier2_one_channel", 1, 9, 10, 1, 2, 3, 3, 2, {1, 1, 1, 1}},
+  };
+  return kGeometries;
+}
+
+Sample make_sample(const Geometry& g, const std::string& suffix, const ProductTypes& types,
+                   const EpilogueSample& epilogue) {
+  const int64_t oh = (g.h + g.pads[0] + g.pads[2] - g.dilations[0] * (g.kh - 1) - 1) / g.stride + 1;
+  const int64_t ow = (g.w + g.pads[1] + g.pads[3] - g.dilations[1] * (g.kw - 1) - 1) / g.stride + 1;
+  const int64_t depth = g.c / g.groups;
+  Sample sample = product_sample(g.name + suffix, types, {g.n, g.h, g.w, g.c}, {g.o, g.kh, g.kw, depth},
+                                 {g.n, oh, ow, g.o}, 0, g.kh * g.kw * depth, epilogue, true);
+  sample.attributes["strides"] = std::vector<int64_t>{g.stride, g.stride};
+  sample.attributes["pads"] = g.pads;
+  sample.attributes["dilations"] = g.dilations;
+  sample.attributes["groups"] = g.groups;
+  return sample;
+}
+
+const Geometry& geometry(const std::string& name) {
+  for (const Geometry& g : geometries()) {
+    if (name == g.name) return g;
+  }
+  return geometries().front();
+}
+
+}  // namespace
+
+std::vector<Sample> conv2d_samples(const OpSchema&) {
+  constexpr ProductTypes kFloat{};
+  constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
+  constexpr ProductTypes kUint8{DataType::kU8, DataType::kU8, DataType::kI8, true, true};
+  std::vector<Sample> out;
+  for (const Geometry& g : geometries()) {
+    out.push_back(make_sample(g, "_f32", kFloat, {}));
+    out.push_back(make_sample(g, "_i8", kInt8, {}));
+    out.push_back(make_sample(g, "_u8", kUint8, {}));
+  }
+  const char* activations[] = {"none", "relu", "relu6", "clip", "silu", "hard_swish", "leaky_relu"};
+  for (const char* shape : {"3x3", "1x1_odd_channels", "depthwise_odd_channels"}) {
+    for (const char* activation : activations) {
+      for (const ProductTypes& types : {kFloat, kInt8, kUint8}) {
+        const std::string suffix = "_" + std::string(activation) + "_" + std::string(data_type_name(types.x));
+        out.push_back(make_sample(geometry(shape), suffix, types, {activation, false, "none"}));
+        out.push_back(make_sample(geometry(shape), suffix + "_residual", types, {activation, true, "none"}));
+        out.push_back(make_sample(geometry(shape), suffix + "_residual_relu", types, {activation, true, "relu"}));
+        out.push_back(make_sample(geometry(shape), suffix + "_residual_clip", types, {activation, true, "clip"}));
+      }
+    }
+  }
+  for (const char* shape : {"3x3", "1x1", "depthwise", "grouped_odd"}) {
+    const Geometry& g = geometry(shape);
+    out.push_back(make_sample(g, "_i8_to_u8", {DataType::kI8, DataType::kU8, DataType::kI8, true, true}, {}));
+    out.push_back(make_sample(g, "_u8_to_i8", {DataType::kU8, DataType::kI8, DataType::kI8, true, true}, {}));
+    out.push_back(
+        make_sample(g, "_i8_one_scale_no_bias", {DataType::kI8, DataType::kI8, DataType::kI8, false, false}, {}));
+    out.push_back(make_sample(g, "_i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {}));
+    out.push_back(make_sample(g, "_f32_no_bias", {DataType::kF32, DataType::kF32, DataType::kF32, true, false}, {}));
+    out.push_back(make_sample(g, "_i4", {DataType::kI8, DataType::kI8, DataType::kI4, true, true}, {}));
+    out.push_back(make_sample(g, "_i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {}));
+    out.push_back(make_sample(g, "_f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {}));
+  }
+  return out;
+}
+
+}  // namespace hai::ops

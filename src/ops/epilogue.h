@@ -1,0 +1,61 @@
+// What conv2d, conv_transpose2d and matmul share as schemas: weights and bias types, the epilogue's attributes, checks
+// and exact reference. See types/epilogue.h for its meaning.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/inference.h"
+#include "ops/reference.h"
+#include "types/epilogue.h"
+
+namespace hai::ops {
+
+// The attributes of an epilogue; `with_residual` adds those that follow the addition.
+std::vector<AttributeSpec> epilogue_attributes(bool with_residual);
+
+// Type rules of "products": x float, or quantized i8, u8, i16; weights (operand 1) of the same float type, or i8 or i4
+// with one scale, or with one scale along `channel_axis`; bias (operand 2) [channels] of x's float type, or i32 (i64
+// where x is i16). `channels` is the size of the output's last axis.
+Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels);
+
+// The output type for `shape`, with the residual (operand `residual`, when the node has it) and the epilogue checked. A
+// quantized x gives the declared integer type, or f32 when that is declared and nothing follows the bias.
+InferResult infer_product_output(const OpSchema& schema, const InferContext& context, Shape shape,
+                                 size_t residual = SIZE_MAX);
+
+// q - zero_point of every element; a zero point for each entry of `channel_axis` where the quantization has them.
+std::vector<int64_t> load_centred(const TensorView& view, int channel_axis);
+
+// The reference of one output element after its sum is known.
+class ReferenceEpilogue {
+ public:
+  // Operands as in check_product_types. `residual` may have no data.
+  static Result<ReferenceEpilogue> make(const ReferenceContext& context, int64_t channels, const TensorView& residual);
+
+  void store_float(int64_t element, int64_t channel, double sum) const;
+  // Refuses a sum outside of the accumulator: i32 for 8-bit x, 2^53 for i16.
+  Status store_integer_sum(int64_t element, int64_t channel, int64_t sum) const;
+
+ private:
+  ReferenceEpilogue(const ReferenceContext& context, const TensorView& residual)
+      : residual_(residual), y_(context.outputs[0]) {}
+  Status prepare_integer(const ReferenceContext& context, int64_t channels);
+  int32_t first_rounding(int64_t sum, int64_t channel) const;
+
+  Epilogue epilogue_;
+  TensorView residual_;
+  MutableTensorView y_;
+  bool wide_ = false;               // i16: sums and bias of 64 bits
+  std::vector<double> bias_f64_;    // empty: none
+  std::vector<int64_t> bias_;       // empty: none
+  std::vector<float> multipliers_;  // per channel
+  RoundingPoint first_;             // where the sum is rounded
+  hai_output_range first_range_{};
+  RoundingPoint before_add_;
+  hai_output_range add_range_{};
+  float multiplier_first_ = 1.0F;  // of the addition's two operands
+  float multiplier_residual_ = 1.0F;
+};
+
+}  // namespace hai::ops

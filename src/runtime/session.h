@@ -22,9 +22,9 @@
 namespace hai::runtime {
 
 struct SessionOptions {
-  std::string device;  // empty: the first one the file has a program for
-  std::string isa;     // empty: HAI_CPU, else the best
-  int threads = 0;     // 0: one for each CPU this process may use
+  std::string device = {};  // empty: the first one the file has a program for
+  std::string isa = {};     // empty: HAI_CPU, else the best
+  int threads = 0;          // 0: one for each CPU this process may use
   int64_t max_batch = 0;
   bool profile = false;
   int trace_events = 0;

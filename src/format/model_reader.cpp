@@ -1,6 +1,6 @@
 // Opening a .hai file: container, digests, structured sections; reading its weights chunk by chunk.
 //
-// Method: positioned reads into own memory instead of a mapping (docs/design/0002). A chunk that lies wholly inside the
+// Method: positioned reads into own memory instead of a mapping (docs/design/0003). A chunk that lies wholly inside the
 // wanted range is read straight into the caller's memory and hashed there; the ones at the edges go through one held
 // chunk, so that neighbouring small constants cost one read and one hash together.
 #include "format/model_reader.h"

@@ -2,7 +2,7 @@
 //
 // Nothing of the weights is kept: WeightReader reads the 1 MiB chunks that a constant lies in, compares each with its
 // digest in the memory that it was read into, and copies from there. So bytes that were not verified are never used, a
-// file that changes or shrinks is an error, and no model is ever resident twice (docs/design/0002).
+// file that changes or shrinks is an error, and no model is ever resident twice (docs/design/0003).
 // ModelReader is immutable and thread-safe; a WeightReader belongs to one thread.
 #pragma once
 

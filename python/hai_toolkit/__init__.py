@@ -1,0 +1,40 @@
+"""HAI: quantize, compile and run neural networks on edge devices.
+
+    import hai_toolkit as hai
+    model = hai.from_onnx("net.onnx")
+    model.quantize(bit_width=8, calibration=arrays)
+    model.compile(device="cpu").save("net.hai")
+    outputs = hai.load("net.hai").session(threads=1).run({"input": x})
+"""
+
+from . import zoo
+from ._core import pass_names, version
+from .errors import HaiError
+from .graph import GraphBuilder, Tensor
+from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
+from .preprocessing import Preprocessing, list_images, read_image
+from .runtime import LoadedModel, Session, load
+from .state_dict import read_state_dict
+
+__version__: str = version()
+
+__all__ = [
+    "CompiledModel",
+    "GraphBuilder",
+    "HaiError",
+    "LoadedModel",
+    "Model",
+    "Preprocessing",
+    "Session",
+    "Tensor",
+    "TensorInfo",
+    "from_onnx",
+    "from_torch",
+    "list_images",
+    "load",
+    "pass_names",
+    "read_image",
+    "read_state_dict",
+    "version",
+    "zoo",
+]

@@ -1,0 +1,233 @@
+"""Models before they are compiled: import, quantize, compile, save."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .dtypes import dtype_name, numpy_dtype
+from .errors import HaiError
+from .preprocessing import Preprocessing
+
+Dim = int | str | tuple[int, str]
+Sample = npt.ArrayLike | Mapping[str, npt.ArrayLike]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output: its name, element type and shape (symbols by name, multiples as ``(factor, name)``)."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+
+
+class CompiledModel:
+    """A model compiled for a device, ready to be written."""
+
+    def __init__(self, native: _core.CompiledModel) -> None:
+        self._native = native
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the ``.hai`` file; an older file of that name stays until the new one is whole."""
+        self._native.save(os.fspath(path))
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the compiler did: passes, placement, memory plan (bytes), multiply-accumulates; ``text`` for people."""
+        report: dict[str, Any] = self._native.report()
+        return report
+
+
+class Model:
+    """A graph of HAI's operators that can be quantized and compiled."""
+
+    def __init__(self, native: _core.Graph, preprocessing: Preprocessing | None = None) -> None:
+        self._graph = native
+        self.preprocessing = preprocessing
+        """How pictures become the input; written into the file. May be set."""
+        self.quantization_report: dict[str, Any] = {}
+        """What :meth:`quantize` chose: ranges, scales, errors of weights, warnings."""
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """The model's inputs, in order."""
+        return [TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in self._graph.inputs()]
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """The model's outputs, in order."""
+        return [TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in self._graph.outputs()]
+
+    def text(self, max_constant_bytes: int = 64) -> str:
+        """The graph in HAI's text form; larger constants are elided."""
+        text: str = self._graph.text(max_constant_bytes)
+        return text
+
+    def interpret(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+        """Runs the exact, slow reference: the judge of every device."""
+        arrays = [_matching(info, inputs) for info in self.inputs]
+        results = self._graph.interpret([_flat(a) for a in arrays], [list(a.shape) for a in arrays])
+        return {
+            info.name: np.frombuffer(data, numpy_dtype(dtype)).reshape(shape)
+            for info, (dtype, shape, data) in zip(self.outputs, results)
+        }
+
+    def quantize(
+        self,
+        bit_width: int = 8,
+        calibration: Iterable[Sample] | None = None,
+        *,
+        method: Literal["symmetrical", "asymmetrical"] = "asymmetrical",
+        observer: Literal["mse", "minmax"] = "mse",
+        bias_correction: bool = True,
+        keep_float: Sequence[str] = (),
+        threads: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> Model:
+        """Quantizes in place with samples like those the model will see, and returns itself.
+
+        ``calibration`` gives arrays (for a single input) or dictionaries by input name, each a batch in the model's own layout; it is
+        read once, one sample at a time. ``keep_float`` names nodes that stay f32. ``progress`` is called with the number of samples read.
+        """
+        if bit_width != 8:
+            raise HaiError("HAI-Y030", f"bit_width {bit_width} is not supported yet; 8 is")
+        if calibration is None:
+            raise HaiError("HAI-Y031", "quantization needs calibration=: 16 to 500 samples like those the model will see")
+        graph, report, warnings, _ = _core.quantize(
+            self._graph,
+            _sample_reader(iter(calibration), self.inputs, progress),
+            observer,
+            method == "symmetrical",
+            bias_correction,
+            threads,
+            list(keep_float),
+        )
+        self._graph = graph
+        self.quantization_report = json.loads(report)
+        for warning in warnings:
+            print(f"hai: warning: {warning}", file=sys.stderr)
+        return self
+
+    def compile(
+        self,
+        device: str = "cpu",
+        *,
+        dims: Mapping[str, int | tuple[int, int]] | None = None,
+        disabled_passes: Sequence[str] = (),
+        print_ir: Sequence[str] = (),
+        print_sink: Callable[[str, str], None] | None = None,
+    ) -> CompiledModel:
+        """Compiles for ``device``. ``dims`` binds symbols (or gives the batch symbol a range); ``print_ir`` takes ``before:PASS``."""
+        ranges = {name: (d, d) if isinstance(d, int) else d for name, d in (dims or {}).items()}
+        sink = print_sink or (lambda place, text: print(f"// {place}\n{text}"))
+        report = json.dumps(self.quantization_report) if self.quantization_report else ""
+        rule = self.preprocessing.to_native() if self.preprocessing is not None else None
+        return CompiledModel(
+            _core.compile(self._graph, device, ranges, list(disabled_passes), list(print_ir), sink, rule, report)
+        )
+
+
+def _flat(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _matching(info: TensorInfo, arrays: Mapping[str, npt.ArrayLike]) -> npt.NDArray[Any]:
+    if info.name not in arrays:
+        raise HaiError("HAI-Y032", f'no value for input "{info.name}"; given: {", ".join(sorted(arrays)) or "nothing"}')
+    array = np.asarray(arrays[info.name])
+    if dtype_name(array.dtype) != info.dtype:
+        raise HaiError("HAI-Y033", f'input "{info.name}" is {info.dtype}, the array is {array.dtype}; convert it with .astype()')
+    return array
+
+
+def _sample_reader(
+    samples: Iterator[Sample], inputs: Sequence[TensorInfo], progress: Callable[[int], None] | None
+) -> Callable[[], list[tuple[str, list[int], npt.NDArray[np.uint8]]] | None]:
+    count = 0
+
+    def read() -> list[tuple[str, list[int], npt.NDArray[np.uint8]]] | None:
+        nonlocal count
+        sample = next(samples, None)
+        if sample is None:
+            return None
+        if not isinstance(sample, Mapping):
+            if len(inputs) != 1:
+                raise HaiError("HAI-Y034", f"the model has {len(inputs)} inputs: each calibration sample must be a dictionary by name")
+            sample = {inputs[0].name: sample}
+        count += 1
+        if progress is not None:
+            progress(count)
+        arrays = [_matching(info, sample) for info in inputs]
+        return [(dtype_name(a.dtype), list(a.shape), _flat(a)) for a in arrays]
+
+    return read
+
+
+def from_onnx(
+    path: str | os.PathLike[str],
+    *,
+    dims: Mapping[str, int] | None = None,
+    batch: tuple[int, int] = (1, 16),
+    free_batch: bool = False,
+    preprocessing: Preprocessing | None = None,
+) -> Model:
+    """Imports an ONNX file. ``dims`` binds its named dimensions; a named first dimension stays free as the batch, within ``batch``.
+
+    ``free_batch`` gives a model exported for one sample a free batch, where its reshapes allow it.
+    """
+    return Model(_core.import_onnx(os.fspath(path), dict(dims or {}), batch[0], batch[1], free_batch), preprocessing)
+
+
+def from_torch(
+    module: Any,
+    example_inputs: Any,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    batch: tuple[int, int] | None = (1, 16),
+    preprocessing: Preprocessing | None = None,
+) -> Model:
+    """Imports a PyTorch module through PyTorch's own ONNX export; the module is put into evaluation mode for it.
+
+    ``example_inputs`` is a tensor or a tuple of tensors; with ``batch`` their first dimension becomes free within these bounds.
+    """
+    import tempfile
+    from pathlib import Path
+
+    import torch
+
+    inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    shapes = None
+    if batch is not None and batch[1] > 1:
+        n = torch.export.Dim("N", min=batch[0], max=batch[1])
+        # An example of one would be taken for a constant by the exporter.
+        inputs = tuple(torch.cat([x, x]) if x.shape[0] == 1 else x for x in inputs)
+        shapes = tuple({0: n} for _ in inputs)
+    training = module.training
+    module.eval()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            torch.onnx.export(
+                module,
+                inputs,
+                path,
+                input_names=list(input_names) if input_names else None,
+                output_names=list(output_names) if output_names else None,
+                dynamic_shapes=shapes,
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+            return from_onnx(path, batch=batch or (1, 1), preprocessing=preprocessing)
+    finally:
+        module.train(training)

@@ -1,0 +1,80 @@
+"""How a picture becomes a model's input: the rule that is written into the ``.hai`` file, and the code that applies it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+
+_COLORS = ("rgb", "bgr", "gray")
+_LAYOUTS = ("nchw", "nhwc")
+_RESIZE_RULES = ("short_side", "letterbox", "stretch")
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """``x = (pixel - mean) * scale`` with pixels in 0..255, after resizing; channels in ``color_order``."""
+
+    width: int
+    height: int
+    resize_rule: Literal["short_side", "letterbox", "stretch"] = "stretch"
+    resize_size: int = 0
+    """``short_side`` only: the shorter side before the centred crop, pixels."""
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    color_order: Literal["rgb", "bgr", "gray"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    pad_value: float = 0.0
+    """``letterbox`` only: pixel value around the picture."""
+    input: str = ""
+    """Name of the model's input; empty: its only one."""
+
+    def to_native(self) -> dict[str, Any]:
+        """Fields as the native module takes them."""
+        fields = asdict(self)
+        fields["color_order"] = _COLORS.index(self.color_order)
+        fields["layout"] = _LAYOUTS.index(self.layout)
+        fields["resize_rule"] = _RESIZE_RULES.index(self.resize_rule)
+        fields["interpolation"] = _INTERPOLATIONS.index(self.interpolation)
+        fields["mean"], fields["scale"] = list(self.mean), list(self.scale)
+        return fields
+
+    @staticmethod
+    def from_native(fields: Mapping[str, Any]) -> Preprocessing:
+        """The rule that a file holds."""
+        values = dict(fields)
+        values["color_order"] = _COLORS[values["color_order"]]
+        values["layout"] = _LAYOUTS[values["layout"]]
+        values["resize_rule"] = _RESIZE_RULES[values["resize_rule"]]
+        values["interpolation"] = _INTERPOLATIONS[values["interpolation"]]
+        values["mean"], values["scale"] = tuple(values["mean"]), tuple(values["scale"])
+        return Preprocessing(**values)
+
+    def __call__(self, picture: str | os.PathLike[str] | npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """One picture (a JPEG or PNG file, or RGB pixels [height, width, 3]) as a batch of one, f32."""
+        pixels = read_image(picture) if isinstance(picture, (str, os.PathLike)) else np.ascontiguousarray(picture)
+        channels = 1 if self.color_order == "gray" else 3
+        out = np.empty(self.width * self.height * channels, np.float32)
+        _core.preprocess(pixels, self.to_native(), out)
+        if self.layout == "nchw":
+            return out.reshape(1, channels, self.height, self.width)
+        return out.reshape(1, self.height, self.width, channels)
+
+
+def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+    """A JPEG or PNG as RGB pixels [height, width, 3]."""
+    pixels: npt.NDArray[np.uint8] = _core.read_image(os.fspath(path))
+    return pixels
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[str]:
+    """The JPEG and PNG files of a folder and its subfolders, sorted by path."""
+    return list(_core.list_images(os.fspath(folder)))

@@ -1,0 +1,156 @@
+// Import, quantization and compilation for Python.
+//
+// Long work runs with the interpreter lock released; the calibration iterator and the printing callback take it back
+// for each call. A Python exception inside them ends the work and goes on to the caller as it was.
+#include <nanobind/stl/pair.h>
+
+#include <cstring>
+
+#include "binding.h"
+#include "compiler/compile.h"
+#include "compiler/portable_graph.h"
+#include "format/model.h"
+#include "importers/onnx/onnx_import.h"
+#include "preprocessing_rule.h"
+#include "quantizer/quantizer.h"
+
+namespace hai::python {
+namespace {
+
+ir::Graph import_onnx(const std::string& path, const std::map<std::string, int64_t>& dims, int64_t batch_min,
+                      int64_t batch_max, bool free_batch) {
+  onnx_import::ImportOptions options;
+  options.dims = dims;
+  options.batch_min = batch_min;
+  options.batch_max = batch_max;
+  options.free_batch = free_batch;
+  const nb::gil_scoped_release release;
+  return value_or_raise(onnx_import::import_onnx_file(path, options));
+}
+
+// `next_sample()` gives a list of (dtype name, shape, flat byte view), one a graph input, or None at the end.
+using PythonSample = std::vector<std::tuple<std::string, std::vector<int64_t>, ConstBytes>>;
+
+ops::Tensor tensor_from(const std::tuple<std::string, std::vector<int64_t>, ConstBytes>& item) {
+  const auto& [name, shape, bytes] = item;
+  const auto dtype = data_type_from_name(name);
+  if (!dtype || shape.size() > static_cast<size_t>(kMaxRank)) {
+    throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y016",
+                                    "a calibration tensor of type {} with {} dimensions; at most {} are possible", name,
+                                    shape.size(), kMaxRank));
+  }
+  ops::Tensor tensor;
+  tensor.dtype = *dtype;
+  tensor.dims = Dims(shape);
+  const auto view = std::as_bytes(std::span(bytes.data(), bytes.size()));
+  tensor.storage.assign(view.begin(), view.end());
+  return tensor;
+}
+
+std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(
+    const ir::Graph& graph, const nb::callable& next_sample, const std::string& observer, bool symmetric,
+    bool bias_correction, int threads, const std::vector<std::string>& keep_float) {
+  quantizer::QuantizeOptions options;
+  options.observer = observer == "minmax" ? quantizer::Observer::kMinMax : quantizer::Observer::kMse;
+  options.symmetric = symmetric;
+  options.bias_correction = bias_correction;
+  options.threads = threads;
+  options.keep_float = keep_float;
+  const auto next = [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
+    const nb::gil_scoped_acquire acquire;
+    const nb::object sample = next_sample();
+    if (sample.is_none()) return std::optional<std::vector<ops::Tensor>>();
+    std::vector<ops::Tensor> tensors;
+    for (const auto& item : nb::cast<PythonSample>(sample)) tensors.push_back(tensor_from(item));
+    return std::optional<std::vector<ops::Tensor>>(std::move(tensors));
+  };
+  const nb::gil_scoped_release release;
+  quantizer::Quantized result = value_or_raise(quantizer::quantize(graph, next, options));
+  return {std::move(result.graph), std::move(result.report_json), std::move(result.warnings), result.sample_count};
+}
+
+nb::dict report_dict(const compiler::CompileReport& report) {
+  nb::dict out;
+  nb::list passes;
+  for (const auto& pass : report.passes) {
+    nb::dict entry;
+    entry["name"] = pass.name;
+    entry["changes"] = pass.changes;
+    entry["nodes"] = pass.nodes_after;
+    entry["time_us"] = pass.time_us;
+    passes.append(entry);
+  }
+  out["passes"] = passes;
+  nb::list placement;
+  for (const auto& place : report.placement) {
+    nb::dict entry;
+    entry["node"] = place.node;
+    entry["op"] = place.op;
+    entry["device"] = place.device;
+    entry["reason"] = place.reason;
+    entry["macs"] = place.macs;
+    placement.append(entry);
+  }
+  out["placement"] = placement;
+  out["arena_bytes"] = report.arena_bytes;
+  out["arena_lower_bound_bytes"] = report.arena_lower_bound_bytes;
+  out["weights_bytes"] = report.weights_bytes;
+  out["macs"] = report.macs;
+  out["time_us"] = report.time_us;
+  out["text"] = compiler::to_string(report);
+  return out;
+}
+
+compiler::CompiledModel compile(const ir::Graph& graph, const std::string& device,
+                                const std::map<std::string, std::pair<int64_t, int64_t>>& dims,
+                                const std::vector<std::string>& disabled_passes,
+                                const std::vector<std::string>& print_ir, const nb::object& print_sink,
+                                const nb::object& preprocessing, const std::string& quantization_report) {
+  compiler::CompileOptions options;
+  options.device = device;
+  for (const auto& [name, range] : dims) options.dims[name] = {range.first, range.second};
+  options.disabled_passes = disabled_passes;
+  options.print_ir = print_ir;
+  options.quantization_report = quantization_report;
+  if (!preprocessing.is_none()) options.preprocessing = preprocessing_from(nb::cast<nb::dict>(preprocessing));
+  if (!print_sink.is_none()) {
+    options.print_sink = [&](std::string_view place, std::string_view text) {
+      const nb::gil_scoped_acquire acquire;
+      print_sink(std::string(place), std::string(text));
+    };
+  }
+  const nb::gil_scoped_release release;
+  return value_or_raise(compiler::compile(graph, options));
+}
+
+}  // namespace
+
+void bind_compile(nb::module_& module) {
+  module.def("import_onnx", &import_onnx, nb::arg("path"), nb::arg("dims"), nb::arg("batch_min"), nb::arg("batch_max"),
+             nb::arg("free_batch"));
+  module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("observer"), nb::arg("symmetric"),
+             nb::arg("bias_correction"), nb::arg("threads"), nb::arg("keep_float"));
+  module.def("pass_names", &compiler::pass_names);
+  nb::class_<compiler::CompiledModel>(module, "CompiledModel")
+      .def(
+          "save",
+          [](const compiler::CompiledModel& compiled, const std::string& path) {
+            const nb::gil_scoped_release release;
+            raise_if_error(format::write_model_file(path, compiled.file));
+          },
+          nb::arg("path"))
+      .def("report", [](const compiler::CompiledModel& compiled) { return report_dict(compiled.report); });
+  module.def("compile", &compile, nb::arg("graph"), nb::arg("device"), nb::arg("dims"), nb::arg("disabled_passes"),
+             nb::arg("print_ir"), nb::arg("print_sink").none(), nb::arg("preprocessing").none(),
+             nb::arg("quantization_report"));
+  module.def(
+      "read_graph",
+      [](const std::string& path) {
+        const nb::gil_scoped_release release;
+        const format::ModelFile file = value_or_raise(format::read_model_file(path));
+        return value_or_raise(compiler::from_portable(file));
+      },
+      nb::arg("path"), "The portable graph of a .hai file.");
+}
+
+}  // namespace hai::python

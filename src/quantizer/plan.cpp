@@ -1,0 +1,254 @@
+// The plan of a quantization, from the shape of the graph alone.
+//
+// Method: an operator becomes integer when it has an integer form, when some matrix product or convolution comes before
+// it (what precedes the first one is input scaling) and when one comes after it (what follows the last one is box
+// decoding, soft-max, ...: cheap, and 8 bits there cost accuracy). A last convolution or matrix product is integer
+// inside, and hands out its 32-bit sums as f32. Movers join the integers when both sides gain. Groups: a clamp's input
+// that nothing else reads takes the clamp's quantization (then the clamp needs no rounding of its own); movers keep
+// their input's; a concatenation's input that nothing else reads takes the result's.
+#include "quantizer/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace hai::quantizer {
+namespace {
+
+template <size_t N>
+bool one_of(const std::array<std::string_view, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+constexpr std::array<std::string_view, 3> kMacs = {"conv2d", "conv_transpose2d", "matmul"};
+constexpr std::array<std::string_view, 3> kClamps = {"relu", "relu6", "clip"};
+constexpr std::array<std::string_view, 7> kMovers = {"reshape",  "transpose", "slice",     "split",
+                                                     "max_pool", "gather",    "reduce_max"};
+constexpr std::array<std::string_view, 4> kSums = {"add", "sub", "mul", "average_pool"};
+constexpr std::array<std::string_view, 22> kTables = {
+    "leaky_relu", "elu",  "sigmoid",    "silu",   "hard_sigmoid", "hard_swish", "tanh", "exp",
+    "log",        "sqrt", "reciprocal", "neg",    "abs",          "erf",        "gelu", "softplus",
+    "mish",       "sin",  "cos",        "square", "floor",        "ceil"};
+
+bool constant_weights(const ir::Graph& graph, const ir::Node& node) {
+  return node.inputs.size() >= 2 && node.inputs[1] != ir::kNone && graph.value(node.inputs[1]).is_constant() &&
+         (node.inputs.size() < 3 || node.inputs[2] == ir::kNone || graph.value(node.inputs[2]).is_constant()) &&
+         node.inputs.size() < 4;
+}
+
+bool all_f32(const ir::Graph& graph, const ir::Node& node) {
+  const auto is_f32 = [&](ir::ValueId id) { return id == ir::kNone || graph.value(id).type.dtype == DataType::kF32; };
+  return std::all_of(node.outputs.begin(), node.outputs.end(), is_f32) && !node.inputs.empty() &&
+         is_f32(node.inputs[0]);
+}
+
+// A float constant operand of an addition or product would be quantized with one scale for all its elements.
+bool has_usable_operands(const ir::Graph& graph, const ir::Node& node) {
+  return std::all_of(node.inputs.begin(), node.inputs.end(),
+                     [&](ir::ValueId id) { return id != ir::kNone && graph.value(id).type.dtype == DataType::kF32; });
+}
+
+class Planner {
+ public:
+  Planner(const ir::Graph& graph, std::vector<ir::NodeId> order) : graph_(graph), order_(std::move(order)) {
+    const size_t nodes = graph.node_slots();
+    plan_.roles.assign(nodes, Role::kFloat);
+    plan_.integer.assign(nodes, false);
+    plan_.float_result.assign(nodes, false);
+    plan_.group.resize(graph.value_slots());
+    for (size_t i = 0; i < plan_.group.size(); ++i) plan_.group[i] = static_cast<uint32_t>(i);
+    plan_.observed.assign(graph.value_slots(), false);
+  }
+
+  Status assign_roles(const std::vector<std::string>& keep_float) {
+    for (const ir::NodeId id : order_) plan_.roles[id] = role_of(graph_, graph_.node(id));
+    for (const std::string& name : keep_float) {
+      const auto it =
+          std::find_if(order_.begin(), order_.end(), [&](ir::NodeId id) { return graph_.node(id).name == name; });
+      if (it == order_.end()) {
+        return make_error(StatusCode::kNotFound, "Q010",
+                          "no node is called \"{}\", so it cannot be kept in f32; the report lists the names", name);
+      }
+      for (const ir::NodeId id : order_) {
+        if (graph_.node(id).name == name) plan_.roles[id] = Role::kFloat;
+      }
+    }
+    return {};
+  }
+
+  void choose_integer_nodes() {
+    std::vector<bool> after_mac(graph_.value_slots(), false);   // some MAC node comes before this value
+    std::vector<bool> before_mac(graph_.value_slots(), false);  // some MAC node reads it, directly or not
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      bool after = plan_.roles[id] == Role::kMac;
+      for (const ir::ValueId input : node.inputs) after = after || (input != ir::kNone && after_mac[input]);
+      for (const ir::ValueId output : node.outputs) after_mac[output] = after;
+    }
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+      const ir::Node& node = graph_.node(*it);
+      bool before = plan_.roles[*it] == Role::kMac;
+      for (const ir::ValueId output : node.outputs) before = before || before_mac[output];
+      for (const ir::ValueId input : node.inputs) {
+        if (input != ir::kNone && before) before_mac[input] = true;
+      }
+    }
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      const Role role = plan_.roles[id];
+      if (role == Role::kFloat) continue;
+      if (role == Role::kMac) {
+        plan_.integer[id] = true;
+        continue;
+      }
+      const bool before =
+          std::any_of(node.outputs.begin(), node.outputs.end(), [&](ir::ValueId v) { return before_mac[v]; });
+      // Movers at the start pay too: they then move bytes, not floats.
+      const bool after = role == Role::kMover || role == Role::kConcat || after_mac[node.outputs[0]];
+      plan_.integer[id] = before && after;
+    }
+    drop_lonely_movers();
+    for (const ir::NodeId id : order_) {
+      plan_.float_result[id] =
+          plan_.roles[id] == Role::kMac && plan_.integer[id] && !read_by_integer(graph_.node(id).outputs[0]);
+    }
+  }
+
+  void choose_groups() {
+    // Against the order, so that a chain ends at its last tensor: conv -> relu -> (concat) follows to the concat's
+    // result.
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+      const ir::Node& node = graph_.node(*it);
+      if (!plan_.integer[*it]) continue;
+      switch (plan_.roles[*it]) {
+        case Role::kClamp:
+          follow_when_alone(node.inputs[0], node.outputs[0]);
+          break;
+        case Role::kConcat:
+          for (const ir::ValueId input : node.inputs) follow_when_alone(input, node.outputs[0]);
+          break;
+        default:
+          break;
+      }
+    }
+    // In order: what a mover hands out has the quantization of what it reads.
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      if (!plan_.integer[id] || plan_.roles[id] != Role::kMover) continue;
+      for (const ir::ValueId output : node.outputs) {
+        if (plan_.group[output] == output) {
+          plan_.group[output] = plan_.group[node.inputs[0]];
+        } else {
+          redirect(plan_.group[node.inputs[0]],
+                   plan_.group[output]);  // the result already follows a later tensor: so does the source
+        }
+      }
+    }
+  }
+
+  void choose_watched() {
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      if (!plan_.integer[id]) continue;
+      const size_t data_inputs =
+          plan_.roles[id] == Role::kMac || plan_.roles[id] == Role::kMover ? 1 : node.inputs.size();
+      for (size_t i = 0; i < data_inputs; ++i) watch(node.inputs[i]);
+      if (plan_.float_result[id]) continue;
+      for (const ir::ValueId output : node.outputs) watch(output);
+    }
+    for (ir::ValueId id = 0; id < plan_.observed.size(); ++id) {
+      if (plan_.observed[id]) plan_.watched.push_back(id);
+    }
+  }
+
+  Plan take() { return std::move(plan_); }
+
+ private:
+  bool read_by_integer(ir::ValueId value) const {
+    const auto& uses = graph_.value(value).uses;
+    return std::any_of(uses.begin(), uses.end(), [&](const ir::Use& use) { return plan_.integer[use.node]; });
+  }
+
+  // A mover between f32 operators gains nothing as an integer. Goes on until nothing changes, since chains fall one by
+  // one.
+  void drop_lonely_movers() {
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const ir::NodeId id : order_) {
+        const Role role = plan_.roles[id];
+        if (!plan_.integer[id] || (role != Role::kMover && role != Role::kConcat)) continue;
+        const auto& outputs = graph_.node(id).outputs;
+        if (std::any_of(outputs.begin(), outputs.end(), [&](ir::ValueId v) { return read_by_integer(v); })) continue;
+        plan_.integer[id] = false;
+        changed = true;
+      }
+    }
+  }
+
+  void redirect(uint32_t from, uint32_t to) {
+    if (from == to) return;
+    for (uint32_t& group : plan_.group) {
+      if (group == from) group = to;
+    }
+  }
+
+  void follow_when_alone(ir::ValueId value, ir::ValueId leader) {
+    const ir::Value& follower = graph_.value(value);
+    if (follower.is_constant() || follower.uses.size() != 1 || graph_.is_output(value) || graph_.is_input(value))
+      return;
+    if (follower.producer == ir::kNone || !plan_.integer[follower.producer]) return;
+    // A mover takes its source along: only when nothing else lives on the source's finer scale.
+    if (plan_.roles[follower.producer] == Role::kMover) {
+      const ir::Node& mover = graph_.node(follower.producer);
+      const ir::Value& source = graph_.value(mover.inputs[0]);
+      if (mover.outputs.size() != 1 || source.uses.size() != 1 || source.producer == ir::kNone ||
+          graph_.is_output(mover.inputs[0]))
+        return;
+    }
+    redirect(plan_.group[value], plan_.group[leader]);
+  }
+
+  void watch(ir::ValueId value) {
+    if (value == ir::kNone || graph_.value(value).is_constant()) return;
+    plan_.observed[plan_.group[value]] = true;
+  }
+
+  const ir::Graph& graph_;
+  std::vector<ir::NodeId> order_;
+  Plan plan_;
+};
+
+}  // namespace
+
+Role role_of(const ir::Graph& graph, const ir::Node& node) {
+  if (!all_f32(graph, node)) return Role::kFloat;
+  if (one_of(kMacs, node.op)) {
+    const bool plain = node.string_attribute("activation", "none") == "none";  // the canonical form has nothing fused
+    return plain && constant_weights(graph, node) ? Role::kMac : Role::kFloat;
+  }
+  if (one_of(kClamps, node.op)) return Role::kClamp;
+  if (one_of(kMovers, node.op)) return Role::kMover;
+  if (node.op == "concat") return has_usable_operands(graph, node) ? Role::kConcat : Role::kFloat;
+  if (one_of(kSums, node.op)) return has_usable_operands(graph, node) ? Role::kArithmetic : Role::kFloat;
+  if (one_of(kTables, node.op) || node.op == "reduce_mean") return Role::kArithmetic;
+  if (node.op == "resize")
+    return node.string_attribute("mode", "nearest") == "nearest" ? Role::kMover : Role::kArithmetic;
+  if (node.op == "pad") {
+    return node.string_attribute("mode", "constant") != "constant" || node.float_attribute("value", 0.0) == 0.0
+               ? Role::kMover
+               : Role::kFloat;
+  }
+  return Role::kFloat;
+}
+
+Result<Plan> make_plan(const ir::Graph& graph, const std::vector<std::string>& keep_float) {
+  HAI_TRY(std::vector<ir::NodeId> order, graph.ordered());
+  Planner planner(graph, std::move(order));
+  HAI_TRY_STATUS(planner.assign_roles(keep_float));
+  planner.choose_integer_nodes();
+  planner.choose_groups();
+  planner.choose_watched();
+  return planner.take();
+}
+
+}  // namespace hai::quantizer

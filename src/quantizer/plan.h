@@ -1,0 +1,37 @@
+// Plan: which nodes of a canonical float graph become integer, and which tensors must share one quantization.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::quantizer {
+
+// What an operator is to the quantizer.
+enum class Role : uint8_t {
+  kFloat,       // no integer form: stays f32
+  kMac,         // conv2d, conv_transpose2d, matmul with constant weights
+  kArithmetic,  // integer form with a scale of its own: add, mul, tables, average pool, ...
+  kClamp,       // relu, relu6, clip: shares the scale of what it clamps
+  kMover,       // moves elements: reshape, slice, max_pool, ...: shares the scale of its input
+  kConcat,      // joins tensors: rescales each to its own scale
+};
+
+struct Plan {
+  std::vector<Role> roles;           // by node slot
+  std::vector<bool> integer;         // by node slot: computed in integers
+  std::vector<bool> float_result;    // by node slot: a kMac whose 32-bit sums are dequantized at once, because only f32
+                                     // operators read it
+  std::vector<uint32_t> group;       // by value slot: the value whose observations decide its quantization
+  std::vector<bool> observed;        // by value slot: calibration must watch it (representatives of integer values)
+  std::vector<ir::ValueId> watched;  // the same as a list, ascending
+};
+
+Role role_of(const ir::Graph& graph, const ir::Node& node);
+
+// `keep_float`: names of nodes that stay f32; an unknown name is an error.
+Result<Plan> make_plan(const ir::Graph& graph, const std::vector<std::string>& keep_float);
+
+}  // namespace hai::quantizer

@@ -1,0 +1,32 @@
+// Rewrite: the float graph, a plan and what calibration saw become the quantized graph.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+#include "quantizer/calibrate.h"
+#include "quantizer/plan.h"
+
+namespace hai::quantizer {
+
+struct WeightRecord {
+  std::string node;
+  std::string op;
+  double sqnr_db = 0;         // of the weights: signal over rounding noise
+  int64_t zero_channels = 0;  // output channels without a weight that is not zero
+  bool float_result = false;
+};
+
+struct Rewritten {
+  ir::Graph graph;
+  std::vector<WeightRecord> weights;
+};
+
+// `quantization` by value slot: set for the representatives of plan groups.
+Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan,
+                          const std::vector<std::optional<Quantization>>& quantization,
+                          const Observations& observations, const QuantizeOptions& options);
+
+}  // namespace hai::quantizer

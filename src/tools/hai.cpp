@@ -1,0 +1,170 @@
+// hai: compile, run, inspect and measure models from the command line. This file is the command line itself: flags,
+// help, exit codes.
+//
+// Every command is a function in tools/hai/ over the libraries. Exit codes: 0 done, 1 the command failed (standard
+// error says why), 2 the command line is wrong.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <new>
+
+#include "hai/hai.h"
+#include "tools/hai/commands.h"
+
+namespace {
+
+using hai::Status;
+using namespace hai::tools;  // NOLINT: the commands, in the one file that wires them
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command =
+      app.add_subcommand("compile", "Compile an ONNX model (or the graph inside a .hai file) into a .hai file");
+  command->add_option("model", a.model, "model.onnx, or model.hai to compile its graph again")->required();
+  command->add_option("-o,--output", a.output, "the .hai file to write; an old one stays until the new one is whole")
+      ->required();
+  command->add_option("--device", a.device, "device to compile for")->capture_default_str();
+  command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
+  command->add_option("--quantize", a.quantize, "int8: quantize with pictures of --calibration")
+      ->check(CLI::IsMember({"int8"}));
+  command->add_option("--calibration", a.calibration, "folder of pictures (.jpg, .png) like those the model will see");
+  command->add_option("--samples", a.calibration_samples, "use at most this many of them, spread evenly (0: all)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--observer", a.observer, "how ranges are chosen: minmax or mse")
+      ->check(CLI::IsMember({"minmax", "mse"}))
+      ->capture_default_str();
+  command->add_option("--resize", a.resize,
+                      "how a picture becomes the input: short:256 (then a centre crop), letterbox or stretch");
+  command->add_option("--interpolation", a.interpolation, "nearest, bilinear or bicubic")
+      ->check(CLI::IsMember({"nearest", "bilinear", "bicubic"}))
+      ->capture_default_str();
+  command->add_option("--color", a.color, "rgb, bgr or gray")
+      ->check(CLI::IsMember({"rgb", "bgr", "gray"}))
+      ->capture_default_str();
+  command->add_option("--mean", a.mean, "subtracted from pixels 0..255: one number or three, 123.7,116.3,103.5");
+  command->add_option("--std", a.std_deviation, "then divided by: one number or three, 58.4,57.1,57.4");
+  command->add_option("--pad-value", a.pad_value, "pixel value around a letterboxed picture")
+      ->check(CLI::Range(0.0, 255.0))
+      ->capture_default_str();
+  command->add_option("--disable-pass", a.disabled_passes, "leave a pass out (integer results stay the same)");
+  command->add_option("--print-ir", a.print_ir, "print the graph before:PASS or after:PASS, or before:all");
+  command->add_flag("-v,--verbose", a.verbose, "print passes, memory plan and placement");
+  command->add_flag("--json", a.json, "print the report as JSON");
+  command->footer(
+      "Examples:\n"
+      "  hai compile net.onnx -o net.hai\n"
+      "  hai compile net.onnx -o net.hai --quantize int8 --calibration pictures/ --resize short:256 --mean 127 --std "
+      "128\n"
+      "  hai compile detector.onnx -o detector.hai --dim height=640 --dim width=640 --resize letterbox --std 255\n"
+      "  hai compile net.onnx -o net.hai --print-ir before:fuse_conv_activation");
+  command->callback([&] { chosen = [&] { return compile_command(a); }; });
+}
+
+void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand("run", "Run a model once and print the largest outputs");
+  command->add_option("model", a.model, "the .hai file")->required();
+  command->add_option("inputs,-i,--input", a.inputs, "a picture or .npy file, or NAME=FILE for one of several inputs")
+      ->required();
+  command->add_option("--device", a.device, "device (default: the file's first program)");
+  command->add_option("--isa", a.isa, "instruction set of the cpu device (default: HAI_CPU, else the best here)");
+  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")->check(CLI::Range(0, 1024));
+  command->add_option("-o,--output", a.output_folder, "folder for the outputs as .npy files");
+  command->add_option("--labels", a.labels, "text file with a name a line");
+  command->add_option("--top", a.top, "how many of the largest elements to print")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--profile", a.trace, "write a trace for Perfetto or chrome://tracing to this file");
+  command->add_flag("--json", a.json, "print JSON");
+  command->footer(
+      "Examples:\n  hai run net.hai photo.jpg --labels imagenet.txt\n  hai run net.hai --input image=x.npy -o "
+      "outputs/");
+  command->callback([&] { chosen = [&] { return run_command(a); }; });
+}
+
+void add_inspect(CLI::App& app, InspectArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand("inspect", "Print what a .hai file holds");
+  command->add_option("model", a.model, "the .hai file")->required();
+  command->add_flag("--graph", a.graph, "the portable graph as text");
+  command->add_flag("--program", a.program, "instructions, tensors and their places in memory");
+  command->add_flag("--verify", a.verify, "read all weights and check every digest");
+  command->add_flag("--json", a.json, "print JSON");
+  command->footer(
+      "Examples:\n  hai inspect net.hai\n  hai inspect net.hai --graph\n  hai inspect net.hai --json --verify");
+  command->callback([&] { chosen = [&] { return inspect_command(a); }; });
+}
+
+void add_bench(CLI::App& app, BenchArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand("bench", "Measure a model here: median, p90, p99, and layers by time");
+  command->add_option("model", a.model, "the .hai file")->required();
+  command->add_option("--device", a.device, "device (default: the file's first program)");
+  command->add_option("--isa", a.isa, "instruction set of the cpu device");
+  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_option("-b,--batch", a.batch, "samples a run")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("-n,--runs", a.runs, "runs that count")->capture_default_str();
+  command->add_option("--warmup", a.warmup, "runs before them")->capture_default_str();
+  command->add_option("--layers", a.top_layers, "how many layers to print (0: all)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_flag("--json", a.json, "print JSON");
+  command->footer("Examples:\n  hai bench net.hai\n  hai bench net.hai --threads 2 --batch 8 --json");
+  command->callback([&] { chosen = [&] { return bench_command(a); }; });
+}
+
+void add_ops(CLI::App& app, OpsArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command =
+      app.add_subcommand("ops", "List the operators, one operator's page, or the matrix of what exists for each");
+  command->add_option("name", a.name, "an operator, for its page");
+  command->add_flag("--matrix", a.matrix, "operator x reference, cpu per instruction set, onnx");
+  command->add_flag("--check", a.check, "with --matrix: fail on a hole that is not explained");
+  command->add_flag("--markdown", a.markdown, "the reference page of all operators");
+  command->add_flag("--json", a.json, "print JSON");
+  command->footer("Examples:\n  hai ops\n  hai ops conv2d\n  hai ops --matrix --check");
+  command->callback([&] { chosen = [&] { return ops_command(a); }; });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("hai: compile, run, inspect and measure models on edge devices", "hai");
+  app.set_version_flag("--version", hai_version());
+  app.require_subcommand(1);
+  app.footer(
+      "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line.");
+  std::function<Status()> chosen;
+  CompileArguments compile;
+  RunArguments run;
+  InspectArguments inspect;
+  BenchArguments bench;
+  OpsArguments ops;
+  bool devices_json = false;
+  add_compile(app, compile, chosen);
+  add_run(app, run, chosen);
+  add_inspect(app, inspect, chosen);
+  add_bench(app, bench, chosen);
+  add_ops(app, ops, chosen);
+  CLI::App* devices = app.add_subcommand("devices", "List the devices and instruction sets of this build and machine");
+  devices->add_flag("--json", devices_json, "print JSON");
+  devices->callback([&] { chosen = [&] { return devices_command(devices_json); }; });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    const int code = app.exit(problem);
+    return code == 0 ? 0 : kExitUsage;
+  }
+  try {
+    const Status status = chosen();
+    if (status.has_value()) return std::fflush(stdout) == 0 ? 0 : kExitFailed;
+    std::fflush(stdout);
+    std::fprintf(stderr, "hai: error: %s\n", status.error().to_string().c_str());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr,
+                 "hai: error: out of memory; close other programs, or use a smaller batch or model [HAI-L099]\n");
+  } catch (const std::exception& problem) {
+    std::fprintf(stderr, "hai: error: %s [HAI-L098]\n", problem.what());
+  }
+  return kExitFailed;
+}

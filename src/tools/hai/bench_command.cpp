@@ -1,0 +1,168 @@
+// `hai bench`: how long a model takes here: median, p90, p99 over runs, and the layers sorted by time.
+//
+// Method: whole runs are timed with profiling off; the layer table comes from a second series with profiling on, scaled
+// to nothing: its sum may differ from the median by the cost of reading the clock. Inputs are fixed pseudo-random
+// numbers in [-1, 1] (speed of dense kernels does not depend on values, denormals aside). Every figure is measured, on
+// this machine, now.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "tools/hai/api_errors.h"
+#include "tools/hai/commands.h"
+#include "tools/hai/table.h"
+
+namespace hai::tools {
+namespace {
+
+constexpr int kMaxRuns = 1'000'000;
+
+void fill(api::Tensor& tensor, std::mt19937& random) {
+  if (tensor.dtype() == HAI_F32) {
+    std::uniform_real_distribution<float> uniform(-1.0F, 1.0F);
+    std::generate_n(tensor.as<float>(), tensor.count<float>(), [&] { return uniform(random); });
+  } else if (tensor.dtype() == HAI_I8 || tensor.dtype() == HAI_U8) {
+    auto* bytes = static_cast<unsigned char*>(tensor.data());
+    std::generate_n(bytes, tensor.size_bytes(), [&] { return static_cast<unsigned char>(random()); });
+  }  // others stay zero: index inputs must be in range
+}
+
+double quantile(const std::vector<double>& sorted, double q) {
+  const auto rank = static_cast<size_t>(std::ceil(q * static_cast<double>(sorted.size())));
+  return sorted[std::clamp<size_t>(rank, 1, sorted.size()) - 1];
+}
+
+struct Figures {
+  std::vector<double> sorted_ms;
+  std::vector<hai_layer_profile> layers;  // sorted by time, longest first
+  hai_memory_info memory;
+};
+
+Result<Figures> measure(api::Session& session, const std::vector<hai_tensor>& inputs,
+                        const std::vector<hai_tensor>& outputs, const BenchArguments& arguments) {
+  Figures figures{};
+  for (int i = 0; i < arguments.warmup; ++i) HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
+  for (int i = 0; i < arguments.runs; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
+    figures.sorted_ms.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  }
+  std::sort(figures.sorted_ms.begin(), figures.sorted_ms.end());
+  HAI_TRY_STATUS(from_api(session.set_profiling(true)));
+  for (int i = 0; i < std::max(arguments.runs / 4, 5); ++i) HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
+  HAI_TRY(figures.layers, from_api(session.profile()));
+  std::stable_sort(figures.layers.begin(), figures.layers.end(),
+                   [](const auto& a, const auto& b) { return a.total_ns > b.total_ns; });
+  HAI_TRY(figures.memory, from_api(session.memory()));
+  return figures;
+}
+
+double layer_ms(const hai_layer_profile& layer) {
+  return layer.calls == 0 ? 0 : static_cast<double>(layer.total_ns) / static_cast<double>(layer.calls) / 1e6;
+}
+
+void print_text(const api::Session& session, const Figures& figures, const BenchArguments& arguments) {
+  int64_t macs = 0;
+  double layers_ms = 0;
+  for (const auto& layer : figures.layers) {
+    macs += layer.macs;
+    layers_ms += layer_ms(layer);
+  }
+  const double median = quantile(figures.sorted_ms, 0.5);
+  fmt::print("{} on {} ({}), {} thread{}, batch {}: {} runs, measured\n", arguments.model, session.device(),
+             session.isa(), session.thread_count(), session.thread_count() == 1 ? "" : "s", arguments.batch,
+             arguments.runs);
+  fmt::print("  median {}  p90 {}  p99 {}  least {}\n", format_milliseconds(median),
+             format_milliseconds(quantile(figures.sorted_ms, 0.9)),
+             format_milliseconds(quantile(figures.sorted_ms, 0.99)), format_milliseconds(figures.sorted_ms.front()));
+  fmt::print("  {} MAC, {:.1f} GMAC/s; arena {} (at least {} for one sample), packed weights {}, scratch {}\n",
+             format_count(macs), median > 0 ? static_cast<double>(macs) / median / 1e6 : 0.0,
+             format_bytes(figures.memory.arena_bytes), format_bytes(figures.memory.arena_lower_bound_bytes),
+             format_bytes(figures.memory.packed_weights_bytes), format_bytes(figures.memory.scratch_bytes));
+  Table table({"ms", "share %", "GMAC/s", "GB/s", "kernel", "layer"});
+  size_t shown = 0;
+  for (const auto& layer : figures.layers) {
+    if (arguments.top_layers > 0 && shown++ >= static_cast<size_t>(arguments.top_layers)) break;
+    const double ms = layer_ms(layer);
+    table.add({fmt::format("{:.4f}", ms), fmt::format("{:.1f}", layers_ms > 0 ? 100 * ms / layers_ms : 0),
+               fmt::format("{:.1f}", ms > 0 ? static_cast<double>(layer.macs) / ms / 1e6 : 0),
+               fmt::format("{:.2f}", ms > 0 ? static_cast<double>(layer.bytes) / ms / 1e6 : 0), layer.kernel,
+               layer.name});
+  }
+  fmt::print("\n{}", table.to_string());
+  if (table.to_string().empty() || figures.layers.size() > shown)
+    fmt::print("({} layers in all, {} ms; --layers 0 shows them)\n", figures.layers.size(),
+               fmt::format("{:.3f}", layers_ms));
+}
+
+void print_json(const api::Session& session, const Figures& figures, const BenchArguments& arguments) {
+  nlohmann::ordered_json document;
+  document["model"] = arguments.model;
+  document["device"] = session.device();
+  document["isa"] = session.isa();
+  document["threads"] = session.thread_count();
+  document["batch"] = arguments.batch;
+  document["runs"] = arguments.runs;
+  document["kind"] = "measured";
+  document["median_ms"] = quantile(figures.sorted_ms, 0.5);
+  document["p10_ms"] = quantile(figures.sorted_ms, 0.1);
+  document["p90_ms"] = quantile(figures.sorted_ms, 0.9);
+  document["p99_ms"] = quantile(figures.sorted_ms, 0.99);
+  document["min_ms"] = figures.sorted_ms.front();
+  document["arena_bytes"] = figures.memory.arena_bytes;
+  document["arena_lower_bound_bytes"] = figures.memory.arena_lower_bound_bytes;
+  document["packed_weights_bytes"] = figures.memory.packed_weights_bytes;
+  document["scratch_bytes"] = figures.memory.scratch_bytes;
+  document["layers"] = nlohmann::ordered_json::array();
+  for (const auto& layer : figures.layers) {
+    document["layers"].push_back({{"name", layer.name},
+                                  {"kernel", layer.kernel},
+                                  {"ms", layer_ms(layer)},
+                                  {"macs", layer.macs},
+                                  {"bytes", layer.bytes}});
+  }
+  fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+}  // namespace
+
+Status bench_command(const BenchArguments& arguments) {
+  if (arguments.runs < 1 || arguments.runs > kMaxRuns || arguments.warmup < 0 || arguments.warmup > kMaxRuns) {
+    return make_error(StatusCode::kOutOfRange, "L030", "{} runs after {} warm-ups: runs must be 1..{}, warm-ups 0..{}",
+                      arguments.runs, arguments.warmup, kMaxRuns, kMaxRuns);
+  }
+  HAI_TRY(const api::Model model, from_api(api::Model::load(arguments.model)));
+  api::SessionOptions options;
+  options.device = arguments.device;
+  options.isa = arguments.isa;
+  options.threads = arguments.threads;
+  options.max_batch = arguments.batch;
+  HAI_TRY(api::Session session, from_api(model.session(options)));
+  std::mt19937 random(1);
+  std::vector<api::Tensor> input_tensors;
+  std::vector<hai_tensor> inputs;
+  for (size_t i = 0; i < model.input_count(); ++i) {
+    HAI_TRY(api::Tensor tensor, from_api(model.make_input(i, arguments.batch)));
+    fill(tensor, random);
+    input_tensors.push_back(std::move(tensor));
+  }
+  for (const api::Tensor& tensor : input_tensors) inputs.push_back(api::view(tensor));
+  HAI_TRY(const std::vector<api::Tensor> output_tensors, from_api(session.run(inputs)));
+  std::vector<hai_tensor> outputs;
+  for (const api::Tensor& tensor : output_tensors) outputs.push_back(api::view(tensor));
+  HAI_TRY(const Figures figures, measure(session, inputs, outputs, arguments));
+  if (arguments.json) {
+    print_json(session, figures, arguments);
+  } else {
+    print_text(session, figures, arguments);
+  }
+  return {};
+}
+
+}  // namespace hai::tools

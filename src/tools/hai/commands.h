@@ -1,0 +1,86 @@
+// The commands of `hai`: what each takes, as plain structures that main fills from the command line, and the functions
+// that do the work.
+//
+// Each command prints its own result on standard output (text, or one JSON document with `json`), progress and notes on
+// standard error, and returns an error for main to print. Exit codes: 0 done, 1 failed (the error is on standard
+// error), 2 the command line itself is wrong.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace hai::tools {
+
+struct CompileArguments {
+  std::string model;   // .onnx, or .hai whose portable graph is compiled again
+  std::string output;  // .hai
+  std::string device = "cpu";
+  std::vector<std::string> dims;    // "name=number" or "name=low..high"
+  std::string quantize;             // "", "int8"
+  std::string calibration;          // folder of pictures
+  int64_t calibration_samples = 0;  // 0: all
+  std::string observer = "mse";
+  std::vector<std::string> disabled_passes;
+  std::vector<std::string> print_ir;  // "before:fuse_conv"
+  std::string resize;                 // "short:256", "letterbox", "stretch"
+  std::string interpolation = "bilinear";
+  std::string color = "rgb";
+  std::string mean;           // "127" or "123.7,116.3,103.5"
+  std::string std_deviation;  // likewise
+  double pad_value = 114;
+  bool verbose = false;
+  bool json = false;
+};
+Status compile_command(const CompileArguments& arguments);
+
+struct RunArguments {
+  std::string model;
+  std::string device;
+  std::vector<std::string> inputs;  // "name=file.npy", "file.jpg"
+  std::string output_folder;        // .npy files, one an output
+  std::string labels;               // text file, a name a line
+  int top = 5;
+  int threads = 0;
+  std::string isa;
+  std::string trace;  // Chrome trace JSON
+  bool json = false;
+};
+Status run_command(const RunArguments& arguments);
+
+struct InspectArguments {
+  std::string model;
+  bool graph = false;    // the portable graph as text
+  bool program = false;  // instructions and tensors
+  bool verify = false;   // read all weights and check every digest
+  bool json = false;
+};
+Status inspect_command(const InspectArguments& arguments);
+
+struct BenchArguments {
+  std::string model;
+  std::string device;
+  std::string isa;
+  int threads = 1;
+  int64_t batch = 1;
+  int runs = 50;
+  int warmup = 5;
+  int top_layers = 20;  // 0: all
+  bool json = false;
+};
+Status bench_command(const BenchArguments& arguments);
+
+struct OpsArguments {
+  std::string name;       // one operator's page
+  bool matrix = false;    // operator x what exists
+  bool check = false;     // with matrix: fail on a hole that nobody explained
+  bool markdown = false;  // the reference page
+  bool json = false;
+};
+Status ops_command(const OpsArguments& arguments);
+
+Status devices_command(bool json);
+
+}  // namespace hai::tools

@@ -1,0 +1,266 @@
+// `hai compile`: import, optionally quantize with pictures, compile, write.
+//
+// Method: the libraries do the work; this file turns flags into their options and their reports into text. The output
+// file is replaced atomically: a failure at any point leaves what was there.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "compiler/compile.h"
+#include "compiler/portable_graph.h"
+#include "data/image.h"
+#include "data/preprocess.h"
+#include "importers/onnx/onnx_import.h"
+#include "quantizer/quantizer.h"
+#include "tools/hai/commands.h"
+#include "tools/hai/table.h"
+
+namespace hai::tools {
+namespace {
+
+Result<double> parse_number(std::string_view text, std::string_view flag) {
+  double value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size()) {
+    return make_error(StatusCode::kInvalidArgument, "L050", "{} {}: \"{}\" is not a number", flag, text, text);
+  }
+  return value;
+}
+
+// One number for all channels, or one a channel.
+Result<std::array<float, 3>> parse_channels(const std::string& text, std::string_view flag, float fallback) {
+  std::array<float, 3> out{fallback, fallback, fallback};
+  if (text.empty()) return out;
+  std::vector<float> numbers;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    HAI_TRY(const double number, parse_number(std::string_view(text).substr(begin, end - begin), flag));
+    numbers.push_back(static_cast<float>(number));
+    begin = end + 1;
+  }
+  if (numbers.size() != 1 && numbers.size() != 3) {
+    return make_error(StatusCode::kInvalidArgument, "L051", "{} {}: give one number or three, not {}", flag, text,
+                      numbers.size());
+  }
+  for (size_t c = 0; c < 3; ++c) out[c] = numbers[numbers.size() == 1 ? 0 : c];
+  return out;
+}
+
+// The rule of the flags, with width, height and layout from the model's input. None when no flag asks for one.
+Result<std::optional<Preprocessing>> preprocessing_from(const CompileArguments& arguments, const ir::Graph& graph) {
+  if (arguments.resize.empty() && arguments.mean.empty() && arguments.std_deviation.empty())
+    return std::optional<Preprocessing>();
+  const ir::Value* input = nullptr;
+  Preprocessing rule;
+  for (const ir::ValueId id : graph.inputs()) {
+    const Shape& shape = graph.value(id).type.shape;
+    if (shape.size() != 4 || shape[1].is_symbolic() || shape[2].is_symbolic() || shape[3].is_symbolic()) continue;
+    const int64_t channels = arguments.color == "gray" ? 1 : 3;
+    if (shape[1].value != channels && shape[3].value != channels) continue;
+    input = &graph.value(id);
+    rule.layout = shape[1].value == channels ? PictureLayout::kNchw : PictureLayout::kNhwc;
+    const size_t height = rule.layout == PictureLayout::kNchw ? 2 : 1;
+    if (shape[height].value > data::kMaxImageSide || shape[height + 1].value > data::kMaxImageSide) continue;
+    rule.height = static_cast<int32_t>(shape[height].value);
+    rule.width = static_cast<int32_t>(shape[height + 1].value);
+    break;
+  }
+  if (input == nullptr) {
+    return make_error(StatusCode::kInvalidArgument, "L052",
+                      "{}: no input looks like a picture ([N, {}, height, width] or channels last): leave out "
+                      "--resize, --mean and --std, or bind its dimensions with --dim",
+                      arguments.model, arguments.color == "gray" ? 1 : 3);
+  }
+  rule.input = input->name;
+  rule.color_order = arguments.color == "bgr"    ? ColorOrder::kBgr
+                     : arguments.color == "gray" ? ColorOrder::kGray
+                                                 : ColorOrder::kRgb;
+  rule.interpolation = arguments.interpolation == "nearest"   ? Interpolation::kNearest
+                       : arguments.interpolation == "bicubic" ? Interpolation::kBicubic
+                                                              : Interpolation::kBilinear;
+  if (arguments.resize.starts_with("short:")) {
+    rule.resize_rule = ResizeRule::kShortSide;
+    HAI_TRY(const double size, parse_number(std::string_view(arguments.resize).substr(6), "--resize"));
+    rule.resize_size = static_cast<int32_t>(std::clamp(size, 0.0, 1e6));
+  } else if (arguments.resize == "letterbox") {
+    rule.resize_rule = ResizeRule::kLetterbox;
+    rule.pad_value = static_cast<float>(arguments.pad_value);
+  } else if (!arguments.resize.empty() && arguments.resize != "stretch") {
+    return make_error(StatusCode::kInvalidArgument, "L053", "--resize {}: it is short:PIXELS, letterbox or stretch",
+                      arguments.resize);
+  }
+  HAI_TRY(rule.mean, parse_channels(arguments.mean, "--mean", 0.0F));
+  HAI_TRY(const auto deviation, parse_channels(arguments.std_deviation, "--std", 1.0F));
+  for (size_t c = 0; c < 3; ++c) rule.scale[c] = 1.0F / deviation[c];
+  HAI_TRY_STATUS(data::verify(rule));
+  return std::optional<Preprocessing>(rule);
+}
+
+Result<std::map<std::string, compiler::DimRange>> parse_dims(const std::vector<std::string>& texts) {
+  std::map<std::string, compiler::DimRange> dims;
+  for (const std::string& text : texts) {
+    HAI_TRY(auto entry, compiler::parse_dim(text));
+    dims.insert_or_assign(std::move(entry.first), entry.second);
+  }
+  return dims;
+}
+
+struct Source {
+  ir::Graph graph;
+  std::optional<Preprocessing> preprocessing;
+  std::string quantization_report;
+};
+
+Result<Source> load_source(const CompileArguments& arguments, const std::map<std::string, compiler::DimRange>& dims) {
+  Source source;
+  if (std::filesystem::path(arguments.model).extension() == ".hai") {
+    HAI_TRY(const format::ModelFile file, format::read_model_file(arguments.model));
+    auto graph = compiler::from_portable(file);
+    if (!graph) return with_where(std::move(graph).error(), arguments.model);
+    source.graph = std::move(*graph);
+    source.preprocessing = file.preprocessing;
+    source.quantization_report = file.quantization_report;
+  } else {
+    onnx_import::ImportOptions options;
+    for (const auto& [name, range] : dims) {
+      if (range.min == range.max) {
+        options.dims[name] = range.min;
+      } else {
+        options.batch_min = range.min;
+        options.batch_max = range.max;
+      }
+    }
+    HAI_TRY(source.graph, onnx_import::import_onnx_file(arguments.model, options));
+  }
+  HAI_TRY(auto rule, preprocessing_from(arguments, source.graph));
+  if (rule) source.preprocessing = std::move(rule);
+  return source;
+}
+
+// Every k-th picture, so that a sorted folder gives all its parts.
+std::vector<std::filesystem::path> spread(const std::vector<std::filesystem::path>& paths, int64_t wanted) {
+  const auto total = static_cast<int64_t>(paths.size());
+  if (wanted == 0 || wanted >= total) return paths;
+  std::vector<std::filesystem::path> chosen;
+  for (int64_t i = 0; i < wanted; ++i) chosen.push_back(paths[static_cast<size_t>(i * total / wanted)]);
+  return chosen;
+}
+
+Status quantize(const CompileArguments& arguments, Source& source) {
+  if (arguments.calibration.empty()) {
+    return make_error(StatusCode::kInvalidArgument, "L054",
+                      "--quantize {} needs --calibration FOLDER: 16 to 500 pictures like those the model will see",
+                      arguments.quantize);
+  }
+  if (!source.preprocessing) {
+    return make_error(
+        StatusCode::kInvalidArgument, "L055",
+        "--calibration reads pictures, but nothing says how they become the input; add --resize, --mean and --std");
+  }
+  if (source.graph.inputs().size() != 1) {
+    return make_error(StatusCode::kUnsupported, "L056",
+                      "{} has {} inputs; calibration from a folder of pictures takes one. Calibrate from Python: "
+                      "model.quantize(calibration=[{{...}}])",
+                      arguments.model, source.graph.inputs().size());
+  }
+  HAI_TRY(const auto all, data::list_images(arguments.calibration));
+  const auto paths = spread(all, arguments.calibration_samples);
+  const Preprocessing& rule = *source.preprocessing;
+  size_t done = 0;
+  size_t skipped = 0;
+  const auto next = [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
+    while (done < paths.size()) {
+      const auto& path = paths[done++];
+      std::fprintf(stderr, "\rcalibrating: %zu of %zu pictures ", done, paths.size());
+      const auto image = data::read_image(path);
+      ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, rule.layout == PictureLayout::kNchw
+                                                                  ? Dims{1, rule.channels(), rule.height, rule.width}
+                                                                  : Dims{1, rule.height, rule.width, rule.channels()});
+      const MutableTensorView view = tensor.mutable_view();
+      const auto filled =
+          image ? data::preprocess(*image, rule, std::span(data_of<float>(view), static_cast<size_t>(view.count())))
+                : Result<data::PictureTransform>(image.error());
+      if (!filled) {
+        ++skipped;
+        std::fprintf(stderr, "\nskipped: %s\n", filled.error().to_string().c_str());
+        continue;
+      }
+      std::vector<ops::Tensor> sample;
+      sample.push_back(std::move(tensor));
+      return std::optional<std::vector<ops::Tensor>>(std::move(sample));
+    }
+    return std::optional<std::vector<ops::Tensor>>();
+  };
+  quantizer::QuantizeOptions options;
+  options.observer = arguments.observer == "minmax" ? quantizer::Observer::kMinMax : quantizer::Observer::kMse;
+  HAI_TRY(auto quantized, quantizer::quantize(std::move(source.graph), next, options));
+  std::fprintf(stderr, "\rcalibrated with %zu pictures, %zu skipped\n", paths.size() - skipped, skipped);
+  if (skipped == paths.size()) {
+    return make_error(StatusCode::kCorrupt, "L057", "{}: none of {} pictures could be read; see the messages above",
+                      arguments.calibration, paths.size());
+  }
+  source.graph = std::move(quantized.graph);
+  source.quantization_report = std::move(quantized.report_json);
+  return {};
+}
+
+void print_report(const compiler::CompileReport& report, int64_t file_bytes, const CompileArguments& arguments) {
+  if (arguments.json) {
+    nlohmann::ordered_json document{{"output", arguments.output},
+                                    {"file_bytes", file_bytes},
+                                    {"arena_bytes", report.arena_bytes},
+                                    {"arena_lower_bound_bytes", report.arena_lower_bound_bytes},
+                                    {"weights_bytes", report.weights_bytes},
+                                    {"macs", report.macs},
+                                    {"compile_us", report.time_us}};
+    for (const auto& pass : report.passes) {
+      document["passes"].push_back(
+          {{"name", pass.name}, {"changes", pass.changes}, {"nodes", pass.nodes_after}, {"time_us", pass.time_us}});
+    }
+    for (const auto& place : report.placement) {
+      document["placement"].push_back({{"node", place.node},
+                                       {"op", place.op},
+                                       {"device", place.device},
+                                       {"reason", place.reason},
+                                       {"macs", place.macs}});
+    }
+    fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    return;
+  }
+  if (arguments.verbose) fmt::print("{}\n", compiler::to_string(report));
+  for (const auto& place : report.placement) {
+    if (!place.reason.empty()) fmt::print("{} ({}) runs on {}: {}\n", place.node, place.op, place.device, place.reason);
+  }
+  fmt::print("{}: {}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output, format_bytes(file_bytes),
+             format_count(report.macs), format_bytes(report.arena_bytes), format_bytes(report.arena_lower_bound_bytes),
+             format_milliseconds(static_cast<double>(report.time_us) / 1e3));
+}
+
+}  // namespace
+
+Status compile_command(const CompileArguments& arguments) {
+  HAI_TRY(auto dims, parse_dims(arguments.dims));
+  HAI_TRY(Source source, load_source(arguments, dims));
+  if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));
+  compiler::CompileOptions options;
+  options.device = arguments.device;
+  options.dims = std::move(dims);
+  options.disabled_passes = arguments.disabled_passes;
+  options.print_ir = arguments.print_ir;
+  options.print_sink = [](std::string_view place, std::string_view text) { fmt::print("// {}\n{}\n", place, text); };
+  options.preprocessing = source.preprocessing;
+  options.quantization_report = source.quantization_report;
+  HAI_TRY(const compiler::CompiledModel compiled, compiler::compile(std::move(source.graph), options));
+  HAI_TRY_STATUS(format::write_model_file(arguments.output, compiled.file));
+  std::error_code ignored;
+  print_report(compiled.report, static_cast<int64_t>(std::filesystem::file_size(arguments.output, ignored)), arguments);
+  return {};
+}
+
+}  // namespace hai::tools

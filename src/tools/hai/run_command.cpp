@@ -1,0 +1,242 @@
+// `hai run`: one answer. Inputs are .npy tensors, or pictures that go through the model's own preprocessing; outputs
+// are printed and saved.
+//
+// It goes through the public interface (hai.hpp) only: what it does, any program can do.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/file.h"
+#include "data/image.h"
+#include "data/preprocess.h"
+#include "tools/hai/api_errors.h"
+#include "tools/hai/commands.h"
+#include "tools/hai/npy.h"
+#include "tools/hai/table.h"
+
+namespace hai::tools {
+namespace {
+
+constexpr int64_t kMaxLabelsBytes = int64_t{16} << 20;
+
+Preprocessing preprocessing_of(const hai_preprocessing& stored) {
+  Preprocessing rule;
+  rule.input = stored.input;
+  rule.width = stored.width;
+  rule.height = stored.height;
+  rule.color_order = static_cast<ColorOrder>(stored.color_order);
+  rule.layout = static_cast<PictureLayout>(stored.layout);
+  rule.interpolation = static_cast<Interpolation>(stored.interpolation);
+  rule.resize_rule = static_cast<ResizeRule>(stored.resize_rule);
+  rule.resize_size = stored.resize_size;
+  std::copy(std::begin(stored.mean), std::end(stored.mean), rule.mean.begin());
+  std::copy(std::begin(stored.scale), std::end(stored.scale), rule.scale.begin());
+  rule.pad_value = stored.pad_value;
+  return rule;
+}
+
+Result<api::Tensor> picture_input(const api::Model& model, size_t index, const std::string& path) {
+  const hai_preprocessing* stored = model.preprocessing();
+  if (stored == nullptr) {
+    return make_error(StatusCode::kInvalidArgument, "L020",
+                      "{}: the model says nothing of how pictures become its input; compile it with --resize, --mean "
+                      "and --std, or give a .npy file",
+                      path);
+  }
+  HAI_TRY(const data::Image image, data::read_image(path));
+  HAI_TRY(api::Tensor tensor, from_api(model.make_input(index)));
+  if (tensor.dtype() != HAI_F32) {
+    return make_error(StatusCode::kUnsupported, "L021", "{}: input \"{}\" is {}, pictures become f32; give a .npy file",
+                      path, model.input(index).name, hai_dtype_name(tensor.dtype()));
+  }
+  HAI_TRY_STATUS(
+      data::preprocess(image, preprocessing_of(*stored), std::span(tensor.as<float>(), tensor.count<float>())));
+  return tensor;
+}
+
+Result<std::vector<api::Tensor>> read_inputs(const api::Model& model, const RunArguments& arguments) {
+  std::vector<std::string> paths(model.input_count());
+  for (const std::string& argument : arguments.inputs) {
+    size_t index = 0;
+    std::string path = argument;
+    const size_t equals = argument.find('=');
+    if (equals != std::string::npos) {
+      const std::string name = argument.substr(0, equals);
+      path = argument.substr(equals + 1);
+      while (index < model.input_count() && name != model.input(index).name) ++index;
+      if (index == model.input_count()) {
+        return make_error(StatusCode::kNotFound, "L022", "{} has no input \"{}\"; `hai inspect` lists them",
+                          arguments.model, name);
+      }
+    } else {
+      while (index < paths.size() && !paths[index].empty()) ++index;
+    }
+    if (index >= paths.size()) {
+      return make_error(StatusCode::kInvalidArgument, "L023", "{} inputs given, {} has {}", arguments.inputs.size(),
+                        arguments.model, model.input_count());
+    }
+    paths[index] = path;
+  }
+  std::vector<api::Tensor> tensors;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (paths[i].empty()) {
+      return make_error(StatusCode::kInvalidArgument, "L024", "no value for input \"{}\"; add --input {}=FILE",
+                        model.input(i).name, model.input(i).name);
+    }
+    if (paths[i].ends_with(".npy")) {
+      HAI_TRY(api::Tensor tensor, read_npy(paths[i]));
+      tensors.push_back(std::move(tensor));
+    } else {
+      HAI_TRY(api::Tensor tensor, picture_input(model, i, paths[i]));
+      tensors.push_back(std::move(tensor));
+    }
+  }
+  return tensors;
+}
+
+Result<std::vector<std::string>> read_labels(const std::string& path) {
+  std::vector<std::string> labels;
+  if (path.empty()) return labels;
+  HAI_TRY(const std::string text, read_file(path, kMaxLabelsBytes));
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    labels.push_back(text.substr(begin, end - begin - (end > begin && text[end - 1] == '\r' ? 1 : 0)));
+    begin = end + 1;
+  }
+  return labels;
+}
+
+std::string dims_text(const std::vector<int64_t>& dims) {
+  std::string text;
+  for (const int64_t dim : dims) text += (text.empty() ? "" : ", ") + std::to_string(dim);
+  return "[" + text + "]";
+}
+
+double element(const api::Tensor& tensor, size_t index) {
+  switch (tensor.dtype()) {
+    case HAI_F64:
+      return tensor.as<double>()[index];
+    case HAI_F32:
+      return static_cast<double>(tensor.as<float>()[index]);
+    case HAI_I64:
+      return static_cast<double>(tensor.as<int64_t>()[index]);
+    case HAI_I32:
+      return tensor.as<int32_t>()[index];
+    case HAI_I16:
+      return tensor.as<int16_t>()[index];
+    case HAI_I8:
+      return tensor.as<int8_t>()[index];
+    case HAI_U64:
+      return static_cast<double>(tensor.as<uint64_t>()[index]);
+    case HAI_U32:
+      return tensor.as<uint32_t>()[index];
+    case HAI_U16:
+      return tensor.as<uint16_t>()[index];
+    case HAI_U8:
+      return tensor.as<uint8_t>()[index];
+    case HAI_BOOL:
+      return static_cast<const unsigned char*>(tensor.data())[index];
+    default:
+      return 0;
+  }
+}
+
+// The largest elements, largest first; ties by index.
+std::vector<size_t> top_indices(const api::Tensor& tensor, size_t element_count, size_t wanted) {
+  std::vector<size_t> indices(element_count);
+  std::iota(indices.begin(), indices.end(), size_t{0});
+  const size_t count = std::min(wanted, element_count);
+  std::partial_sort(indices.begin(), indices.begin() + static_cast<std::ptrdiff_t>(count), indices.end(),
+                    [&](size_t a, size_t b) {
+                      const double left = element(tensor, a);
+                      const double right = element(tensor, b);
+                      return left != right ? left > right : a < b;
+                    });
+  indices.resize(count);
+  return indices;
+}
+
+Status save_outputs(const api::Model& model, const std::vector<api::Tensor>& outputs, const std::string& folder) {
+  std::error_code failure;
+  std::filesystem::create_directories(folder, failure);
+  if (failure) return make_error(StatusCode::kIo, "L025", "{}: cannot make the folder: {}", folder, failure.message());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    std::string name = model.output(i).name;
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c == '/' || c == '\\' || c == ':' || c == '\0'; }, '_');
+    HAI_TRY_STATUS(write_npy((std::filesystem::path(folder) / (name + ".npy")).string(), outputs[i]));
+  }
+  return {};
+}
+
+void print_text(const api::Model& model, const std::vector<api::Tensor>& outputs,
+                const std::vector<std::string>& labels, int top, double milliseconds) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const api::Tensor& output = outputs[i];
+    const size_t bits = static_cast<size_t>(hai_dtype_bits(output.dtype()));
+    const size_t count = bits == 0 ? 0 : output.size_bytes() * 8 / bits;
+    fmt::print("{}: {} {}\n", model.output(i).name, hai_dtype_name(output.dtype()), dims_text(output.dims()));
+    for (const size_t index : top_indices(output, count, static_cast<size_t>(std::max(top, 0)))) {
+      fmt::print("  {:>10.5g}  #{}{}\n", element(output, index), index,
+                 index < labels.size() ? "  " + labels[index] : "");
+    }
+  }
+  fmt::print("run: {} (measured, first run)\n", format_milliseconds(milliseconds));
+}
+
+void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs,
+                const std::vector<std::string>& labels, int top, double milliseconds) {
+  nlohmann::ordered_json document;
+  document["run_ms"] = milliseconds;
+  document["outputs"] = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const api::Tensor& output = outputs[i];
+    const size_t bits = static_cast<size_t>(hai_dtype_bits(output.dtype()));
+    nlohmann::ordered_json entry;
+    entry["name"] = model.output(i).name;
+    entry["dtype"] = hai_dtype_name(output.dtype());
+    entry["shape"] = output.dims();
+    for (const size_t index :
+         top_indices(output, bits == 0 ? 0 : output.size_bytes() * 8 / bits, static_cast<size_t>(std::max(top, 0)))) {
+      nlohmann::ordered_json item{{"index", index}, {"value", element(output, index)}};
+      if (index < labels.size()) item["label"] = labels[index];
+      entry["top"].push_back(std::move(item));
+    }
+    document["outputs"].push_back(std::move(entry));
+  }
+  fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+}  // namespace
+
+Status run_command(const RunArguments& arguments) {
+  HAI_TRY(const std::vector<std::string> labels, read_labels(arguments.labels));
+  HAI_TRY(const api::Model model, from_api(api::Model::load(arguments.model)));
+  HAI_TRY(const std::vector<api::Tensor> inputs, read_inputs(model, arguments));
+  api::SessionOptions options;
+  options.device = arguments.device;
+  options.isa = arguments.isa;
+  options.threads = arguments.threads;
+  options.trace_events = arguments.trace.empty() ? 0 : 1 << 16;
+  HAI_TRY(api::Session session, from_api(model.session(options)));
+  const auto begin = std::chrono::steady_clock::now();
+  HAI_TRY(const std::vector<api::Tensor> outputs, from_api(session.run(inputs)));
+  const double milliseconds =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  if (!arguments.output_folder.empty()) HAI_TRY_STATUS(save_outputs(model, outputs, arguments.output_folder));
+  if (!arguments.trace.empty()) HAI_TRY_STATUS(from_api(session.write_trace(arguments.trace)));
+  if (arguments.json) {
+    print_json(model, outputs, labels, arguments.top, milliseconds);
+  } else {
+    print_text(model, outputs, labels, arguments.top, milliseconds);
+  }
+  return {};
+}
+
+}  // namespace hai::tools

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "compiler/pipeline.h"
-#include "ops/verify.h"
+#include "ops/build.h"
 #include "quantizer/calibrate.h"
 #include "quantizer/plan.h"
 #include "quantizer/rewrite.h"

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -21,8 +22,8 @@ std::vector<float> normal_values(size_t count, uint32_t seed, float scale) {
 double mean_square_error(const std::vector<float>& values, const Quantization& quantization) {
   double error = 0;
   for (const float value : values) {
-    const double q =
-        std::clamp(std::nearbyint(value / quantization.scales[0]) + quantization.zero_points[0], -128.0, 127.0);
+    const double scaled = std::nearbyint(static_cast<double>(value) / static_cast<double>(quantization.scales[0]));
+    const double q = std::clamp(scaled + quantization.zero_points[0], -128.0, 127.0);
     const double back = (q - quantization.zero_points[0]) * static_cast<double>(quantization.scales[0]);
     error += (back - static_cast<double>(value)) * (back - static_cast<double>(value));
   }
@@ -30,7 +31,7 @@ double mean_square_error(const std::vector<float>& values, const Quantization& q
 }
 
 TEST(AffineI8, ZeroIsExactAndTheEndsAreReached) {
-  for (const auto [low, high] : {std::pair{-1.0, 3.0}, {0.0, 6.0}, {-5.0, -1.0}, {2.0, 7.0}, {-0.3, 0.001}}) {
+  for (const auto& [low, high] : {std::pair{-1.0, 3.0}, {0.0, 6.0}, {-5.0, -1.0}, {2.0, 7.0}, {-0.3, 0.001}}) {
     const Quantization q = affine_i8(low, high, false);
     const double scale = static_cast<double>(q.scales[0]);
     EXPECT_GE(q.zero_points[0], -128);

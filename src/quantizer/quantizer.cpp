@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "compiler/pipeline.h"
+#include "compiler/compile.h"
 #include "ops/build.h"
 #include "quantizer/calibrate.h"
 #include "quantizer/plan.h"

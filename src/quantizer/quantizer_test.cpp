@@ -1,0 +1,267 @@
+// quantize(): what becomes integer and what stays float, shared scales, accuracy on small networks, zero channels, bad
+// samples.
+#include "quantizer/quantizer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "ops/build.h"
+#include "quantizer/plan.h"
+
+namespace hai::quantizer {
+namespace {
+
+constexpr int64_t kSize = 13;
+
+class NetworkBuilder {
+ public:
+  explicit NetworkBuilder(uint32_t seed) : random_(seed) { graph.name = "test"; }
+
+  ir::ValueId input(std::vector<int64_t> dims) { return graph.add_input("x", {DataType::kF32, to_shape(dims), {}}); }
+
+  ir::ValueId conv(ir::ValueId x, int64_t in, int64_t out, int64_t kernel, const std::string& name,
+                   int64_t zero_channel = -1) {
+    std::normal_distribution<float> normal(0.0F, 1.0F / std::sqrt(static_cast<float>(in * kernel * kernel)));
+    std::vector<float> weights(static_cast<size_t>(out * kernel * kernel * in));
+    for (size_t i = 0; i < weights.size(); ++i) {
+      weights[i] = static_cast<int64_t>(i) / (kernel * kernel * in) == zero_channel ? 0.0F : normal(random_);
+    }
+    std::vector<float> bias(static_cast<size_t>(out));
+    for (float& value : bias) value = 0.1F * normal(random_);
+    const int64_t w_dims[] = {out, kernel, kernel, in};
+    const int64_t b_dims[] = {out};
+    const ir::ValueId w = ops::add_constant_f32(graph, name + ".w", w_dims, weights);
+    const ir::ValueId b = ops::add_constant_f32(graph, name + ".b", b_dims, bias);
+    const int64_t pad = kernel / 2;
+    return op("conv2d", {x, w, b}, {{"pads", std::vector<int64_t>{pad, pad, pad, pad}}}, name);
+  }
+
+  ir::ValueId op(const std::string& name, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
+                 const std::string& node_name = {}) {
+    ops::AppendOptions options;
+    options.node_name = node_name.empty() ? name : node_name;
+    auto value = ops::append_value(graph, name, std::move(inputs), std::move(attributes), std::move(options));
+    EXPECT_TRUE(value.has_value()) << (value.has_value() ? "" : value.error().to_string());
+    return value.has_value() ? *value : ir::ValueId{0};
+  }
+
+  ir::Graph graph;
+
+ private:
+  std::mt19937 random_;
+};
+
+ops::Tensor random_tensor(const Dims& dims, uint32_t seed, float low = -1.0F, float high = 1.0F) {
+  ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, dims);
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(low, high);
+  const MutableTensorView view = tensor.mutable_view();
+  std::generate_n(data_of<float>(view), view.count(), [&] { return uniform(random); });
+  return tensor;
+}
+
+NextSample samples_of(const Dims& dims, int count) {
+  return [dims, count, index = 0]() mutable -> Result<std::optional<std::vector<ops::Tensor>>> {
+    if (index == count) return std::optional<std::vector<ops::Tensor>>();
+    std::vector<ops::Tensor> sample;
+    sample.push_back(random_tensor(dims, static_cast<uint32_t>(100 + index++)));
+    return std::optional<std::vector<ops::Tensor>>(std::move(sample));
+  };
+}
+
+size_t count_ops(const ir::Graph& graph, std::string_view op) {
+  size_t count = 0;
+  for (ir::NodeId id = 0; id < graph.node_slots(); ++id)
+    count += graph.node(id).alive && graph.node(id).op == op ? 1U : 0U;
+  return count;
+}
+
+// Signal over noise in dB between the reference runs of two graphs on a fresh sample.
+double sqnr_db(const ir::Graph& reference, const ir::Graph& quantized, const Dims& dims) {
+  std::vector<ops::Tensor> inputs;
+  inputs.push_back(random_tensor(dims, 7));
+  const auto expected = ops::interpret(reference, inputs);
+  const auto actual = ops::interpret(quantized, inputs);
+  if (!expected || !actual) {
+    ADD_FAILURE() << (expected ? actual.error().to_string() : expected.error().to_string());
+    return 0;
+  }
+  double signal = 0;
+  double noise = 0;
+  for (size_t o = 0; o < expected->outputs.size(); ++o) {
+    const TensorView a = expected->outputs[o].view();
+    const TensorView b = actual->outputs[o].view();
+    for (int64_t i = 0; i < a.count(); ++i) {
+      const double x = static_cast<double>(data_of<float>(a)[i]);
+      const double y = static_cast<double>(data_of<float>(b)[i]);
+      signal += x * x;
+      noise += (x - y) * (x - y);
+    }
+  }
+  return 10 * std::log10(signal / noise);
+}
+
+TEST(Quantize, AResidualNetworkStaysCloseAndIntegerInside) {
+  NetworkBuilder b(1);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId stem = b.op("relu6", {b.conv(x, 3, 16, 3, "stem")});
+  const ir::ValueId branch = b.op("silu", {b.conv(stem, 16, 16, 3, "branch")});
+  const ir::ValueId sum = b.op("add", {b.conv(branch, 16, 16, 1, "project"), stem});
+  const ir::ValueId joined = b.op("concat", {sum, branch}, {{"axis", int64_t{3}}});
+  const ir::ValueId pooled = b.op("reduce_mean", {b.op("relu", {b.conv(joined, 32, 19, 1, "head")})},
+                                  {{"axes", std::vector<int64_t>{1, 2}}, {"keep_dims", int64_t{1}}});
+  b.graph.add_output(b.conv(pooled, 19, 7, 1, "classifier"));
+  const Dims dims{1, kSize, kSize, 3};
+  for (const Observer observer : {Observer::kMinMax, Observer::kMse}) {
+    QuantizeOptions options;
+    options.observer = observer;
+    const auto quantized = quantize(b.graph, samples_of(dims, 16), options);
+    ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+    EXPECT_EQ(quantized->sample_count, 16);
+    EXPECT_EQ(count_ops(quantized->graph, "quantize"), 1U);
+    EXPECT_EQ(count_ops(quantized->graph, "dequantize"), 0U);   // the classifier hands out f32 itself
+    EXPECT_GT(sqnr_db(b.graph, quantized->graph, dims), 25.0);  // 8 bits give about 30 dB through six layers
+    const auto report = nlohmann::json::parse(quantized->report_json);
+    EXPECT_EQ(report["layers"].size(), 5U);
+    EXPECT_EQ(report["float_nodes"], 0);
+  }
+}
+
+TEST(Quantize, OutputsKeepNameAndType) {
+  NetworkBuilder b(2);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId first = b.op("relu", {b.conv(x, 3, 8, 3, "a")});
+  const ir::ValueId second = b.conv(first, 8, 4, 1, "b");
+  b.graph.rename_value(first, "features");
+  b.graph.rename_value(second, "scores");
+  b.graph.add_output(first);  // read by an integer operator too, so it is dequantized
+  b.graph.add_output(second);
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  ASSERT_EQ(quantized->graph.outputs().size(), 2U);
+  EXPECT_EQ(quantized->graph.value(quantized->graph.outputs()[0]).name, "features");
+  EXPECT_EQ(quantized->graph.value(quantized->graph.outputs()[1]).name, "scores");
+  for (const ir::ValueId output : quantized->graph.outputs())
+    EXPECT_EQ(quantized->graph.value(output).type.dtype, DataType::kF32);
+  EXPECT_EQ(count_ops(quantized->graph, "dequantize"), 1U);
+}
+
+TEST(Quantize, DecodingAfterTheLastConvolutionStaysFloat) {
+  NetworkBuilder b(3);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId head = b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a")}), 8, 4, 1, "head");
+  const ir::ValueId decoded = b.op("mul", {b.op("sigmoid", {head}), b.op("exp", {head})});
+  b.graph.add_output(decoded);
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  for (ir::NodeId id = 0; id < quantized->graph.node_slots(); ++id) {
+    const ir::Node& node = quantized->graph.node(id);
+    if (node.alive && (node.op == "sigmoid" || node.op == "exp" || node.op == "mul")) {
+      EXPECT_EQ(quantized->graph.value(node.outputs[0]).type.dtype, DataType::kF32) << node.op;
+    }
+  }
+}
+
+TEST(Quantize, AZeroChannelGetsAUsableMultiplier) {
+  NetworkBuilder b(4);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", 5)}), 8, 4, 1, "b"));
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  EXPECT_EQ(nlohmann::json::parse(quantized->report_json)["layers"][0]["zero_channels"], 1);
+  EXPECT_GT(sqnr_db(b.graph, quantized->graph, {1, kSize, kSize, 3}), 25.0);
+}
+
+TEST(Quantize, KeepFloatIsObeyedAndUnknownNamesAreErrors) {
+  NetworkBuilder b(5);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a")}), 8, 4, 1, "b"));
+  QuantizeOptions options;
+  options.keep_float = {"b"};
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4), options);
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  EXPECT_EQ(nlohmann::json::parse(quantized->report_json)["layers"].size(), 1U);
+  options.keep_float = {"nowhere"};
+  const auto refused = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4), options);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().id, "Q010");
+}
+
+TEST(Quantize, SymmetricMeansZeroPointsOfZero) {
+  NetworkBuilder b(6);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a")}), 8, 4, 1, "b"));
+  QuantizeOptions options;
+  options.symmetric = true;
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4), options);
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  for (const auto& tensor : nlohmann::json::parse(quantized->report_json)["tensors"])
+    EXPECT_EQ(tensor["zero_point"], 0);
+}
+
+TEST(Quantize, BadSamplesAreClearErrors) {
+  NetworkBuilder b(7);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(x, 3, 4, 1, "a"));
+  const auto error_of = [&](const NextSample& next) {
+    const auto result = quantize(b.graph, next);
+    return result.has_value() ? std::string("none") : result.error().id;
+  };
+  EXPECT_EQ(error_of(samples_of({1, kSize, kSize, 3}, 0)), "Q023");
+  EXPECT_EQ(error_of(samples_of({1, kSize, kSize + 1, 3}, 1)), "Q020");
+  EXPECT_EQ(error_of([]() -> Result<std::optional<std::vector<ops::Tensor>>> {
+              return std::optional<std::vector<ops::Tensor>>(std::vector<ops::Tensor>());
+            }),
+            "Q021");
+  EXPECT_EQ(error_of([]() -> Result<std::optional<std::vector<ops::Tensor>>> {
+              std::vector<ops::Tensor> sample;
+              sample.push_back(random_tensor({1, kSize, kSize, 3}, 1));
+              data_of<float>(sample[0].mutable_view())[5] = std::numeric_limits<float>::quiet_NaN();
+              return std::optional<std::vector<ops::Tensor>>(std::move(sample));
+            }),
+            "Q022");
+}
+
+TEST(Quantize, AQuantizedGraphIsRefused) {
+  NetworkBuilder b(8);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a")}), 8, 4, 1, "b"));
+  auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 2));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  const auto again = quantize(std::move(quantized->graph), samples_of({1, kSize, kSize, 3}, 2));
+  ASSERT_FALSE(again.has_value());
+  EXPECT_EQ(again.error().id, "Q040");
+}
+
+TEST(MakePlan, AClampSharesTheScaleOfWhatItClamps) {
+  NetworkBuilder b(9);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId conv = b.conv(x, 3, 8, 3, "a");
+  const ir::ValueId relu = b.op("relu", {conv});
+  b.graph.add_output(b.conv(relu, 8, 4, 1, "b"));
+  const auto plan = make_plan(b.graph, {});
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->group[conv], relu);
+  EXPECT_FALSE(plan->observed[conv]);
+  EXPECT_TRUE(plan->observed[relu]);
+}
+
+TEST(MakePlan, AClampWhoseInputIsReadElsewhereKeepsItsOwnScale) {
+  NetworkBuilder b(10);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId conv = b.conv(x, 3, 8, 3, "a");
+  const ir::ValueId relu = b.op("relu", {conv});
+  b.graph.add_output(b.conv(b.op("add", {relu, conv}), 8, 4, 1, "b"));
+  const auto plan = make_plan(b.graph, {});
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->group[conv], conv);
+  EXPECT_TRUE(plan->observed[conv]);
+}
+
+}  // namespace
+}  // namespace hai::quantizer

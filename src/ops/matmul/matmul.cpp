@@ -1,0 +1,185 @@
+// matmul: matrix product over the last two axes, batched by broadcasting, with the fused epilogue of ops/epilogue.h.
+//
+// Integers: acc = bias + sum (q_a - z_a) * (q_b - z_b), exact. b is [..., K, N], or [..., N, K] with transpose_b; a
+// scale per column belongs to the axis of N. Vectors are matrices of one row or column here (importers reshape).
+#include <fmt/format.h>
+
+#include "ops/epilogue.h"
+#include "ops/product_samples.h"
+
+namespace hai::ops {
+namespace {
+
+struct Sizes {
+  Dim m, k, n;
+  Shape batch;  // broadcast of the leading axes
+};
+
+Result<Sizes> read_sizes(const OpSchema& schema, const InferContext& context, bool transpose_b) {
+  HAI_TRY_STATUS(require_rank(schema, context, 0, 2, kMaxRank));
+  HAI_TRY_STATUS(require_rank(schema, context, 1, 2, kMaxRank));
+  const Shape& a = input_type(context, 0).shape;
+  const Shape& b = input_type(context, 1).shape;
+  const Dim inner = b[b.size() - (transpose_b ? 1 : 2)];
+  Sizes out{a[a.size() - 2], a.back(), b[b.size() - (transpose_b ? 2 : 1)], {}};
+  const bool fits =
+      out.k == inner && !out.k.is_symbolic() && !out.n.is_symbolic() && out.k.value >= 1 && out.n.value >= 1;
+  if (!fits) {
+    return make_error(StatusCode::kInvalidArgument, "O720",
+                      "a {} and b {} do not multiply{}: the length of the sums must be one number, at least 1",
+                      to_string(a, context.symbols), to_string(b, context.symbols),
+                      transpose_b ? " (b transposed)" : "");
+  }
+  HAI_TRY(out.batch, broadcast_shapes({a.begin(), a.end() - 2}, {b.begin(), b.end() - 2}, context.symbols));
+  return out;
+}
+
+InferResult infer(const OpSchema& schema, const InferContext& context) {
+  HAI_TRY(const int64_t transpose_b, bounded_int(context.node, "transpose_b", 0, 0, 1));
+  HAI_TRY(const Sizes sizes, read_sizes(schema, context, transpose_b != 0));
+  const int channel_axis = rank_of(input_type(context, 1)) - (transpose_b != 0 ? 2 : 1);
+  HAI_TRY_STATUS(check_product_types(schema, context, channel_axis, sizes.n));
+  Shape shape = sizes.batch;
+  shape.push_back(sizes.m);
+  shape.push_back(sizes.n);
+  return infer_product_output(schema, context, std::move(shape), 3);
+}
+
+Dims leading(const Dims& dims) { return Dims(dims.view().first(static_cast<size_t>(dims.rank - 2))); }
+
+template <typename T>
+T row_times_column(const std::vector<T>& a, int64_t row, const std::vector<T>& b, int64_t column, int64_t step,
+                   int64_t k) {
+  T total = 0;
+  for (int64_t i = 0; i < k; ++i) total += a[static_cast<size_t>(row + i)] * b[static_cast<size_t>(column + i * step)];
+  return total;
+}
+
+Status reference(const OpSchema&, const ReferenceContext& context) {
+  const TensorView& a = context.inputs[0];
+  const TensorView& b = context.inputs[1];
+  const Dims& y = context.outputs[0].dims;
+  const bool transpose_b = context.node.int_attribute("transpose_b", 0) != 0;
+  const int64_t m = a.dims[a.dims.rank - 2];
+  const int64_t k = a.dims[a.dims.rank - 1];
+  const int64_t n = y[y.rank - 1];
+  HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, n, context.inputs[3]));
+  const bool floats = is_float(a.dtype);
+  const std::vector<double> af = floats ? load_all_f64(a) : std::vector<double>{};
+  const std::vector<double> bf = floats ? load_all_f64(b) : std::vector<double>{};
+  const std::vector<int64_t> ai = floats ? std::vector<int64_t>{} : load_centred(a, -1);
+  const std::vector<int64_t> bi =
+      floats ? std::vector<int64_t>{} : load_centred(b, b.dims.rank - (transpose_b ? 2 : 1));
+  const Dims batch = leading(y);
+  const Index a_strides = broadcast_strides(leading(a.dims), batch);
+  const Index b_strides = broadcast_strides(leading(b.dims), batch);
+  int64_t element = 0;
+  Status status;
+  for_each_index(batch, [&](const Index& index) {
+    const int64_t a_matrix = offset_of(index, a_strides, batch.rank) * m * k;
+    const int64_t b_matrix = offset_of(index, b_strides, batch.rank) * k * n;
+    for (int64_t i = 0; i < m && status; ++i) {
+      for (int64_t j = 0; j < n && status; ++j, ++element) {
+        const int64_t row = a_matrix + i * k;
+        const int64_t column = b_matrix + (transpose_b ? j * k : j);
+        const int64_t step = transpose_b ? 1 : n;
+        if (floats) {
+          epilogue.store_float(element, j, row_times_column(af, row, bf, column, step, k));
+        } else {
+          status = epilogue.store_integer_sum(element, j, row_times_column(ai, row, bi, column, step, k));
+        }
+      }
+    }
+  });
+  return status;
+}
+
+Cost cost(const OpSchema&, const CostContext& context) {
+  const Dims& a = context.inputs[0];
+  const int64_t outputs = context.outputs[0].count();
+  return {outputs * a[a.rank - 1], outputs};
+}
+
+Sample make_sample(const std::string& name, const ProductTypes& types, Shape a, Shape b, bool transpose_b,
+                   const EpilogueSample& epilogue, bool constant_b = true) {
+  const int64_t k = a.back().value;
+  Shape y(a.size() >= b.size() ? Shape{a.begin(), a.end() - 2} : Shape{b.begin(), b.end() - 2});
+  y.push_back(a[a.size() - 2]);
+  y.push_back(b[b.size() - (transpose_b ? 2 : 1)]);
+  const int axis = static_cast<int>(b.size()) - (transpose_b ? 2 : 1);
+  Sample sample = product_sample(name, types, std::move(a), std::move(b), std::move(y), axis, k, epilogue, true);
+  sample.inputs[1].constant = constant_b;
+  if (transpose_b) sample.attributes["transpose_b"] = int64_t{1};
+  return sample;
+}
+
+std::vector<Sample> samples(const OpSchema&) {
+  constexpr ProductTypes kFloat{};
+  constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
+  constexpr ProductTypes kUint8{DataType::kU8, DataType::kU8, DataType::kI8, true, true};
+  std::vector<Sample> out;
+  for (const ProductTypes& types : {kFloat, kInt8, kUint8}) {
+    const std::string type = "_" + std::string(data_type_name(types.x));
+    out.push_back(make_sample("one_row" + type, types, {1, 127}, {127, 35}, false, {}));
+    out.push_back(make_sample("odd" + type, types, {13, 19}, {19, 33}, false, {}));
+    out.push_back(make_sample("transposed" + type, types, {13, 19}, {33, 19}, true, {}));
+    out.push_back(make_sample("one_column" + type, types, {19, 64}, {64, 1}, false, {}));
+    out.push_back(make_sample("long_sums" + type, types, {3, 1280}, {1280, 100}, false, {}));
+    out.push_back(make_sample("three_axes" + type, types, {2, 13, 24}, {24, 40}, false, {}));
+    out.push_back(make_sample("four_axes" + type, types, {2, 3, 5, 16}, {17, 16}, true, {}));
+    for (const char* activation : {"relu", "relu6", "clip", "silu", "gelu"}) {
+      const std::string suffix = "_" + std::string(activation) + type;
+      out.push_back(make_sample("odd" + suffix, types, {13, 19}, {19, 33}, false, {activation, false, "none"}));
+      out.push_back(make_sample("odd_residual" + suffix, types, {13, 19}, {19, 33}, false, {activation, true, "relu"}));
+    }
+  }
+  out.push_back(make_sample("both_vary_f32", {.bias = false}, {2, 13, 19}, {2, 19, 33}, false, {}, false));
+  out.push_back(
+      make_sample("both_vary_transposed_f32", {.bias = false}, {2, 3, 13, 20}, {2, 3, 50, 20}, true, {}, false));
+  out.push_back(make_sample("broadcast_b_f32", {}, {4, 13, 19}, {1, 19, 33}, false, {"relu", true, "none"}, false));
+  out.push_back(make_sample("broadcast_a_f32", {.bias = false}, {1, 13, 19}, {3, 19, 7}, false, {}, false));
+  out.push_back(make_sample("constant_batch_f32", {}, {3, 5, 19}, {3, 19, 33}, false, {"silu", false, "none"}));
+  out.push_back(
+      make_sample("i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {5, 19}, {19, 7}, false, {}));
+  out.push_back(make_sample("i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {5, 19}, {19, 7},
+                            false, {}));
+  out.push_back(make_sample("i8_one_scale", {DataType::kI8, DataType::kI8, DataType::kI8, false, false}, {5, 19},
+                            {19, 7}, false, {}));
+  out.push_back(
+      make_sample("f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {5, 19}, {19, 7}, false, {}));
+  return out;
+}
+
+OpSchema make_schema() {
+  OpSchema schema;
+  schema.name = "matmul";
+  schema.doc =
+      "y[..., i, j] = f(bias[j] + sum over k of a[..., i, k] b[..., k, j]) with f the epilogue: "
+      "residual_activation(activation(...) + residual). Leading axes broadcast. Integers sum exactly "
+      "(docs/reference/arithmetic.md).";
+  schema.inputs = {{"a", "[..., M, K]: float, or i8, u8, i16 with one scale"},
+                   {"b",
+                    "[..., K, N], or [..., N, K] with transpose_b: the same float type, or i8, i4 with a scale "
+                    "per entry of N"},
+                   {"bias", "[N]: float, or i32 (i64 for i16) with scale s_a s_b", true},
+                   {"residual", "[..., M, N]: added after the activation", true}};
+  schema.outputs = {{"y", "[..., M, N]; a quantized a needs a declared integer type, or f32"}};
+  schema.attributes = {{"transpose_b", AttributeKind::kInt, "1: b is [..., N, K]; default 0"}};
+  for (AttributeSpec& spec : epilogue_attributes(true)) schema.attributes.push_back(spec);
+  schema.infer = infer;
+  schema.reference = reference;
+  schema.cost = cost;
+  schema.samples = samples;
+  schema.onnx_names = {"MatMul", "Gemm"};
+  return schema;
+}
+
+}  // namespace
+
+std::span<const OpSchema> matmul_schemas();
+std::span<const OpSchema> matmul_schemas() {
+  static const OpSchema schema = make_schema();
+  return {&schema, 1};
+}
+
+}  // namespace hai::ops

@@ -1,7 +1,7 @@
 // Shared parts of operators that move, pool and reduce data: see the header.
 //
 // A move never changes a stored integer. Where an operator allows another scale (concat, pad, max_pool, reduce_max),
-// the change is hai_rescale of types/arithmetic.h, or its f64 form when 16-bit integers take part.
+// the change is hai_rescale of types/arithmetic.h. Sums are requantized through f32, or f64 when 16-bit integers take part.
 #include "ops/data_movement.h"
 
 #include <algorithm>
@@ -86,7 +86,7 @@ void move_element(const MutableTensorView& to, int64_t to_index, const TensorVie
 int64_t rescaled(const TensorView& from, const MutableTensorView& to, int64_t value) {
   if (!is_quantized(from) || *from.quantization == *to.quantization) return value;
   const float multiplier = hai_multiplier_ratio(scale_of(from), scale_of(to));
-  return requantized(from.dtype, to, value - zero_point_of(from), multiplier);
+  return hai_rescale(static_cast<int32_t>(value), zero_point_of(from), multiplier, output_range(to));
 }
 
 int64_t requantized(DataType from, const MutableTensorView& to, int64_t acc, float multiplier) {

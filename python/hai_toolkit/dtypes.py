@@ -29,7 +29,10 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     """HAI's name of a numpy element type."""
     name = _NAME_OF.get(dtype.name)
     if name is None or dtype.byteorder == ">":
-        raise HaiError("HAI-Y011", f"numpy type {dtype} has no counterpart in HAI; convert it, for example with .astype(np.float32)")
+        raise HaiError(
+            "HAI-Y011",
+            f"numpy type {dtype} has no counterpart in HAI; convert it, for example with .astype(np.float32)",
+        )
     return name
 
 

@@ -1,7 +1,7 @@
 """The typed graph builder: a network written down operator by operator, without any training framework.
 
-Tensors flow through :class:`Tensor` handles; every method appends one of HAI's core operators, with shapes and types checked at once.
-Spatial operators are NHWC and convolution weights are OHWI, as everywhere in HAI (``docs/reference``).
+Tensors flow through :class:`Tensor` handles; every method appends one of HAI's core operators, with shapes and types
+checked at once. Spatial operators are NHWC and convolution weights are OHWI, as everywhere in HAI.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ class GraphBuilder:
         for tensor in inputs:
             if tensor is not None and tensor.builder is not self:
                 raise HaiError("HAI-Y010", f'operator "{op}" was given a tensor of another graph')
-        converted = {key: list(value) if isinstance(value, tuple) else value for key, value in (attributes or {}).items()}
+        converted = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in (attributes or {}).items()
+        }
         ids = self.native.append(op, [None if t is None else t.id for t in inputs], converted, name, output_count)
         return [Tensor(self, i) for i in ids]
 

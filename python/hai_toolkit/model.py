@@ -95,13 +95,16 @@ class Model:
     ) -> Model:
         """Quantizes in place with samples like those the model will see, and returns itself.
 
-        ``calibration`` gives arrays (for a single input) or dictionaries by input name, each a batch in the model's own layout; it is
-        read once, one sample at a time. ``keep_float`` names nodes that stay f32. ``progress`` is called with the number of samples read.
+        ``calibration`` gives arrays (for a single input) or dictionaries by input name, each a batch in the model's own
+        layout; it is read once, one sample at a time. ``keep_float`` names nodes that stay f32. ``progress`` is called
+        with the number of samples read.
         """
         if bit_width != 8:
             raise HaiError("HAI-Y030", f"bit_width {bit_width} is not supported yet; 8 is")
         if calibration is None:
-            raise HaiError("HAI-Y031", "quantization needs calibration=: 16 to 500 samples like those the model will see")
+            raise HaiError(
+                "HAI-Y031", "quantization needs calibration=: 16 to 500 samples like those the model will see"
+            )
         graph, report, warnings, _ = _core.quantize(
             self._graph,
             _sample_reader(iter(calibration), self.inputs, progress),
@@ -126,7 +129,10 @@ class Model:
         print_ir: Sequence[str] = (),
         print_sink: Callable[[str, str], None] | None = None,
     ) -> CompiledModel:
-        """Compiles for ``device``. ``dims`` binds symbols (or gives the batch symbol a range); ``print_ir`` takes ``before:PASS``."""
+        """Compiles for ``device``.
+
+        ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
+        """
         ranges = {name: (d, d) if isinstance(d, int) else d for name, d in (dims or {}).items()}
         sink = print_sink or (lambda place, text: print(f"// {place}\n{text}"))
         report = json.dumps(self.quantization_report) if self.quantization_report else ""
@@ -145,7 +151,9 @@ def _matching(info: TensorInfo, arrays: Mapping[str, npt.ArrayLike]) -> npt.NDAr
         raise HaiError("HAI-Y032", f'no value for input "{info.name}"; given: {", ".join(sorted(arrays)) or "nothing"}')
     array = np.asarray(arrays[info.name])
     if dtype_name(array.dtype) != info.dtype:
-        raise HaiError("HAI-Y033", f'input "{info.name}" is {info.dtype}, the array is {array.dtype}; convert it with .astype()')
+        raise HaiError(
+            "HAI-Y033", f'input "{info.name}" is {info.dtype}, the array is {array.dtype}; convert it with .astype()'
+        )
     return array
 
 
@@ -161,7 +169,10 @@ def _sample_reader(
             return None
         if not isinstance(sample, Mapping):
             if len(inputs) != 1:
-                raise HaiError("HAI-Y034", f"the model has {len(inputs)} inputs: each calibration sample must be a dictionary by name")
+                raise HaiError(
+                    "HAI-Y034",
+                    f"the model has {len(inputs)} inputs: each calibration sample must be a dictionary by name",
+                )
             sample = {inputs[0].name: sample}
         count += 1
         if progress is not None:

@@ -41,7 +41,10 @@ class Session:
                 raise HaiError("HAI-Y041", f'no value for input "{info.name}" of shape {list(info.shape)}')
             array = np.ascontiguousarray(named[info.name])
             if dtype_name(array.dtype) != info.dtype:
-                raise HaiError("HAI-Y042", f'input "{info.name}" is {info.dtype}, the array is {array.dtype}; convert it with .astype()')
+                raise HaiError(
+                    "HAI-Y042",
+                    f'input "{info.name}" is {info.dtype}, the array is {array.dtype}; convert it with .astype()',
+                )
             arrays.append(array)
         shapes = [list(np.shape(named[info.name])) for info in self._inputs]
         types = self._native.output_types(self._dtypes, shapes)
@@ -107,7 +110,11 @@ class LoadedModel:
     def session(
         self, threads: int = 0, *, device: str = "", isa: str = "", max_batch: int = 0, profile: bool = False
     ) -> Session:
-        """A session. ``threads`` 0: one a CPU; ``isa`` empty: HAI_CPU, else the best here; memory grows to ``max_batch`` at once."""
+        """A session.
+
+        ``threads`` 0: one a CPU; ``isa`` empty: HAI_CPU, else the best here; memory is made for ``max_batch`` samples,
+        or grows with the largest batch seen.
+        """
         return Session(self._native.session(device, isa, threads, max_batch, profile), self.inputs, self.outputs)
 
 

@@ -1,7 +1,8 @@
-"""EfficientNet-Lite (Tan and Le, "EfficientNet", ICML 2019, and its Lite variants for edge devices: no squeeze-and-excitation, ReLU6).
+"""EfficientNet-Lite: Tan and Le, "EfficientNet", ICML 2019, in its variants for edge devices.
 
-Parameters come from a published PyTorch state dict (``_conv_stem.weight``, ``_blocks.3._bn1.running_mean``, ...), read without PyTorch.
-Padding is TensorFlow's "same": with stride 2 the odd pixel goes to the bottom and right.
+No squeeze-and-excitation, ReLU6 everywhere. Parameters come from a published PyTorch state dict (``_conv_stem.weight``,
+``_blocks.3._bn1.running_mean``, ...), read without PyTorch. Padding is TensorFlow's "same": with stride 2 the odd pixel
+goes to the bottom and right.
 """
 
 from __future__ import annotations
@@ -61,7 +62,16 @@ class _Network:
         return np.asarray(values, dtype=np.float32)
 
     def convolution(
-        self, x: Tensor, conv: str, norm: str, channels: tuple[int, int], kernel: int, stride: int, *, size: int, groups: int = 1
+        self,
+        x: Tensor,
+        conv: str,
+        norm: str,
+        channels: tuple[int, int],
+        kernel: int,
+        stride: int,
+        *,
+        size: int,
+        groups: int = 1,
     ) -> Tensor:
         """Convolution without bias, then batch normalization; ``size`` is the height and width of ``x``."""
         inputs, outputs = channels
@@ -95,14 +105,25 @@ def efficientnet_lite0(parameters: StateDict, batch: tuple[int, int] | None = (1
             residual = x
             wide = channels * stage.expansion
             if stage.expansion != 1:
-                x = network.convolution(x, f"{prefix}._expand_conv", f"{prefix}._bn0", (channels, wide), 1, 1, size=size)
+                x = network.convolution(
+                    x, f"{prefix}._expand_conv", f"{prefix}._bn0", (channels, wide), 1, 1, size=size
+                )
                 x = graph.unary("relu6", x)
             x = network.convolution(
-                x, f"{prefix}._depthwise_conv", f"{prefix}._bn1", (wide, wide), stage.kernel, stride, size=size, groups=wide
+                x,
+                f"{prefix}._depthwise_conv",
+                f"{prefix}._bn1",
+                (wide, wide),
+                stage.kernel,
+                stride,
+                size=size,
+                groups=wide,
             )
             x = graph.unary("relu6", x)
             size = -(-size // stride)
-            x = network.convolution(x, f"{prefix}._project_conv", f"{prefix}._bn2", (wide, stage.channels), 1, 1, size=size)
+            x = network.convolution(
+                x, f"{prefix}._project_conv", f"{prefix}._bn2", (wide, stage.channels), 1, 1, size=size
+            )
             if stride == 1 and channels == stage.channels:
                 x = graph.add(x, residual)
             channels = stage.channels
@@ -111,11 +132,18 @@ def efficientnet_lite0(parameters: StateDict, batch: tuple[int, int] | None = (1
     x = graph.global_average_pool(x)
     weight = parameters.get("_fc.weight")
     classes = weight.shape[0] if weight is not None and weight.ndim == 2 else 1000
-    x = graph.matmul(x, network.parameter("_fc.weight", (classes, 1280)), network.parameter("_fc.bias", (classes,)), name="_fc")
+    x = graph.matmul(
+        x, network.parameter("_fc.weight", (classes, 1280)), network.parameter("_fc.bias", (classes,)), name="_fc"
+    )
     graph.output(x, "logits")
-    unused = sorted(name for name in parameters if name not in network.used and not name.endswith("num_batches_tracked"))
+    unused = sorted(
+        name for name in parameters if name not in network.used and not name.endswith("num_batches_tracked")
+    )
     if unused:
-        raise HaiError("HAI-Y022", f"the state dict has {len(unused)} parameters that EfficientNet-Lite0 does not know, first {unused[0]!r}")
+        raise HaiError(
+            "HAI-Y022",
+            f"the state dict has {len(unused)} parameters that EfficientNet-Lite0 does not know, first {unused[0]!r}",
+        )
     preprocessing = Preprocessing(
         width=pixels,
         height=pixels,

@@ -113,6 +113,17 @@ static inline int32_t hai_rescale(int32_t q, int32_t zero_x, float multiplier, h
   return hai_requantize_i32(q - zero_x, multiplier, out);
 }
 
+/* The same when x or y is wider than 8 bits: through f64, like every single product of wide integers. (Additions stay
+ * in f32 at every width: differences of 17 bits are exact there.) */
+static inline int32_t hai_rescale_wide(int32_t q, int32_t zero_x, float multiplier, hai_output_range out) {
+  return hai_requantize_i64((int64_t)q - zero_x, multiplier, out);
+}
+
+static inline int32_t hai_mul_wide(int32_t a, int32_t b, int32_t zero_a, int32_t zero_b, float multiplier,
+                                   hai_output_range out) {
+  return hai_requantize_i64((int64_t)(a - zero_a) * (b - zero_b), multiplier, out);
+}
+
 /* f32 -> stored integer: IEEE division, NaN becomes the least value. */
 static inline int32_t hai_quantize(float x, float scale, hai_output_range out) { return hai_store_f32(x / scale, out); }
 

@@ -26,6 +26,27 @@ struct BinaryRow {
 constexpr BinaryRow kRows[] = {HAI_BINARY_TABLE(HAI_ROW)};
 #undef HAI_ROW
 
+// The multipliers of a quantized node are usable; what cannot be computed exactly is refused before it runs.
+Status check_multipliers(const OpSchema& schema, const ir::TensorType& a, const ir::TensorType& b,
+                         const ir::TensorType& y) {
+  const auto scale = [](const ir::TensorType& type) {
+    return scale_of(type.quantization ? &*type.quantization : nullptr);
+  };
+  const bool product = schema.variant == HAI_BINARY_mul;
+  const float first =
+      product ? hai_multiplier_product(scale(a), scale(b), scale(y)) : hai_multiplier_ratio(scale(a), scale(y));
+  const float second = product                              ? first
+                       : schema.variant == HAI_BINARY_prelu ? hai_multiplier_product(scale(a), scale(b), scale(y))
+                                                            : hai_multiplier_ratio(scale(b), scale(y));
+  for (const float multiplier : {first, second}) {
+    if (hai_multiplier_usable(multiplier) != 0) continue;
+    return make_error(StatusCode::kOutOfRange, "O205",
+                      "scales {} and {} with output scale {} give multiplier {}, outside [2^-40, 2^8]", scale(a),
+                      scale(b), scale(y), multiplier);
+  }
+  return {};
+}
+
 InferResult infer(const OpSchema& schema, const InferContext& context) {
   HAI_TRY_STATUS(require_dtype(schema, context, 0, kFloatTypes | kQuantizedTypes | kPlainIntegers));
   HAI_TRY_STATUS(require_dtype(schema, context, 1, kFloatTypes | kQuantizedTypes | kPlainIntegers));
@@ -52,6 +73,7 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
                       to_string(b.shape, context.symbols), to_string(a.shape, context.symbols));
   }
   HAI_TRY(ir::TensorType y, arithmetic_output(schema, context, 0, std::move(shape)));
+  if (is_quantized(y)) HAI_TRY_STATUS(check_multipliers(schema, a, b, y));
   return std::vector<ir::TensorType>{std::move(y)};
 }
 
@@ -139,6 +161,9 @@ void reference_quantized(const OpSchema& schema, const ReferenceContext& context
   const float mb = hai_multiplier_ratio(scale_of(b), scale_of(y));
   const float product = hai_multiplier_product(scale_of(a), scale_of(b), scale_of(y));
   const bool wide = bit_width(a.dtype) == 16 || bit_width(b.dtype) == 16 || bit_width(y.dtype) == 16;
+  const auto rescaled = [&](int32_t q, int32_t zero, float m) {
+    return wide ? hai_rescale_wide(q, zero, m, range) : hai_rescale(q, zero, m, range);
+  };
   int64_t n = 0;
   for_each_index(y.dims, [&](const Index& index) {
     const auto qa = static_cast<int32_t>(load_integer(a, offset_of(index, strides_a, y.dims.rank)));
@@ -152,20 +177,18 @@ void reference_quantized(const OpSchema& schema, const ReferenceContext& context
         value = hai_sub(qa, qb, za, zb, ma, mb, range);
         break;
       case HAI_BINARY_mul:
-        value = wide ? hai_requantize_i64(int64_t{qa - za} * (qb - zb), product, range)
-                     : hai_mul(qa, qb, za, zb, product, range);
+        value = wide ? hai_mul_wide(qa, qb, za, zb, product, range) : hai_mul(qa, qb, za, zb, product, range);
         break;
       case HAI_BINARY_prelu:
         if (qa >= za) {
-          value = hai_rescale(qa, za, ma, range);
+          value = rescaled(qa, za, ma);
         } else {
-          value = wide ? hai_requantize_i64(int64_t{qa - za} * (qb - zb), product, range)
-                       : hai_mul(qa, qb, za, zb, product, range);
+          value = wide ? hai_mul_wide(qa, qb, za, zb, product, range) : hai_mul(qa, qb, za, zb, product, range);
         }
         break;
       default: {
-        const int32_t left = hai_rescale(qa, za, ma, range);
-        const int32_t right = hai_rescale(qb, zb, mb, range);
+        const int32_t left = rescaled(qa, za, ma);
+        const int32_t right = rescaled(qb, zb, mb);
         value = (schema.variant == HAI_BINARY_min) == (left < right) ? left : right;
         break;
       }

@@ -135,14 +135,13 @@ class BinaryWide final : public BinaryKernel {
       case HAI_BINARY_sub:
         return hai_sub(a, b, a_.zero_point, b_.zero_point, m_a_, m_b_, range_);
       case HAI_BINARY_mul:
-        return hai_requantize_i64(int64_t{a - a_.zero_point} * (b - b_.zero_point), product_, range_);
+        return hai_mul_wide(a, b, a_.zero_point, b_.zero_point, product_, range_);
       case HAI_BINARY_prelu:
-        return a < a_.zero_point
-                   ? hai_requantize_i64(int64_t{a - a_.zero_point} * (b - b_.zero_point), product_, range_)
-                   : hai_rescale(a, a_.zero_point, m_a_, range_);
+        return a < a_.zero_point ? hai_mul_wide(a, b, a_.zero_point, b_.zero_point, product_, range_)
+                                 : hai_rescale_wide(a, a_.zero_point, m_a_, range_);
       default: {
-        const int32_t left = hai_rescale(a, a_.zero_point, m_a_, range_);
-        const int32_t right = hai_rescale(b, b_.zero_point, m_b_, range_);
+        const int32_t left = hai_rescale_wide(a, a_.zero_point, m_a_, range_);
+        const int32_t right = hai_rescale_wide(b, b_.zero_point, m_b_, range_);
         return function_ == HAI_BINARY_min ? std::min(left, right) : std::max(left, right);
       }
     }

@@ -1,6 +1,7 @@
 // rescale: the same real value with another scale, zero point or integer type.
 //
-// y = store((q - z_x) M), M = s_x / s_y (types/arithmetic.h, hai_rescale). i32 accumulators are taken as they are. Made
+// y = store((q - z_x) M), M = s_x / s_y (types/arithmetic.h, hai_rescale; hai_rescale_wide above 8
+// bits). i32 accumulators are taken as they are. Made
 // by passes where scales meet; no model format has it.
 #include "ops/inference.h"
 #include "ops/reference.h"
@@ -31,9 +32,12 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   const TensorView& x = context.inputs[0];
   const MutableTensorView& y = context.outputs[0];
   const float multiplier = hai_multiplier_ratio(scale_of(x), scale_of(y));
+  const bool wide = bit_width(x.dtype) > 8 || bit_width(y.dtype) > 8;
   for (int64_t i = 0; i < x.count(); ++i) {
     const auto q = static_cast<int32_t>(load_integer(x, i));
-    store_integer(y, i, hai_rescale(q, zero_point_of(x), multiplier, output_range(y)));
+    store_integer(y, i,
+                  wide ? hai_rescale_wide(q, zero_point_of(x), multiplier, output_range(y))
+                       : hai_rescale(q, zero_point_of(x), multiplier, output_range(y)));
   }
   return {};
 }

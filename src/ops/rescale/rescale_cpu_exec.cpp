@@ -17,7 +17,11 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
   HAI_TRY(const hai_output_range range, output_range_of(context, y));
   const float multiplier = hai_multiplier_ratio(from.scale, to.scale);
   HAI_TRY_STATUS(require_usable(context, multiplier));
-  return make_table_kernel(context, [&](int32_t q) { return hai_rescale(q, from.zero_point, multiplier, range); });
+  const bool wide = bit_width(x.dtype) > 8 || bit_width(y.dtype) > 8;
+  return make_table_kernel(context, [&](int32_t q) {
+    return wide ? hai_rescale_wide(q, from.zero_point, multiplier, range)
+                : hai_rescale(q, from.zero_point, multiplier, range);
+  });
 }
 
 }  // namespace

@@ -60,7 +60,8 @@ class Preprocessing:
 
     def __call__(self, picture: str | os.PathLike[str] | npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """One picture (a JPEG or PNG file, or RGB pixels [height, width, 3]) as a batch of one, f32."""
-        pixels = np.ascontiguousarray(read_image(picture) if isinstance(picture, (str, os.PathLike)) else picture)
+        source = read_image(picture) if isinstance(picture, (str, os.PathLike)) else picture
+        pixels = np.ascontiguousarray(source, np.uint8)
         channels = 1 if self.color_order == "gray" else 3
         out = np.empty(self.width * self.height * channels, np.float32)
         _core.preprocess(pixels, self.to_native(), out)

@@ -72,8 +72,7 @@ class Preprocessing:
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """A JPEG or PNG as RGB pixels [height, width, 3]."""
-    pixels: npt.NDArray[np.uint8] = _core.read_image(os.fspath(path))
-    return pixels
+    return np.asarray(_core.read_image(os.fspath(path)), np.uint8)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:

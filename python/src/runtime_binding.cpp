@@ -3,7 +3,6 @@
 // Method: Python hands over byte views of contiguous arrays with their shapes, made of memory that it owns; runs read
 // and write them in place with the interpreter lock released. Invariant: what Python can do here, any C program can do
 // through hai.h.
-#include <nanobind/stl/tuple.h>
 
 #include <tuple>
 

@@ -10,7 +10,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   HAI_TRY_STATUS(supports_elementwise(graph, node, ops::set_of({DataType::kF32})));
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     if (!graph.value(node.inputs[i]).is_constant()) {
-      return make_error(StatusCode::kUnsupported, "C033", "batch_norm on cpu needs constant parameters; \"{}\" is not",
+      return make_error(StatusCode::kUnsupported, "C037", "batch_norm on cpu needs constant parameters; \"{}\" is not",
                         graph.value(node.inputs[i]).name);
     }
   }

@@ -15,7 +15,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   const DataType to = graph.value(node.outputs[0]).type.dtype;
   if (ops::contains(kTypes, from) && ops::contains(kTypes, to)) return {};
   if (ops::contains(kOtherFloats, from) && to == DataType::kF32) return {};
-  return make_error(StatusCode::kUnsupported, "C034", "cast from {} to {} is not supported on cpu",
+  return make_error(StatusCode::kUnsupported, "C038", "cast from {} to {} is not supported on cpu",
                     data_type_name(from), data_type_name(to));
 }
 

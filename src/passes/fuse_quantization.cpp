@@ -62,7 +62,9 @@ class Fuser {
     HAI_TRY(std::vector<NodeId> order, graph_.ordered());
     int64_t changes = 0;
     for (const NodeId id : order) {
-      if (graph_.node(id).alive && move_dequantize(id)) ++changes;
+      if (!graph_.node(id).alive) continue;
+      HAI_TRY(const bool moved, move_dequantize(id));
+      if (moved) ++changes;
     }
     HAI_TRY(order, graph_.ordered());
     for (const NodeId id : order) {
@@ -90,8 +92,8 @@ class Fuser {
     return options;
   }
 
-  // mover(dequantize(q)) -> dequantize(mover(q)).
-  bool move_dequantize(NodeId id) {
+  // mover(dequantize(q)) -> dequantize(mover(q)); a constant q is moved here and now.
+  Result<bool> move_dequantize(NodeId id) {
     const Node node = graph_.node(id);
     if (!is_mover(node) || node.inputs.empty()) return false;
     const ValueId source = integer_of(node.inputs[0]);
@@ -118,6 +120,7 @@ class Fuser {
       if (!real || !replace_value(graph_, node.outputs[i], *real)) return false;
     }
     graph_.erase_node(id);
+    if (graph_.value(source).is_constant()) HAI_TRY_STATUS(fold_node(graph_, *moved));
     return true;
   }
 

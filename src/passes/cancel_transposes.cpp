@@ -4,10 +4,12 @@
 // P(a), where P is a transpose, and could as well work on a itself (element-wise, concat, pad, reduce, slice, split,
 // softmax, reshapes that keep P's groups of axes together), the operator is applied to a with its axes rewritten, and P
 // to its result. Other operands must be P(b), broadcast constants, or tensors whose inverse transpose moves only
-// dimensions of one element. Pairs of transposes are merged, identities removed. The walk is repeated until nothing
+// dimensions of one element; or they are transposed, when that leads from channels first to channels last. Pairs of
+// transposes are merged, identities removed. The walk is repeated until nothing
 // moves; transposes only ever move down, so it ends. Transposes that are left and keep the order of the elements become
-// reshapes. The result replaces the graph only when it moves no more elements
-// than before. It does not move transposes up, towards inputs.
+// reshapes. Three efforts are tried, from
+// merging alone to inserting transposes, and the one that moves the fewest elements is taken. It does not move
+// transposes up, towards inputs.
 #include <algorithm>
 #include <numeric>
 #include <set>
@@ -75,9 +77,18 @@ bool transpose_to_reshape(Graph& graph, NodeId id) {
   return true;
 }
 
+// How far to go: only merge pairs; also push down where that moves nothing new; also transpose another operand into
+// channels-last order so that a channels-first operator can follow.
+enum class Effort : uint8_t { kMerge, kPush, kInsert };
+
+// Channels last to channels first, [N, ..., C] -> [N, C, ...], of rank 4 and 5.
+bool makes_channels_first(const Permutation& permutation) {
+  return permutation == Permutation{0, 3, 1, 2} || permutation == Permutation{0, 4, 1, 2, 3};
+}
+
 class Canceller {
  public:
-  explicit Canceller(Graph& graph) : graph_(graph) {}
+  Canceller(Graph& graph, Effort effort) : graph_(graph), effort_(effort) {}
 
   Result<int64_t> run() {
     int64_t total = 0;
@@ -105,6 +116,7 @@ class Canceller {
   Result<bool> visit(NodeId id) {
     const Node& node = graph_.node(id);
     if (node.op == "transpose") return merge(id);
+    if (effort_ == Effort::kMerge) return false;
     for (const ValueId input : node.inputs) {
       const Node* transpose = input == kNone ? nullptr : transpose_of(input);
       if (transpose == nullptr) continue;
@@ -189,7 +201,12 @@ class Canceller {
       last = back[i];
     }
     const auto shape = reshape_attribute(moves ? aligned : wanted);
-    if (!shape || (moves && !graph_.value(value).is_constant())) return std::optional<ValueId>();
+    if (!shape) return std::optional<ValueId>();
+    if (moves && !graph_.value(value).is_constant()) {
+      // Only in one direction, so that two operands never push each other's transposes to and fro.
+      if (effort_ != Effort::kInsert || !makes_channels_first(permutation)) return std::optional<ValueId>();
+      if (const ValueId there = transposed_by(value, back); there != kNone) return std::optional<ValueId>(there);
+    }
     if (check_only) return std::optional<ValueId>(value);
     ValueId made = value;
     const Shape& target = moves ? aligned : wanted;
@@ -202,6 +219,15 @@ class Canceller {
                                       declare({type.dtype, wanted, type.quantization})));
     }
     return std::optional<ValueId>(made);
+  }
+
+  // What an existing transpose of `value` by `permutation` gives, or kNone.
+  ValueId transposed_by(ValueId value, const Permutation& permutation) const {
+    for (const ir::Use& use : graph_.value(value).uses) {
+      const Node& node = graph_.node(use.node);
+      if (node.op == "transpose" && node.ints_attribute("permutation") == permutation) return node.outputs[0];
+    }
+    return kNone;
   }
 
   static ops::AppendOptions declare(ir::TensorType type) {
@@ -372,18 +398,26 @@ class Canceller {
   }
 
   Graph& graph_;
+  Effort effort_;
 };
 
 }  // namespace
 
 Result<PassStats> cancel_transposes(Graph& graph) {
-  const int64_t before = moved_elements(graph);
-  if (before == 0) return PassStats{};
-  Graph changed = graph;
-  HAI_TRY(const int64_t changes, Canceller(changed).run());
-  if (moved_elements(changed) > before) return PassStats{};
-  graph = std::move(changed);
-  PassStats stats{changes};
+  int64_t least = moved_elements(graph);
+  if (least == 0) return PassStats{};
+  PassStats stats;
+  std::optional<Graph> best;
+  for (const Effort effort : {Effort::kMerge, Effort::kPush, Effort::kInsert}) {
+    Graph changed = graph;
+    HAI_TRY(const int64_t changes, Canceller(changed, effort).run());
+    const int64_t moved = moved_elements(changed);
+    if (changes == 0 || moved > least) continue;
+    least = moved;
+    stats.changes = changes;
+    best = std::move(changed);
+  }
+  if (best) graph = std::move(*best);
   for (NodeId id = 0; id < graph.node_slots(); ++id) {
     if (graph.node(id).alive && transpose_to_reshape(graph, id)) ++stats.changes;
   }

@@ -72,7 +72,7 @@ struct CompiledModel {
 Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options = {});
 
 // Brings a float graph into the form that the quantizer starts from: constants and batch norms folded, NHWC,
-// activations recognised, nothing fused. All of these passes run; compile() runs them again, to no effect.
+// activations recognised, nothing fused. compile() runs the same passes again.
 Status canonicalise(ir::Graph& graph);
 
 // Names for CompileOptions::disabled_passes and print_ir, in the order of their first run.

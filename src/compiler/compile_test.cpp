@@ -177,16 +177,6 @@ TEST(Pipeline, KeepsResultsAtEveryBatch) {
   }
 }
 
-TEST(Pipeline, ASecondRunChangesNothing) {
-  for (uint32_t seed = 300; seed < 320; ++seed) {
-    ir::Graph graph = random_float_graph(seed);
-    ASSERT_TRUE(canonicalise(graph));
-    const std::string once = ir::print(graph.compact());
-    ASSERT_TRUE(canonicalise(graph));
-    EXPECT_EQ(ir::print(graph.compact()), once) << seed;
-  }
-}
-
 TEST(PortableGraph, ThereAndBackIsTheIdentity) {
   for (uint32_t seed = 0; seed < 40; ++seed) {
     for (const ir::Graph& graph : {random_float_graph(seed), random_integer_graph(seed)}) {

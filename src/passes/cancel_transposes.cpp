@@ -5,10 +5,9 @@
 // softmax, reshapes that keep P's groups of axes together), the operator is applied to a with its axes rewritten, and P
 // to its result. Other operands must be P(b), broadcast constants, or tensors whose inverse transpose moves only
 // dimensions of one element; or they are transposed, when that leads from channels first to channels last. Pairs of
-// transposes are merged, identities removed. The walk is repeated until nothing
-// moves; transposes only ever move down, so it ends. Transposes that are left and keep the order of the elements become
-// reshapes. Three efforts are tried, from
-// merging alone to inserting transposes, and the one that moves the fewest elements is taken. It does not move
+// transposes are merged, identities removed. The walk is repeated until nothing moves; transposes only ever move down,
+// so it ends. Three efforts are tried, from merging alone to inserting transposes, and the one that moves the fewest
+// elements is taken. Transposes that are left and keep the order of the elements become reshapes. It does not move
 // transposes up, towards inputs.
 #include <algorithm>
 #include <numeric>

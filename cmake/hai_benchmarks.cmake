@@ -1,0 +1,7 @@
+# Micro-benchmarks: bench/kernels/*.cpp -> build/bin/kernel_bench. Not part of `all`: ninja kernel_bench.
+find_package(benchmark QUIET)
+file(GLOB kernel_bench_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/bench/kernels/*.cpp")
+if(benchmark_FOUND AND kernel_bench_sources)
+  add_executable(kernel_bench EXCLUDE_FROM_ALL ${kernel_bench_sources})
+  target_link_libraries(kernel_bench PRIVATE hai_cpu_exec benchmark::benchmark)
+endif()

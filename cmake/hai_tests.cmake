@@ -6,7 +6,7 @@ function(hai_add_test program label libraries)
   set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin/tests")
   target_link_libraries(${program} PRIVATE ${libraries} hai_gtest_main)
   add_test(NAME ${program} COMMAND ${program} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
-  set_tests_properties(${program} PROPERTIES LABELS ${label} ENVIRONMENT "HAI_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+  set_tests_properties(${program} PROPERTIES LABELS ${label} ENVIRONMENT "HAI_SOURCE_DIR=${CMAKE_SOURCE_DIR};HAI_BINARY_DIR=${CMAKE_BINARY_DIR}")
 endfunction()
 
 # The programs of one set of files: one per label.
@@ -24,6 +24,11 @@ function(hai_add_tests_by_label stem libraries)
     hai_add_test(${stem}_test unit "${libraries}" ${rest})
   endif()
 endfunction()
+
+# The node tests of the onnx package, written as files for the importer's tests.
+add_test(NAME onnx_node_cases COMMAND "${HAI_PYTHON}" -W ignore "${CMAKE_SOURCE_DIR}/src/importers/onnx/make_node_cases.py"
+                                      "${CMAKE_BINARY_DIR}/onnx_node_cases")
+set_tests_properties(onnx_node_cases PROPERTIES LABELS slow FIXTURES_SETUP onnx_node_cases)
 
 get_property(rooms GLOBAL PROPERTY HAI_ROOMS)
 set(fuzz_targets "")
@@ -58,4 +63,8 @@ if(HAI_FUZZ)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     add_dependencies(fuzz_targets ${name})
   endforeach()
+endif()
+
+if(TARGET importers_slow_test)
+  set_tests_properties(importers_slow_test PROPERTIES FIXTURES_REQUIRED onnx_node_cases)
 endif()

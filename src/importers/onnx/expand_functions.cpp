@@ -2,7 +2,7 @@
 //
 // Method: repeated passes over the node list; each call is replaced by the function's nodes with fresh names for what
 // they write, the call's own names for inputs and outputs, and the call's attributes where the body refers to them.
-// A function that calls itself never ends: depth and size are limited. Functions have no subgraphs to rename here: a
+// Functions that call themselves are refused; depth and size are limited. Functions have no subgraphs to rename here: a
 // body that has one is refused.
 #include "importers/onnx/expand_functions.h"
 
@@ -14,7 +14,7 @@ namespace hai::onnx_import {
 namespace {
 
 constexpr int kMaxDepth = 32;
-constexpr size_t kMaxNodes = 1000000;
+constexpr size_t kMaxNodes = 50000;
 
 using Functions = std::map<std::pair<std::string, std::string>, const OnnxFunction*>;
 
@@ -80,12 +80,40 @@ Status expand_call(const OnnxNode& call, const OnnxFunction& function, size_t nu
   return {};
 }
 
+// Functions that call each other in a circle: what is left when those that call nothing open are taken away in turn.
+Status check_recursion(const OnnxModel& model, const Functions& functions) {
+  std::map<const OnnxFunction*, size_t> open_calls;
+  std::map<const OnnxFunction*, std::vector<const OnnxFunction*>> callers;
+  std::vector<const OnnxFunction*> done;
+  for (const OnnxFunction& function : model.functions) {
+    for (const OnnxNode& node : function.nodes) {
+      const auto it = functions.find({node.domain, node.op_type});
+      if (it == functions.end()) continue;
+      ++open_calls[&function];
+      callers[it->second].push_back(&function);
+    }
+    if (open_calls[&function] == 0) done.push_back(&function);
+  }
+  for (size_t i = 0; i < done.size(); ++i) {
+    for (const OnnxFunction* caller : callers[done[i]]) {
+      if (--open_calls[caller] == 0) done.push_back(caller);
+    }
+  }
+  for (const auto& [function, calls] : open_calls) {
+    if (calls == 0) continue;
+    return make_error(StatusCode::kCorrupt, "X068", "function \"{}\" calls itself, directly or through others",
+                      function->name);
+  }
+  return {};
+}
+
 }  // namespace
 
 Status expand_functions(OnnxModel& model) {
   if (model.functions.empty()) return {};
   Functions functions;
   for (const OnnxFunction& function : model.functions) functions[{function.domain, function.name}] = &function;
+  HAI_TRY_STATUS(check_recursion(model, functions));
   for (int depth = 0;; ++depth) {
     std::vector<OnnxNode> expanded;
     bool changed = false;
@@ -99,8 +127,7 @@ Status expand_functions(OnnxModel& model) {
       HAI_TRY_STATUS(expand_call(node, *it->second, expanded.size(), expanded));
       if (depth >= kMaxDepth || expanded.size() > kMaxNodes) {
         return make_error(StatusCode::kUnsupported, "X067",
-                          "function \"{}\" calls itself, or functions are nested deeper than {} or make more than {} "
-                          "nodes",
+                          "function \"{}\": functions are nested deeper than {} or make more than {} nodes",
                           it->second->name, kMaxDepth, kMaxNodes);
       }
     }

@@ -24,7 +24,7 @@ namespace hai::onnx_import {
 namespace {
 
 constexpr int64_t kMinOpset = 7;
-constexpr int64_t kMaxOpset = 26;
+constexpr int64_t kMaxOpset = 28;
 constexpr int kMaxBranchDepth = 16;
 
 const ImportRegistry& registry() {

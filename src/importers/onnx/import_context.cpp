@@ -14,12 +14,13 @@
 #include "importers/onnx/import_registry.h"
 #include "ops/build.h"
 #include "ops/interpreter.h"
+#include "ops/reference.h"
 
 namespace hai::onnx_import {
 namespace {
 
-constexpr int64_t kMaxFoldedBytes = int64_t{1} << 28;     // one folded constant; a larger one is computed at run time
-constexpr int64_t kMaxAllFoldedBytes = int64_t{1} << 31;  // all of them: a hostile file can ask for many
+constexpr int64_t kMaxFoldedBytes = int64_t{1} << 26;     // one folded constant; a larger one is computed at run time
+constexpr int64_t kMaxAllFoldedBytes = int64_t{1} << 29;  // all of them: a hostile file can ask for many
 
 std::vector<int64_t> numbers_of(const Shape& shape) {
   std::vector<int64_t> out;
@@ -121,6 +122,12 @@ ImportContext::ImportContext(ImportState& state, ImportScope& scope, const OnnxN
 
 Error ImportContext::unsupported(std::string_view what) const {
   return make_error(StatusCode::kUnsupported, "X040", "node \"{}\" ({}): {}", node_.label(), node_.op_type, what);
+}
+
+// What the operator's own checks say, with the node in front where they do not name it.
+Error ImportContext::placed(Error error) const {
+  if (error.where.rfind("node ", 0) == 0) return error;
+  return with_where(std::move(error), fmt::format("node \"{}\" ({})", node_.label(), node_.op_type));
 }
 
 Error ImportContext::invalid(std::string_view what) const {
@@ -367,7 +374,7 @@ Result<std::vector<ir::ValueId>> ImportContext::emit_many(std::string_view op, s
   options.node_name = node_.label();
   options.output_count = output_count;
   auto id = ops::append(state_.graph, op, std::move(inputs), std::move(attributes), std::move(options));
-  if (!id) return with_where(id.error(), fmt::format("node \"{}\" ({})", node_.label(), node_.op_type));
+  if (!id) return placed(id.error());
   return state_.graph.node(*id).outputs;
 }
 
@@ -388,7 +395,7 @@ Result<ir::ValueId> ImportContext::emit(std::string_view op, std::vector<ir::Val
   options.node_name = node_.label();
   options.declared = {std::move(declared)};
   auto id = ops::append_value(state_.graph, op, std::move(inputs), std::move(attributes), std::move(options));
-  if (!id) return with_where(id.error(), fmt::format("node \"{}\" ({})", node_.label(), node_.op_type));
+  if (!id) return placed(id.error());
   return id;
 }
 
@@ -401,24 +408,10 @@ ir::ValueId ImportContext::constant_f32(std::vector<float> values, std::vector<i
 }
 
 ir::ValueId ImportContext::scalar_like(ir::ValueId like, double value) {
-  const std::string name = node_.label() + ".constant";
-  switch (type(like).dtype) {
-    case DataType::kF64:
-      return state_.graph.add_constant(name, {DataType::kF64, {}, {}},
-                                       ir::ConstantData::copy_of(std::as_bytes(std::span<const double>(&value, 1))));
-    case DataType::kI32: {
-      const auto integer = static_cast<int32_t>(value);
-      return ops::add_constant_i32(state_.graph, name, {}, {&integer, 1});
-    }
-    case DataType::kI64: {
-      const auto integer = static_cast<int64_t>(value);
-      return ops::add_constant_i64(state_.graph, name, {}, {&integer, 1});
-    }
-    default: {
-      const auto real = static_cast<float>(value);
-      return ops::add_constant_f32(state_.graph, name, {}, {&real, 1});
-    }
-  }
+  const DataType dtype = type(like).dtype;
+  auto data = ir::ConstantData::allocate(static_cast<size_t>(bytes_for(dtype, 1)));
+  ops::store_f64({dtype, {}, data->mutable_bytes().data()}, 0, value);
+  return state_.graph.add_constant(node_.label() + ".constant", {dtype, {}, {}}, std::move(data));
 }
 
 Result<ir::ValueId> ImportContext::reshape(ir::ValueId x, const Shape& target) {

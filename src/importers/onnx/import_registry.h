@@ -141,6 +141,7 @@ class ImportContext {
   Error invalid(std::string_view what) const;
 
  private:
+  Error placed(Error error) const;
   template <typename T>
   const T* attribute(std::string_view key, std::string_view kind);
   Result<ir::ValueId> materialise(ImportedValue& value, const std::string& name);

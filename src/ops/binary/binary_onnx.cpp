@@ -54,6 +54,7 @@ void register_binary_onnx(ImportRegistry& registry) {
   add_binary("Mul", "mul");
   add_binary("Div", "div");
   add_binary("Pow", "pow");
+  add_binary("PRelu", "prelu");  // the slope broadcasts to x from the right
   registry.add("Min", [](ImportContext& context) { return convert_chain(context, "min"); });
   registry.add("Max", [](ImportContext& context) { return convert_chain(context, "max"); });
   registry.add("Sum", [](ImportContext& context) { return convert_chain(context, "add"); });

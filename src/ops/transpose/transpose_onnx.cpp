@@ -1,6 +1,6 @@
 // ONNX Transpose, and what is a transpose between two reshapes: DepthToSpace, SpaceToDepth.
 //
-// Both forms of DepthToSpace (DCR, CRD). Two transposes that undo each other make no node (see ImportContext).
+// Both orders (DCR, CRD). Two transposes that undo each other make no node (see ImportContext).
 #include <fmt/format.h>
 
 #include <numeric>
@@ -41,10 +41,10 @@ Status convert_blocks(ImportContext& context, bool to_space) {
     return context.unsupported("only the batch may be free");
   }
   const Dim b(block);
+  const bool columns_first = context.string_attribute("mode", "DCR") == "CRD";
   if (to_space) {
     const int64_t depth = c / (block * block);
     if (c % (block * block) != 0) return context.invalid("the channels do not divide by the square of the block size");
-    const bool columns_first = context.string_attribute("mode", "DCR") == "CRD";
     const Shape joined = {n, Dim(depth), Dim(h * block), Dim(w * block)};
     const Shape split =
         columns_first ? Shape{n, Dim(depth), b, b, Dim(h), Dim(w)} : Shape{n, b, b, Dim(depth), Dim(h), Dim(w)};
@@ -56,7 +56,9 @@ Status convert_blocks(ImportContext& context, bool to_space) {
   if (h % block != 0 || w % block != 0) return context.invalid("height or width does not divide by the block size");
   const Shape split = {n, Dim(c), Dim(h / block), b, Dim(w / block), b};
   const Shape joined = {n, Dim(c * block * block), Dim(h / block), Dim(w / block)};
-  HAI_TRY(const ir::ValueId y, rearrange(context, x, split, {0, 3, 5, 1, 2, 4}, joined));
+  const std::vector<int64_t> permutation =
+      columns_first ? std::vector<int64_t>{0, 1, 3, 5, 2, 4} : std::vector<int64_t>{0, 3, 5, 1, 2, 4};
+  HAI_TRY(const ir::ValueId y, rearrange(context, x, split, permutation, joined));
   return context.set_output(0, y);
 }
 

@@ -17,6 +17,6 @@ for cpu in cortex-a72:neon neoverse-n1:neondot max:neoni8mm; do
   if [[ $isa == neon ]]; then
     HAI_CPU=$isa run_ctest build-arm64 -L unit
   else
-    HAI_CPU=$isa run_ctest build-arm64 -L unit -R '^(cpu_exec|ops|runtime)'
+    HAI_CPU=$isa run_ctest build-arm64 -L unit -R '^(cpu_exec|ops|runtime|tests_conformance)_test'
   fi
 done

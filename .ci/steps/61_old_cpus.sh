@@ -9,7 +9,7 @@ source "$(dirname "$0")/../step.sh"
 status=0
 for cpu in Nehalem:scalar Haswell:avx2; do
   isa=${cpu#*:}
-  for program in build/bin/tests/{base,types,format,cpu_exec,ops,runtime}_test; do
+  for program in build/bin/tests/{base,types,format,cpu_exec,ops,runtime,tests_conformance}_test; do
     [[ -x $program ]] || continue
     say "-- $(basename "$program") on ${cpu%:*} ($isa)"
     HAI_SOURCE_DIR=$root HAI_CPU=$isa GTEST_BRIEF=1 GTEST_COLOR=no GTEST_OUTPUT="xml:$HAI_RESULTS/$(basename "$program")_$isa.xml" \

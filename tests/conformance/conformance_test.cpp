@@ -6,6 +6,7 @@
 // What the CPU device refuses by name is no failure here: the operator matrix (`hai ops --matrix --check`) watches for
 // holes.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include "compare.h"
 #include "cpu_node.h"
@@ -99,7 +100,7 @@ TEST_P(Conformance, ReferenceFillsWhatInferenceSays) {
       const ir::TensorType& type = sample->graph.value(id).type;
       const std::vector<int64_t> symbols(sample->graph.symbols.size(), 1);
       outputs.push_back(ops::Tensor::zeros(type.dtype, resolve(type.shape, symbols), type.quantization));
-      std::memset(outputs.back().storage.data(), filling, outputs.back().storage.size());
+      std::fill(outputs.back().storage.begin(), outputs.back().storage.end(), static_cast<std::byte>(filling));
     }
     std::vector<MutableTensorView> views;
     for (ops::Tensor& output : outputs) views.push_back(output.mutable_view());

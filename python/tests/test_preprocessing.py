@@ -34,11 +34,8 @@ def test_nearest_takes_the_pixel_under_the_centre() -> None:
     assert np.array_equal(_core.resize(pixels, 127, 40, 0), pixels[rows][:, columns])
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize(("mode", "subsampling"), [("RGB", 0), ("RGB", 2), ("L", 0), ("CMYK", 0)])
 def test_jpeg_decodes_like_pillow(tmp_path: Path, mode: str, subsampling: int) -> None:
-    if mode == "CMYK" and subsampling == 2:
-        pytest.skip("CMYK is not subsampled")
     path = tmp_path / "x.jpg"
     Image.fromarray(random_pixels(37, 53)).resize((106, 74)).convert(mode).save(
         path, quality=90, subsampling=subsampling

@@ -1,0 +1,150 @@
+"""The `hai` program: every command on a small network, JSON, exit codes, errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import hai_toolkit as hai
+import numpy as np
+import pytest
+from test_toolkit import onnx_file
+
+PROGRAM = Path(os.environ.get("HAI_PROGRAM", Path(__file__).resolve().parents[2] / "build" / "bin" / "hai"))
+
+pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not built")
+
+
+def run(*arguments: object, code: int = 0, environment: dict[str, str] | None = None) -> str:
+    result = subprocess.run(
+        [str(PROGRAM), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(environment or {})},
+        check=False,
+    )
+    assert result.returncode == code, f"{result.returncode}: {result.stdout}{result.stderr}"
+    return result.stdout if code == 0 else result.stderr
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Path:
+    run("compile", onnx_file(tmp_path / "small.onnx"), "-o", tmp_path / "small.hai", "--std", "255")
+    return tmp_path / "small.hai"
+
+
+def photo(path: Path, seed: int = 0) -> Path:
+    from PIL import Image
+
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_compile_and_run(tmp_path: Path, compiled: Path) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    text = run("run", compiled, "--input", f"x={tmp_path / 'x.npy'}", "-o", tmp_path / "out")
+    assert "y: f32 [2, 4]" in text
+    expected = hai.load(compiled).session(threads=1).run({"x": x})["y"]
+    assert np.array_equal(np.load(tmp_path / "out" / "y.npy"), expected)
+    answer = json.loads(run("run", compiled, photo(tmp_path / "p.png"), "--json", "--top", 2))
+    assert len(answer["outputs"][0]["top"]) == 2
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\n")
+    assert any(
+        n in run("run", compiled, tmp_path / "p.png", "--labels", tmp_path / "names.txt")
+        for n in ("ant", "bee", "cat", "dog")
+    )
+
+
+def test_a_trace_is_written(tmp_path: Path, compiled: Path) -> None:
+    run("run", compiled, photo(tmp_path / "p.png"), "--profile", tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())
+    assert any("conv" in str(event) for event in (events["traceEvents"] if isinstance(events, dict) else events))
+
+
+def test_quantize_from_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        photo(folder / f"{i}.png", i)
+    (folder / "broken.png").write_bytes(b"not a picture")
+    out = tmp_path / "int8.hai"
+    arguments = [
+        "compile",
+        onnx_file(tmp_path / "small.onnx"),
+        "-o",
+        out,
+        "--quantize",
+        "int8",
+        "--calibration",
+        folder,
+    ]
+    run(*arguments, "--resize", "short:10", "--mean", 127, "--std", "64,64,64")
+    facts = json.loads(run("inspect", out, "--json"))
+    assert facts["quantization"]["samples"] == 4  # the broken one is named and skipped
+    assert facts["preprocessing"]["resize_size"] == 10
+    assert "i8[" in run("inspect", out, "--graph")
+    assert "HAI-L055" in run(*arguments, code=1)  # nothing says how pictures become the input
+    (tmp_path / "empty").mkdir()
+    arguments[-1] = tmp_path / "empty"
+    assert "HAI-D012" in run(*arguments, "--std", 255, code=1)
+
+
+def test_a_hai_file_compiles_again(tmp_path: Path, compiled: Path) -> None:
+    run("compile", compiled, "-o", tmp_path / "again.hai")
+    x = np.ones((1, 3, 8, 8), np.float32)
+    first, second = (hai.load(p).session(threads=1).run({"x": x})["y"] for p in (compiled, tmp_path / "again.hai"))
+    assert np.array_equal(first, second)
+
+
+def test_inspect_and_bench(compiled: Path) -> None:
+    facts = json.loads(run("inspect", compiled, "--json", "--verify"))
+    assert {s["kind"] for s in facts["sections"]} >= {"graph", "program", "weights"}
+    assert "conv2d" in run("inspect", compiled, "--program")
+    figures = json.loads(run("bench", compiled, "--runs", 5, "--json", "--batch", 2))
+    assert figures["median_ms"] > 0
+    assert figures["layers"]
+    assert "median" in run("bench", compiled, "--runs", 5)
+
+
+def test_lists() -> None:
+    assert "cpu" in run("devices")
+    assert json.loads(run("devices", "--json"))[0]["name"] == "cpu"
+    assert "conv2d" in run("ops")
+    assert "strides" in run("ops", "conv2d")
+    run("ops", "--matrix", "--check")
+    assert "## conv2d" in run("ops", "--markdown")
+
+
+def test_help_has_examples() -> None:
+    assert "compile" in run("--help")
+    for command in ("compile", "run", "inspect", "bench", "ops"):
+        assert "Examples:" in run(command, "--help")
+
+
+def test_exit_codes_and_errors(tmp_path: Path, compiled: Path) -> None:
+    run(code=2)
+    run("fly", code=2)
+    run("compile", code=2)
+    assert "HAI-" in run("compile", tmp_path / "gone.onnx", "-o", tmp_path / "x.hai", code=1)
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x01\x12\xff\xff")
+    assert "HAI-X" in run("compile", tmp_path / "bad.onnx", "-o", tmp_path / "x.hai", code=1)
+    assert not (tmp_path / "x.hai").exists()
+    assert "HAI-" in run("run", tmp_path / "gone.hai", "x.npy", code=1)
+    assert "HAI-L0" in run("run", compiled, "--input", "nothing=x.npy", code=1)
+    assert "HAI-" in run("bench", compiled, "--batch", 1000, code=1)
+    assert "HAI-" in run("bench", compiled, code=1, environment={"HAI_CPU": "abacus"})
+    assert "HAI-L041" in run("ops", "convolve", code=1)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, compiled: Path) -> None:
+    before = compiled.read_bytes()
+    script = f'ulimit -f 1; trap "" XFSZ; exec "{PROGRAM}" compile "{tmp_path / "small.onnx"}" -o "{compiled}"'
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "HAI-B" in result.stderr
+    assert compiled.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.hai", "small.onnx"]  # no temporary file stays

@@ -1,5 +1,17 @@
 # libhai_runtime.so: the rooms base, types, format, cpu_exec and runtime behind the C ABI of include/hai/hai.h, nothing else.
 get_target_property(runtime_type hai_runtime TYPE)
+
+# What a device carries is kept small (the limit is 2 MB stripped): all but the kernels and the loops around them in
+# devices/cpu/exec is cold code that checks, decodes and reports, and -Os more than halves it.
+if(NOT HAI_SANITIZE)
+  foreach(room base types format runtime)
+    get_target_property(room_type hai_${room} TYPE)
+    if(NOT room_type STREQUAL "INTERFACE_LIBRARY")
+      target_compile_options(hai_${room} PRIVATE $<$<CONFIG:Release>:-Os>)
+    endif()
+  endforeach()
+  set_source_files_properties(${HAI_OPS_CPU_EXEC_SOURCES} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-Os>")
+endif()
 if(NOT runtime_type STREQUAL "INTERFACE_LIBRARY")
   set(HAI_RUNTIME_SONAME 0)
   file(CONFIGURE OUTPUT "${HAI_GENERATED_DIR}/hai_runtime_exports.map" CONTENT "{ global: hai_*; local: *; };\n")

@@ -1,4 +1,5 @@
-// Positions of a resize against values worked out by hand from the definitions of ONNX, and limits under hostile scales.
+// Positions of a resize against values worked out by hand from the definitions of ONNX, and limits under hostile
+// scales.
 //
 // The examples are small pictures whose expected rows anyone can check on paper.
 #include "types/resize_map.h"

@@ -322,7 +322,7 @@ void Convolution::run_tile(const Block& block, const ProductEpilogue& epilogue, 
       return;
     }
     tile.sums = reinterpret_cast<int32_t*>(block.scratch + scratch_.sums);
-    kernel_->run_i8(&tile);  // writes all nr columns
+    kernel_->run_i8(&tile);
     const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first;
     epilogue.finish_i8(tile.sums, kernel_->nr, in.rows, in.cols, position, residual, stride, out, stride);
     return;
@@ -339,8 +339,9 @@ void Convolution::run_tile(const Block& block, const ProductEpilogue& epilogue, 
     return;
   }
   tile.out = reinterpret_cast<float*>(block.scratch + scratch_.sums);
-  tile.out_stride = kernel_->nr;
-  tile.in.cols = kernel_->nr;  // the columns past the last channel are zeros: finish_f32 works on whole rows
+  // The columns past the last channel are zeros: finish_f32 works on whole rows.
+  tile.in.cols = in.cols <= kernel_->nr / 2 ? kernel_->nr / 2 : kernel_->nr;
+  tile.out_stride = tile.in.cols;
   kernel_->run_f32(&tile);
   const float* residual =
       buffers.residual == nullptr ? nullptr : reinterpret_cast<const float*>(buffers.residual) + first;

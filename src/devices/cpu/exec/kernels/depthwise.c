@@ -155,7 +155,11 @@ HAI_INLINE void inside_range(const hai_depthwise* d, int64_t* begin, int64_t* en
   *end = after - d->first_col;
 }
 
-HAI_INLINE void run(const hai_depthwise* d, const int kind) {
+/* The parameters are copied: stores through `out` could otherwise change them for all the compiler knows, and each
+ * pixel would load them again. */
+HAI_INLINE void run(const hai_depthwise* given, const int kind) {
+  const hai_depthwise copy = *given;
+  const hai_depthwise* d = &copy;
   int64_t begin = 0;
   int64_t end = 0;
   inside_range(d, &begin, &end);

@@ -17,7 +17,9 @@ HAI_INLINE void f32_lanes(const hai_epilogue_f32* e, const float* tile, const fl
 }
 
 void HAI_KERNEL(epilogue_f32)(const hai_epilogue_f32* e);
-void HAI_KERNEL(epilogue_f32)(const hai_epilogue_f32* e) {
+void HAI_KERNEL(epilogue_f32)(const hai_epilogue_f32* given) {
+  const hai_epilogue_f32 copy = *given; /* stores cannot change it */
+  const hai_epilogue_f32* e = &copy;
   for (int32_t m = 0; m < e->rows; ++m) {
     const float* tile = e->tile + m * e->tile_stride;
     const float* residual = e->residual == 0 ? 0 : e->residual + m * e->residual_stride;
@@ -43,18 +45,21 @@ HAI_INLINE ivec look_up(const int32_t* table, ivec q) {
 #endif
 }
 
-HAI_INLINE ivec load_residual(const hai_epilogue_i8* e, const uint8_t* p, int n) {
-  if (e->residual_signed) {
+/* What an integer epilogue does; constants, so that each combination has a loop of its own. */
+enum { kToFloat = 1, kTable = 2, kResidual = 4, kResidualSigned = 8 };
+
+HAI_INLINE ivec load_residual(const uint8_t* p, const int what, int n) {
+  if (what & kResidualSigned) {
     return n == HAI_LANES ? i_load_s8((const int8_t*)p) : i_load_s8_n((const int8_t*)p, n);
   }
   return n == HAI_LANES ? i_load_u8(p) : i_load_u8_n(p, n);
 }
 
 /* Columns past `n` hold zeros in sums, bias and multiplier, so full loads of those are in bounds. */
-HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n) {
+HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n, const int what) {
   const ivec sum = i_add(i_load(e->sums + m * e->sums_stride + c), i_load(e->bias + c));
   const vec real = v_mul(v_from_i(sum), v_load(e->multiplier + c));
-  if (e->out_f32 != 0) {
+  if (what & kToFloat) {
     float* out = e->out_f32 + m * e->out_stride + c;
     if (n == HAI_LANES) {
       v_store(out, real);
@@ -63,14 +68,19 @@ HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n) 
     }
     return;
   }
-  ivec q = i_add(i_round(v_min(v_set(e->hi), v_max(v_set(e->lo), real))), i_set(e->zero_point));
-  if (e->table != 0) q = look_up(e->table, q);
-  if (e->residual != 0) {
-    const ivec r = load_residual(e, e->residual + m * e->residual_stride + c, n);
-    const vec left = v_mul(v_from_i(i_add(q, i_set(-e->sum_zero_point))), v_set(e->sum_multiplier));
+  const ivec steps = i_round(v_min(v_set(e->hi), v_max(v_set(e->lo), real)));
+  ivec q = steps;
+  if (what & kTable) q = look_up(e->table, i_add(steps, i_set(e->zero_point)));
+  if (what & kResidual) {
+    /* Without a table q lacks the zero point, which is the one that would be taken off here. */
+    if (what & kTable) q = i_add(q, i_set(-e->sum_zero_point));
+    const ivec r = load_residual(e->residual + m * e->residual_stride + c, what, n);
+    const vec left = v_mul(v_from_i(q), v_set(e->sum_multiplier));
     const vec right = v_mul(v_from_i(i_add(r, i_set(-e->residual_zero_point))), v_set(e->residual_multiplier));
     const vec total = v_min(v_set(e->out_hi), v_max(v_set(e->out_lo), v_add(left, right)));
     q = i_add(i_round(total), i_set(e->out_zero_point));
+  } else if (!(what & kTable)) {
+    q = i_add(q, i_set(e->zero_point));
   }
   uint8_t* out = e->out + m * e->out_stride + c;
   if (n == HAI_LANES) {
@@ -80,11 +90,35 @@ HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n) 
   }
 }
 
-void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e);
-void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e) {
+HAI_INLINE void i8_tile(const hai_epilogue_i8* given, const int what) {
+  const hai_epilogue_i8 copy = *given; /* stores cannot change it */
+  const hai_epilogue_i8* e = &copy;
   for (int32_t m = 0; m < e->rows; ++m) {
     int32_t c = 0;
-    for (; c + HAI_LANES <= e->cols; c += HAI_LANES) i8_lanes(e, m, c, HAI_LANES);
-    if (c < e->cols) i8_lanes(e, m, c, e->cols - c);
+    for (; c + HAI_LANES <= e->cols; c += HAI_LANES) i8_lanes(e, m, c, HAI_LANES, what);
+    if (c < e->cols) i8_lanes(e, m, c, e->cols - c, what);
+  }
+}
+
+void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e);
+void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e) {
+  if (e->out_f32 != 0) {
+    i8_tile(e, kToFloat);
+  } else if (e->residual == 0) {
+    if (e->table != 0) {
+      i8_tile(e, kTable);
+    } else {
+      i8_tile(e, 0);
+    }
+  } else if (e->residual_signed) {
+    if (e->table != 0) {
+      i8_tile(e, kResidual | kResidualSigned | kTable);
+    } else {
+      i8_tile(e, kResidual | kResidualSigned);
+    }
+  } else if (e->table != 0) {
+    i8_tile(e, kResidual | kTable);
+  } else {
+    i8_tile(e, kResidual);
   }
 }

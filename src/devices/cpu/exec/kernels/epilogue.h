@@ -39,7 +39,7 @@ typedef struct {
   int32_t residual_signed; /* i8, else u8 */
   int32_t residual_zero_point;
   float residual_multiplier;
-  int32_t sum_zero_point;
+  int32_t sum_zero_point; /* equal to zero_point where there is no table */
   float sum_multiplier;
   float out_lo, out_hi; /* bounds minus zero point */
   int32_t out_zero_point;

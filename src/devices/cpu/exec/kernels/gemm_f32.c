@@ -1,7 +1,8 @@
 /* gemm_f32: f32 tiles of 14x32 (AVX-512), 6x16 (AVX2), 8x8 (NEON), 4x8 (scalar). The contract is in gemm.h.
  *
  * Sums stay in registers; a step loads the panel's vectors once and broadcasts one element a row. Fewer rows than mr
- * get their own unrolled loop, so that no row outside the operand is read.
+ * get their own unrolled loop, so that no row outside the operand is read; so do tiles of at most one vector of
+ * columns.
  */
 #include "devices/cpu/exec/kernels/gemm.h"
 
@@ -32,17 +33,17 @@
 
 #include "devices/cpu/exec/kernels/gemm_rows.h"
 
-HAI_INLINE void run_rows(const hai_gemm_f32_tile* tile, const int rows) {
+HAI_INLINE void run_rows(const hai_gemm_f32_tile* tile, const int rows, const int vectors) {
   vec sum[MR][NV];
   if (tile->accumulate) {
     HAI_UNROLL
     for (int m = 0; m < rows; ++m) {
       HAI_UNROLL
-      for (int v = 0; v < NV; ++v) sum[m][v] = v_load(tile->out + m * tile->out_stride + v * HAI_LANES);
+      for (int v = 0; v < vectors; ++v) sum[m][v] = v_load(tile->out + m * tile->out_stride + v * HAI_LANES);
     }
   } else {
     HAI_UNROLL
-    for (int v = 0; v < NV; ++v) {
+    for (int v = 0; v < vectors; ++v) {
       const vec bias = v_load(tile->bias + v * HAI_LANES);
       HAI_UNROLL
       for (int m = 0; m < rows; ++m) sum[m][v] = bias;
@@ -55,12 +56,12 @@ HAI_INLINE void run_rows(const hai_gemm_f32_tile* tile, const int rows) {
     for (int64_t k = tile->in.segment_steps; k > 0; --k) {
       vec b[NV];
       HAI_UNROLL
-      for (int v = 0; v < NV; ++v) b[v] = v_load(panel + v * HAI_LANES);
+      for (int v = 0; v < vectors; ++v) b[v] = v_load(panel + v * HAI_LANES);
       HAI_UNROLL
       for (int m = 0; m < rows; ++m) {
         const vec a = v_set(*(const float*)(const void*)row_at(&rows_at, m));
         HAI_UNROLL
-        for (int v = 0; v < NV; ++v) sum[m][v] = v_fma(a, b[v], sum[m][v]);
+        for (int v = 0; v < vectors; ++v) sum[m][v] = v_fma(a, b[v], sum[m][v]);
       }
       panel += NR;
       advance_rows(&rows_at, 4, rows);
@@ -70,11 +71,12 @@ HAI_INLINE void run_rows(const hai_gemm_f32_tile* tile, const int rows) {
   const vec lo = v_set(tile->lo);
   const vec hi = v_set(tile->hi);
   const int cols = tile->in.cols;
+  const int64_t out_stride = tile->out_stride;
+  float* out = tile->out;
   HAI_UNROLL
-  for (int m = 0; m < rows; ++m) {
-    float* out = tile->out + m * tile->out_stride;
+  for (int m = 0; m < rows; ++m, out += out_stride) {
     HAI_UNROLL
-    for (int v = 0; v < NV; ++v) {
+    for (int v = 0; v < vectors; ++v) {
       const vec y = v_min(hi, v_max(lo, sum[m][v]));
       const int left = cols - v * HAI_LANES;
       if (left >= HAI_LANES) {
@@ -87,7 +89,13 @@ HAI_INLINE void run_rows(const hai_gemm_f32_tile* tile, const int rows) {
 }
 
 static void HAI_KERNEL(gemm_f32_tile)(const hai_gemm_f32_tile* tile) {
-  switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile) }
+#if NV == 2
+  if (tile->in.cols <= HAI_LANES) {
+    switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile, 1) }
+    return;
+  }
+#endif
+  switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile, NV) }
 }
 
 const hai_gemm_kernel* HAI_KERNEL(gemm_f32)(void);

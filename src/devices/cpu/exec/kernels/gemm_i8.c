@@ -98,13 +98,14 @@ HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return i_add(sum, a * b
 #endif
 #define LEFT_STEP_BYTES (LEFT == HAI_GEMM_LEFT_S16 ? 2 * K_GROUP : K_GROUP)
 
-HAI_INLINE void store_requantized(const hai_gemm_i8_tile* tile, ivec sum[MR][NV], const int rows) {
+HAI_INLINE void store_requantized(const hai_gemm_i8_tile* tile, ivec sum[MR][NV], const int rows, const int vectors) {
   const vec lo = v_set(tile->lo);
   const vec hi = v_set(tile->hi);
   const ivec zero_point = i_set(tile->zero_point);
+  const int64_t out_stride = tile->out_stride;
   const int cols = tile->in.cols;
   HAI_UNROLL
-  for (int v = 0; v < NV; ++v) {
+  for (int v = 0; v < vectors; ++v) {
     const int left = cols - v * HAI_LANES;
     const ivec bias = i_load(tile->bias + v * HAI_LANES);
     const vec multiplier = v_load(tile->multiplier + v * HAI_LANES);
@@ -118,17 +119,19 @@ HAI_INLINE void store_requantized(const hai_gemm_i8_tile* tile, ivec sum[MR][NV]
       } else if (left > 0) {
         i_store_bytes_n(out, q, left);
       }
-      out += tile->out_stride;
+      out += out_stride;
     }
   }
 }
 
-HAI_INLINE void run_rows(const hai_gemm_i8_tile* tile, const int rows) {
+HAI_INLINE void run_rows(const hai_gemm_i8_tile* given, const int rows, const int vectors) {
+  const hai_gemm_i8_tile copy = *given; /* stores of bytes cannot change it */
+  const hai_gemm_i8_tile* tile = &copy;
   ivec sum[MR][NV];
   HAI_UNROLL
   for (int m = 0; m < rows; ++m) {
     HAI_UNROLL
-    for (int v = 0; v < NV; ++v) {
+    for (int v = 0; v < vectors; ++v) {
       sum[m][v] = tile->accumulate ? i_load(tile->sums + m * NR + v * HAI_LANES) : i_zero();
     }
   }
@@ -139,12 +142,12 @@ HAI_INLINE void run_rows(const hai_gemm_i8_tile* tile, const int rows) {
     for (int64_t k = tile->in.segment_steps; k > 0; --k) {
       right_vec b[NV];
       HAI_UNROLL
-      for (int v = 0; v < NV; ++v) b[v] = load_right(panel + v * HAI_LANES * K_GROUP);
+      for (int v = 0; v < vectors; ++v) b[v] = load_right(panel + v * HAI_LANES * K_GROUP);
       HAI_UNROLL
       for (int m = 0; m < rows; ++m) {
         const left_vec a = load_left(row_at(&rows_at, m));
         HAI_UNROLL
-        for (int v = 0; v < NV; ++v) sum[m][v] = dot(sum[m][v], a, b[v]);
+        for (int v = 0; v < vectors; ++v) sum[m][v] = dot(sum[m][v], a, b[v]);
       }
       panel += NR * K_GROUP;
       advance_rows(&rows_at, LEFT_STEP_BYTES, rows);
@@ -152,18 +155,24 @@ HAI_INLINE void run_rows(const hai_gemm_i8_tile* tile, const int rows) {
   }
 
   if (tile->out != 0) {
-    store_requantized(tile, sum, rows);
+    store_requantized(tile, sum, rows, vectors);
     return;
   }
   HAI_UNROLL
   for (int m = 0; m < rows; ++m) {
     HAI_UNROLL
-    for (int v = 0; v < NV; ++v) i_store(tile->sums + m * NR + v * HAI_LANES, sum[m][v]);
+    for (int v = 0; v < vectors; ++v) i_store(tile->sums + m * NR + v * HAI_LANES, sum[m][v]);
   }
 }
 
 static void HAI_KERNEL(gemm_s8_s8_s32_tile)(const hai_gemm_i8_tile* tile) {
-  switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile) }
+#if NV == 2
+  if (tile->in.cols <= HAI_LANES) {
+    switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile, 1) }
+    return;
+  }
+#endif
+  switch (tile->in.rows) { HAI_FOR_EACH_ROW_COUNT(run_rows, tile, NV) }
 }
 
 const hai_gemm_kernel* HAI_KERNEL(gemm_s8_s8_s32)(void);

@@ -33,42 +33,42 @@ HAI_INLINE void advance_rows(row_pointers* at, const int64_t bytes, const int ro
   }
 }
 
-#define HAI_ROW_CASE(run, tile, n) \
-  case n:                          \
-    run(tile, n);                  \
+#define HAI_ROW_CASE(run, tile, n, vectors) \
+  case n:                                   \
+    run(tile, n, vectors);                  \
     break;
 #if MR >= 8
-#define HAI_ROW_CASES_8(run, tile) \
-  HAI_ROW_CASE(run, tile, 5)       \
-  HAI_ROW_CASE(run, tile, 6)       \
-  HAI_ROW_CASE(run, tile, 7)       \
-  HAI_ROW_CASE(run, tile, 8)
+#define HAI_ROW_CASES_8(run, tile, vectors) \
+  HAI_ROW_CASE(run, tile, 5, vectors)       \
+  HAI_ROW_CASE(run, tile, 6, vectors)       \
+  HAI_ROW_CASE(run, tile, 7, vectors)       \
+  HAI_ROW_CASE(run, tile, 8, vectors)
 #elif MR >= 6
-#define HAI_ROW_CASES_8(run, tile) \
-  HAI_ROW_CASE(run, tile, 5)       \
-  HAI_ROW_CASE(run, tile, 6)
+#define HAI_ROW_CASES_8(run, tile, vectors) \
+  HAI_ROW_CASE(run, tile, 5, vectors)       \
+  HAI_ROW_CASE(run, tile, 6, vectors)
 #else
-#define HAI_ROW_CASES_8(run, tile)
+#define HAI_ROW_CASES_8(run, tile, vectors)
 #endif
 #if MR >= 14
-#define HAI_ROW_CASES_14(run, tile) \
-  HAI_ROW_CASE(run, tile, 9)        \
-  HAI_ROW_CASE(run, tile, 10)       \
-  HAI_ROW_CASE(run, tile, 11)       \
-  HAI_ROW_CASE(run, tile, 12)       \
-  HAI_ROW_CASE(run, tile, 13)       \
-  HAI_ROW_CASE(run, tile, 14)
+#define HAI_ROW_CASES_14(run, tile, vectors) \
+  HAI_ROW_CASE(run, tile, 9, vectors)        \
+  HAI_ROW_CASE(run, tile, 10, vectors)       \
+  HAI_ROW_CASE(run, tile, 11, vectors)       \
+  HAI_ROW_CASE(run, tile, 12, vectors)       \
+  HAI_ROW_CASE(run, tile, 13, vectors)       \
+  HAI_ROW_CASE(run, tile, 14, vectors)
 #else
-#define HAI_ROW_CASES_14(run, tile)
+#define HAI_ROW_CASES_14(run, tile, vectors)
 #endif
-#define HAI_FOR_EACH_ROW_COUNT(run, tile) \
-  HAI_ROW_CASE(run, tile, 1)              \
-  HAI_ROW_CASE(run, tile, 2)              \
-  HAI_ROW_CASE(run, tile, 3)              \
-  HAI_ROW_CASE(run, tile, 4)              \
-  HAI_ROW_CASES_8(run, tile)              \
-  HAI_ROW_CASES_14(run, tile)             \
-  default:                                \
+#define HAI_FOR_EACH_ROW_COUNT(run, tile, vectors) \
+  HAI_ROW_CASE(run, tile, 1, vectors)              \
+  HAI_ROW_CASE(run, tile, 2, vectors)              \
+  HAI_ROW_CASE(run, tile, 3, vectors)              \
+  HAI_ROW_CASE(run, tile, 4, vectors)              \
+  HAI_ROW_CASES_8(run, tile, vectors)              \
+  HAI_ROW_CASES_14(run, tile, vectors)             \
+  default:                                         \
     break;
 
 #endif /* HAI_DEVICES_CPU_EXEC_KERNELS_GEMM_ROWS_H_ */

@@ -1,8 +1,9 @@
 """Checks the code blocks of README.md and docs/**/*.md, so that what a reader copies works.
 
 Every block: Python and shell must parse, C and C++ that starts with an #include must compile against include/. A block whose
-info string has the word `run` (```python run, ```bash run) is executed: blocks of one document in order, in one fresh folder, with
-build/bin and .venv/bin first on PATH. Exit status 1 on the first kind of failure, all are printed.
+info string has the word `run` (```python run, ```bash run) is executed: blocks of one document in order, in one fresh folder,
+with build/bin and .venv/bin first on PATH. Python blocks of one document are one session: each sees the names of those before
+it. Exit status 1 on the first kind of failure, all are printed.
 """
 
 from __future__ import annotations
@@ -65,16 +66,28 @@ def static_problem(root: pathlib.Path, block: Block) -> str:
     return ""
 
 
-def run_problem(root: pathlib.Path, block: Block, folder: str) -> str:
-    """Executes a block; what went wrong, or empty."""
+def run_problem(root: pathlib.Path, block: Block, folder: str, session: list[str]) -> str:
+    """Executes a block; what went wrong, or empty.
+
+    `session` holds the document's Python blocks so far, which are executed again before it.
+    """
     path = f"{root}/build/bin:{root}/.venv/bin:{os.environ.get('PATH', '')}"
     environment = dict(os.environ, PATH=path, HAI_SOURCE_DIR=str(root))
-    command = [sys.executable, "-"] if block.language in ("python", "py") else ["bash", "-euo", "pipefail", "-s"]
+    python = block.language in ("python", "py")
+    if python:
+        session.append(block.text)
+    command = [sys.executable, "-"] if python else ["bash", "-euo", "pipefail", "-s"]
     try:
         result = subprocess.run(
-            command, input=block.text, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S,
+            command,
+            input="\n".join(session) if python else block.text,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=RUN_LIMIT_S,
             check=False,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return f"still ran after {RUN_LIMIT_S} s"
     return f"failed with status {result.returncode}:\n{result.stdout}{result.stderr}" if result.returncode else ""
@@ -89,12 +102,13 @@ def main() -> int:
     problems = []
     for document in filter(pathlib.Path.exists, documents):
         with tempfile.TemporaryDirectory() as folder:
+            session: list[str] = []
             for block in blocks_of(document):
                 checked += 1
                 problem = static_problem(root, block)
                 if not problem and block.run:
                     executed += 1
-                    problem = run_problem(root, block, folder)
+                    problem = run_problem(root, block, folder, session)
                 if problem:
                     problems.append(f"{document.relative_to(root)}:{block.line}: {problem}")
     for problem in problems:

@@ -4,3 +4,6 @@
 source "$(dirname "$0")/../step.sh"
 ensure_python "$python_set"
 "$python" .ci/check_docs.py
+if ! diff <(build/bin/hai ops --markdown) docs/reference/operators.md >/dev/null; then
+  die "docs/reference/operators.md is out of date: build/bin/hai ops --markdown > docs/reference/operators.md"
+fi

@@ -11,6 +11,7 @@
 #include "compare.h"
 #include "cpu_node.h"
 #include "devices/cpu/exec/isa.h"
+#include "importers/onnx/import_registry.h"
 #include "ops/build.h"
 #include "ops/op_schema.h"
 #include "ops/sample_inputs.h"
@@ -110,9 +111,9 @@ TEST_P(Conformance, ReferenceFillsWhatInferenceSays) {
   }
   for (size_t i = 0; i < runs[0].size(); ++i) {
     const auto difference = first_difference(runs[0][i], runs[1][i], 0.0);  // not bytes: odd nibbles leave half a byte
-    EXPECT_FALSE(difference) << report(test_case, *sample, "the reference",
-                                       fmt::format("output {} of {} has elements that nothing wrote: {}", i,
-                                                   to_string(runs[0][i].dims), *difference));
+    EXPECT_FALSE(difference) << report(
+        test_case, *sample, "the reference",
+        fmt::format("output {} of {} has elements that nothing wrote: {}", i, to_string(runs[0][i].dims), *difference));
   }
 }
 
@@ -177,6 +178,46 @@ TEST(Schemas, SayEverythingTheirReadersNeed) {
     std::sort(names.begin(), names.end());
     EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end())
         << schema->name << ": two samples of one name";
+  }
+}
+
+// The types that models carry at run time: a refusal of one of these is a hole, unless it is named here.
+TEST(Schemas, TheCpuTakesEverySampleOfF32And8Bits) {
+  const auto usual = [](const ir::TensorType& type) {
+    const bool stored = (type.dtype == DataType::kI8 || type.dtype == DataType::kU8) && type.quantization &&
+                        type.quantization->per_tensor();
+    return stored || type.dtype == DataType::kF32;
+  };
+  int taken = 0;
+  for (const Case& test_case : all_cases()) {
+    const auto sample = ops::build_sample(*test_case.schema, test_case.sample);
+    ASSERT_TRUE(sample) << sample.error().to_string();
+    const ir::Node& node = sample->graph.node(0);
+    bool all_usual = true;
+    for (const ir::ValueId id : node.inputs) {
+      if (id != ir::kNone && !sample->graph.is_input(id)) continue;  // weights have types of their own
+      all_usual = all_usual && (id == ir::kNone || usual(sample->graph.value(id).type));
+    }
+    for (const ir::ValueId id : node.outputs) all_usual = all_usual && usual(sample->graph.value(id).type);
+    if (!all_usual) continue;
+    const cpu::CpuLowering* lowering = cpu::LowerRegistry::instance().find(node.op);
+    ASSERT_NE(lowering, nullptr) << node.op << " has no lowering on cpu";
+    const Status status = lowering->supports(sample->graph, node);
+    EXPECT_TRUE(status) << report(test_case, *sample, "cpu", status.error().to_string());
+    ++taken;
+  }
+  EXPECT_GT(taken, 500);
+}
+
+TEST(Schemas, OnnxNamesHaveConverters) {
+  onnx_import::ImportRegistry registry;
+  onnx_import::register_all_importers(registry);
+  onnx_import::register_basic_operators(registry);
+  onnx_import::register_composed_operators(registry);
+  for (const OpSchema* schema : all_op_schemas()) {
+    for (const std::string_view name : schema->onnx_names) {
+      EXPECT_NE(registry.find("", name), nullptr) << schema->name << " says that ONNX's " << name << " becomes it";
+    }
   }
 }
 

@@ -190,6 +190,17 @@ TEST(FoldPad, GivesZeroPaddingToTheConvolution) {
   EXPECT_EQ(only(after, "conv2d").ints_attribute("pads"), (std::vector<int64_t>{1, 1, 1, 1}));
 }
 
+TEST(FoldPad, LooksThroughATranspose) {
+  GraphBuilder b;
+  const auto padded =
+      b.node("pad", {b.input(nchw(4, 7, 5))},
+             {{"pads", std::vector<int64_t>{0, 0, 1, 0, 0, 0, 2, 3}}, {"mode", std::string("constant")}});
+  b.graph.add_output(b.node("conv2d", {b.to_nhwc(padded), b.constant({2, 3, 3, 4})}));
+  const ir::Graph after = apply(fold_pad, b.graph);
+  EXPECT_EQ(after.live_node_count(), 2U);
+  EXPECT_EQ(only(after, "conv2d").ints_attribute("pads"), (std::vector<int64_t>{1, 0, 2, 3}));
+}
+
 TEST(FoldPad, LeavesOtherPadding) {
   GraphBuilder b;
   const auto padded = b.node(

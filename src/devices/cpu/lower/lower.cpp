@@ -138,7 +138,7 @@ class Lowering final : public LowerContext {
       if (!first) first = status.error();
     }
     if (!first) return {};
-    if (others > 0) first->message += fmt::format("; {} more nodes have no CPU kernel either", others);
+    if (others > 0) first->message += fmt::format("; {} more node(s) cannot run on the CPU either", others);
     return *first;
   }
 

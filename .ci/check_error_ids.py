@@ -68,7 +68,7 @@ def collect(root: pathlib.Path) -> dict[str, list[Use]]:
         bare = PYTHON_ID if file.suffix == ".py" else BARE
         for match in bare.finditer(source):
             identifier = next(filter(None, match.groups()))
-            if identifier not in seen:
+            if identifier not in seen and not identifier.endswith("000"):  # 000: an error that arrived without an id
                 uses[identifier].append(Use(path, "", ""))
                 seen.add(identifier)
     return uses

@@ -14,7 +14,9 @@ import tempfile
 
 MAX_STRIPPED_BYTES = 2_000_000
 NEEDED = re.compile(r"lib(?:c|m|stdc\+\+|gcc_s|pthread)\.so\.\d+|ld-linux.*")
-FOREIGN = re.compile(r"google::protobuf|\bPy[A-Z]\w+|hai::(?:ir|compiler|onnx_import|quantizer|passes)::|CLI::|nlohmann")
+FOREIGN = re.compile(
+    r"google::protobuf|\bPy[A-Z]\w+|hai::(?:ir|compiler|onnx_import|quantizer|passes)::|CLI::|nlohmann"
+)
 
 
 def output_of(*command: str) -> str:

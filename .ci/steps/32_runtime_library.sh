@@ -7,8 +7,9 @@ source "$(dirname "$0")/../step.sh"
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 cmake --install build --prefix "$prefix" >"$logs/install.log"
+libraries=$(dirname "$(find "$prefix" -name libhai_runtime.so)")
 printf '#include <hai/hai.h>\nint main(void) { return 0; }\n' >"$prefix/probe.c"
 printf '#include <hai/hai.hpp>\nint main() { return 0; }\n' >"$prefix/probe.cpp"
-gcc -std=c99 -Wall -Wextra -Wpedantic -Werror "$prefix/probe.c" -I"$prefix/include" -L"$prefix"/lib*/ -lhai_runtime -o "$prefix/probe_c"
-g++ -std=c++20 -Wall -Wextra -Wshadow -Wconversion -Werror "$prefix/probe.cpp" -I"$prefix/include" -L"$prefix"/lib*/ -lhai_runtime -o "$prefix/probe_cpp"
+gcc -std=c99 -Wall -Wextra -Wpedantic -Werror "$prefix/probe.c" -I"$prefix/include" -L"$libraries" -lhai_runtime -o "$prefix/probe_c"
+g++ -std=c++20 -Wall -Wextra -Wshadow -Wconversion -Werror "$prefix/probe.cpp" -I"$prefix/include" -L"$libraries" -lhai_runtime -o "$prefix/probe_cpp"
 say "installed headers compile as C99 and C++20; programs: $(ls "$prefix/bin" | tr '\n' ' ')"

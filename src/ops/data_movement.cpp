@@ -1,7 +1,8 @@
 // Shared parts of operators that move, pool and reduce data: see the header.
 //
 // A move never changes a stored integer. Where an operator allows another scale (concat, pad, max_pool, reduce_max),
-// the change is hai_rescale of types/arithmetic.h. Sums are requantized through f32, or f64 when 16-bit integers take part.
+// the change is hai_rescale of types/arithmetic.h. Sums are requantized through f32, or f64 when 16-bit integers take
+// part.
 #include "ops/data_movement.h"
 
 #include <algorithm>

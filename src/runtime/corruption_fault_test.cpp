@@ -140,7 +140,7 @@ TEST_F(FaultFolder, TooLittleMemoryIsAnError) {
       // What this process holds now, and `room` MiB more.
       rlim_t pages = 0;
       std::ifstream("/proc/self/statm") >> pages;
-      struct rlimit limit {};
+      struct rlimit limit{};
       limit.rlim_cur = limit.rlim_max = pages * static_cast<rlim_t>(::getpagesize()) + (room << 20);
       ::setrlimit(RLIMIT_AS, &limit);
       hai_model* model = nullptr;

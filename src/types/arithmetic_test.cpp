@@ -50,7 +50,8 @@ struct Example {
 };
 
 std::vector<Example> read_examples() {
-  std::ifstream file(HAI_SOURCE_DIR "/docs/reference/arithmetic.md");
+  const char* root = std::getenv("HAI_SOURCE_DIR");  // set by ctest; by hand, run from the root of the tree
+  std::ifstream file(std::string(root != nullptr ? root : ".") + "/docs/reference/arithmetic.md");
   std::vector<Example> examples;
   bool inside = false;
   for (std::string line; std::getline(file, line);) {

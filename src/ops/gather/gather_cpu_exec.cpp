@@ -1,7 +1,7 @@
 // gather on the CPU: for each index one memcpy of the elements behind the axis.
 //
-// Indices are data and cannot be refused while running: they are clamped into the axis, as the operator defines, so that
-// no index reads outside of x.
+// Indices are data and cannot be refused while running: they are clamped into the axis, as the operator defines, so
+// that no index reads outside of x.
 #include <algorithm>
 #include <cstring>
 

@@ -1,7 +1,7 @@
 // slice: every step-th element from start up to end along some axes.
 //
-// Bounds are normalised (importers see to it), so that the operator has one meaning: what is out of range is an error, not
-// clamped.
+// Bounds are normalised (importers see to it), so that the operator has one meaning: what is out of range is an error,
+// not clamped.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -309,6 +309,7 @@ std::vector<OpSchema> make_schemas() {
         integer ? " Quantized operands follow docs/reference/arithmetic.md; their types and scales may differ."
                 : " Not defined on quantized tensors.");
     schema.inputs = {{"a", "any shape"}, {"b", "a shape that broadcasts with that of a; same element type"}};
+    if (i == HAI_BINARY_prelu) schema.inputs = {{"a", "any shape"}, {"b", "the slope; broadcasts to the shape of a"}};
     schema.outputs = {{"y", "the broadcast shape; quantized operands need a declared integer type with a scale"}};
     schema.infer = infer;
     schema.reference = reference;

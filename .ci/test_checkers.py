@@ -118,8 +118,10 @@ def test_docs_blocks(tmp_path: pathlib.Path) -> None:
     blocks = check_docs.blocks_of(tmp_path / "a.md")
     assert [block.run for block in blocks] == [False, True, True]
     assert "does not parse" in check_docs.static_problem(tmp_path, blocks[0])
-    assert check_docs.run_problem(tmp_path, blocks[1], str(tmp_path)) == ""
-    assert check_docs.run_problem(tmp_path, blocks[2], str(tmp_path)) == ""
+    session: list[str] = ["value = 3"]
+    assert check_docs.run_problem(tmp_path, blocks[1], str(tmp_path), session) == ""
+    assert check_docs.run_problem(tmp_path, blocks[2], str(tmp_path), session) == ""
+    assert len(session) == 2
 
 
 def test_results_are_summed(tmp_path: pathlib.Path) -> None:

@@ -36,7 +36,9 @@ TEST_F(NpyTest, RoundTripOfEveryShape) {
     ASSERT_TRUE(back.has_value()) << back.error().to_string();
     EXPECT_EQ(back->dims(), dims);
     ASSERT_EQ(back->size_bytes(), tensor.size_bytes());
-    if (tensor.size_bytes() > 0) EXPECT_EQ(std::memcmp(back->data(), tensor.data(), tensor.size_bytes()), 0);
+    if (tensor.size_bytes() > 0) {
+      EXPECT_EQ(std::memcmp(back->data(), tensor.data(), tensor.size_bytes()), 0);
+    }
   }
 }
 
@@ -63,7 +65,9 @@ TEST_F(NpyTest, FlippedBytesNeverCrash) {
       changed[i] = static_cast<char>(changed[i] ^ bits);
       write(changed);
       const auto tensor = read_npy(path_);
-      if (!tensor.has_value()) EXPECT_FALSE(tensor.error().message.empty());
+      if (!tensor.has_value()) {
+        EXPECT_FALSE(tensor.error().message.empty());
+      }
     }
   }
 }

@@ -13,11 +13,13 @@
 namespace hai::cpu {
 namespace {
 
-constexpr int64_t kBlockBytes = 96 * 1024;        // of the image, for one task
+constexpr int64_t kBlockBytes = 192 * 1024;       // of the image, for one task
 constexpr int64_t kLargeBlockBytes = 384 * 1024;  // when the weights are far larger than the second cache
 constexpr int64_t kLargeWeightBytes = 512 * 1024;
 constexpr int64_t kTasksPerThread = 3;
 constexpr int64_t kMaxScratchBytes = int64_t{1} << 30;
+constexpr int64_t kMostParts = 32;
+constexpr double kPartPenalty = 0.005;
 constexpr int64_t kSlackBytes = 64;  // a step may read past the last pixel of a copy
 
 }  // namespace
@@ -144,13 +146,27 @@ Status Convolution::choose_blocks() {
   const int64_t stride_cols = subsamples_ ? 1 : g.stride_cols;
   const auto copy_cols = [&](int64_t cols) { return (cols - 1) * stride_cols + window_cols; };
   const auto copy_rows = [&](int64_t rows) { return (rows - 1) * stride_rows + window_rows; };
-  // Whole rows unless a few rows of windows are too large; then columns in multiples of the tile.
-  const int64_t row_limit = flat_ ? INT64_MAX : g.out_cols;
-  const int64_t fit_cols = (budget / (copy_rows(1) * pixel_bytes) - window_cols) / stride_cols + 1;
-  const int64_t whole_tiles = std::max<int64_t>(1, fit_cols / kernel_->mr) * kernel_->mr;
-  block_cols_ = std::min(row_limit, fit_cols >= row_limit ? row_limit : whole_tiles);
-  const int64_t fit_rows = (budget / (copy_cols(block_cols_) * pixel_bytes) - window_rows) / stride_rows + 1;
-  block_rows_ = flat_ ? 1 : std::clamp<int64_t>(fit_rows, 1, g.out_rows);
+  const auto fit = [&](int64_t window, int64_t stride, int64_t bytes) {
+    return std::max<int64_t>(1, (budget / std::max<int64_t>(bytes, 1) - window) / stride + 1);
+  };
+  if (flat_) {
+    block_rows_ = 1;
+    block_cols_ = align_up(fit(1, 1, pixel_bytes), kernel_->mr);
+  } else {
+    // Of the ways to cut a row into equal parts, the one whose blocks copy the fewest pixels twice.
+    double least = 0.0;
+    for (int64_t parts = 1; parts <= kMostParts; ++parts) {
+      const int64_t cols = ceil_div(g.out_cols, parts);
+      if (parts > 1 && cols < 2 * kernel_->mr) break;
+      const int64_t rows = std::min(g.out_rows, fit(window_rows, stride_rows, copy_cols(cols) * pixel_bytes));
+      const double copied = static_cast<double>(copy_rows(rows)) * static_cast<double>(copy_cols(cols));
+      const double cost = copied / static_cast<double>(rows * cols) * (1.0 + kPartPenalty * static_cast<double>(parts));
+      if (parts > 1 && cost >= least) continue;
+      least = cost;
+      block_rows_ = rows;
+      block_cols_ = cols;
+    }
+  }
 
   const auto aligned = [](int64_t bytes) { return align_up(bytes, 64); };
   scratch_.segments = 0;

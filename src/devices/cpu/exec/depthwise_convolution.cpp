@@ -28,7 +28,6 @@ Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometr
   out.integer_ = is_integer(x_dtype);
   out.x_signed_ = x_dtype == DataType::kI8;
   out.element_bytes_ = out.integer_ ? 1 : 4;
-  out.zero_point_ = out.integer_ ? x_zero_point : 0;
   const int64_t channels = geometry.in_channels;
   const int64_t taps = geometry.kernel_rows * geometry.kernel_cols;
   out.padded_ = align_up(channels, 16);
@@ -111,6 +110,7 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
   }
   hai_depthwise d = {};
   d.rows = rows;
+  d.idle = idle_row_.data();
   d.image_cols = g.in_cols;
   d.channels = g.in_channels;
   d.channels_padded = padded_;
@@ -126,7 +126,6 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
   d.out_stride = g.out_channels;
   d.multiplier = epilogue.multiplier.data();
   d.input_signed = x_signed_ ? 1 : 0;
-  d.input_zero_point = zero_point_;
   d.zero_point = epilogue.zero_point;
   const auto kernel = integer_ ? depthwise_s8_for(isa_) : depthwise_f32_for(isa_);
   const int64_t step = epilogue.simple() ? g.out_cols : finish_cols_;

@@ -38,7 +38,6 @@ class DepthwiseConvolution {
   bool x_signed_ = true;
   int64_t element_bytes_ = 4;
   int64_t padded_ = 0;
-  int32_t zero_point_ = 0;
   int64_t scratch_bytes_ = 0;
   int64_t finish_cols_ = 0;  // pixels that fit the scratch when the epilogue is not simple
   AlignedBuffer packed_;     // [taps][padded] f32

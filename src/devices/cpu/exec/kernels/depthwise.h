@@ -11,6 +11,7 @@
 
 typedef struct {
   const void* const* rows;
+  const void* idle;
   int64_t image_cols, channels, channels_padded;
   int64_t kernel_rows, kernel_cols, stride_cols, dilation_cols, pad_left;
   int64_t first_col, col_count;
@@ -21,7 +22,7 @@ typedef struct {
   int64_t out_stride; /* elements from pixel to pixel */
   /* i8 only: all partial sums of q * weight + bias stay below 2^24, so that f32 adds them exactly. */
   const float* multiplier; /* channels_padded */
-  int32_t input_signed, input_zero_point, zero_point;
+  int32_t input_signed, zero_point;
   int32_t* sums; /* when not 0: sums with bias, [col_count][channels_padded], in place of `out` */
 } hai_depthwise;
 

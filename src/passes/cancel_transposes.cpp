@@ -335,61 +335,80 @@ class Canceller {
     return rebuild(id, permutation, std::move(attributes), kept);
   }
 
-  // Runs of axes [in_begin, in_end) of the operand that become [out_begin, out_end) of the result.
+  // Axes of the operand that become axes of the result, both in order; axes of one element are left out.
   struct AxisGroup {
-    size_t in_begin, in_end, out_begin, out_end;
+    std::vector<size_t> in;
+    std::vector<size_t> out;
   };
 
-  // The finest such runs; empty when the shapes do not factor.
-  static std::vector<AxisGroup> axis_groups(const Shape& in, const Shape& out) {
+  // The finest such groups; std::nullopt when the shapes do not factor.
+  static std::optional<std::vector<AxisGroup>> axis_groups(const Shape& in, const Shape& out) {
+    const auto long_axes = [](const Shape& shape) {
+      std::vector<size_t> axes;
+      for (size_t i = 0; i < shape.size(); ++i) {
+        if (shape[i] != Dim(1)) axes.push_back(i);
+      }
+      return axes;
+    };
+    const std::vector<size_t> in_axes = long_axes(in);
+    const std::vector<size_t> out_axes = long_axes(out);
     std::vector<AxisGroup> groups;
     size_t i = 0;
     size_t o = 0;
-    while (i < in.size() && o < out.size()) {
-      AxisGroup group{i, 0, o, 0};
-      std::optional<Dim> left = in[i++];
-      std::optional<Dim> right = out[o++];
-      while (left && right && *left != *right) {
-        const bool grow_left = left->value < right->value || (left->value == right->value && right->is_symbolic());
-        if (grow_left ? i == in.size() : o == out.size()) return {};
+    while (i < in_axes.size() && o < out_axes.size()) {
+      AxisGroup group;
+      std::optional<Dim> left = Dim(1);
+      std::optional<Dim> right = Dim(1);
+      do {
+        const bool grow_left =
+            group.in.empty() || (!group.out.empty() &&
+                                 (left->value < right->value || (left->value == right->value && right->is_symbolic())));
+        if (grow_left ? i == in_axes.size() : o == out_axes.size()) return std::nullopt;
+        const size_t axis = grow_left ? in_axes[i++] : out_axes[o++];
+        (grow_left ? group.in : group.out).push_back(axis);
         std::optional<Dim>& side = grow_left ? left : right;
-        side = element_count(std::vector<Dim>{*side, grow_left ? in[i++] : out[o++]});
-      }
-      if (!left || !right || left->value == 0) return {};
-      group.in_end = i;
-      group.out_end = o;
-      groups.push_back(group);
+        side = element_count(std::vector<Dim>{*side, (grow_left ? in : out)[axis]});
+        if (!side || side->value == 0) return std::nullopt;
+      } while (group.out.empty() || *left != *right);
+      groups.push_back(std::move(group));
     }
-    if (groups.empty()) return {};
-    for (; i < in.size() && in[i] == Dim(1); ++i) groups.back().in_end = i + 1;
-    for (; o < out.size() && out[o] == Dim(1); ++o) groups.back().out_end = o + 1;
-    return i == in.size() && o == out.size() ? groups : std::vector<AxisGroup>{};
+    if (i != in_axes.size() || o != out_axes.size()) return std::nullopt;
+    return groups;
   }
 
-  // reshape(P(a)) -> P'(reshape'(a)) when each run of axes that the reshape merges or splits lies together, and in
-  // order, in a.
+  // reshape(P(a)) -> P'(reshape'(a)) when the axes that the reshape merges or splits stand together, and in order, in
+  // a. Axes of one element may stand anywhere; reshape' gives those of the result first.
   Result<bool> push_reshape(NodeId id, const Permutation& permutation) {
     const Node& node = graph_.node(id);
     const Shape in = graph_.value(node.inputs[0]).type.shape;
     const Shape out = graph_.value(node.outputs[0]).type.shape;
-    const std::vector<AxisGroup> groups = axis_groups(in, out);
-    if (groups.empty()) return false;
-    for (const AxisGroup& group : groups) {
-      for (size_t i = group.in_begin + 1; i < group.in_end; ++i) {
-        if (permutation[i] != permutation[i - 1] + 1) return false;
+    auto groups = axis_groups(in, out);
+    if (!groups) return false;
+    std::vector<int64_t> rank_in_source(in.size(), 0);  // position of each axis of P(a) among the long axes of a
+    for (size_t i = 0; i < in.size(); ++i) {
+      for (size_t j = 0; j < in.size(); ++j) {
+        if (in[j] != Dim(1) && permutation[j] < permutation[i]) ++rank_in_source[i];
       }
     }
-    std::vector<size_t> order(groups.size());  // groups as they stand in a
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::sort(order.begin(), order.end(),
-              [&](size_t a, size_t b) { return permutation[groups[a].in_begin] < permutation[groups[b].in_begin]; });
+    for (const AxisGroup& group : *groups) {
+      for (size_t i = 1; i < group.in.size(); ++i) {
+        if (rank_in_source[group.in[i]] != rank_in_source[group.in[i - 1]] + 1) return false;
+      }
+    }
+    std::sort(groups->begin(), groups->end(), [&](const AxisGroup& a, const AxisGroup& b) {
+      return rank_in_source[a.in[0]] < rank_in_source[b.in[0]];
+    });
     Shape before_shape;
     Permutation result(out.size());
-    for (const size_t g : order) {
-      for (size_t o = groups[g].out_begin; o < groups[g].out_end; ++o) {
-        result[o] = static_cast<int64_t>(before_shape.size());
-        before_shape.push_back(out[o]);
-      }
+    const auto append = [&](size_t axis) {
+      result[axis] = static_cast<int64_t>(before_shape.size());
+      before_shape.push_back(out[axis]);
+    };
+    for (size_t o = 0; o < out.size(); ++o) {
+      if (out[o] == Dim(1)) append(o);
+    }
+    for (const AxisGroup& group : *groups) {
+      for (const size_t o : group.out) append(o);
     }
     auto shape = reshape_attribute(before_shape);
     if (!shape) return false;

@@ -171,6 +171,25 @@ TEST(CancelTransposes, ReshapesThatKeepGroupsOfAxes) {
   EXPECT_EQ(count_of(apply(cancel_transposes, c.graph), "transpose"), 0);
 }
 
+TEST(CancelTransposes, ChannelShuffleWithTheBatchFoldedIntoTheChannels) {
+  GraphBuilder b;
+  const auto conv = [&](ir::ValueId v, int64_t c) { return b.node("conv2d", {v, b.constant({c, 1, 1, c})}); };
+  const auto x = b.to_nchw(conv(b.input(nhwc(7, 5, 8)), 8));
+  const auto pairs = b.node("reshape", {x}, {{"shape", std::vector<int64_t>{1, 4, 2, 7, 5}}});
+  const auto half = [&](int64_t i) {
+    const auto part = b.node("slice", {pairs},
+                             {{"starts", std::vector<int64_t>{i}},
+                              {"ends", std::vector<int64_t>{i + 1}},
+                              {"axes", std::vector<int64_t>{2}},
+                              {"steps", std::vector<int64_t>{1}}});
+    return b.node("reshape", {part}, {{"shape", std::vector<int64_t>{4, 1, 7, 5}}});
+  };
+  const auto right = conv(b.transpose(half(1), {1, 2, 3, 0}), 4);
+  const auto joined = b.node("concat", {half(0), b.transpose(right, {3, 0, 1, 2})}, {{"axis", int64_t{0}}});
+  b.graph.add_output(conv(b.transpose(joined, {1, 2, 3, 0}), 8));
+  EXPECT_EQ(count_of(apply(cancel_transposes, b.graph), "transpose"), 0);
+}
+
 TEST(CancelTransposes, KeepsReshapesThatMixAxes) {
   GraphBuilder b;
   const auto y = b.node("reshape", {b.to_nchw(b.input(nhwc(7, 5, 4)))}, {{"shape", std::vector<int64_t>{1, 140}}});

@@ -12,6 +12,7 @@
 
 #define HAI_REDUCE_COLUMNS 256
 #define LANES 16
+#define EXTREME_LANES 64
 #define BLOCK 64
 
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
@@ -70,18 +71,19 @@ void HAI_KERNEL(reduce_columns_sum_f32)(const float* x, int64_t row_stride, int6
 SUM_8(s8, int8_t)
 SUM_8(u8, uint8_t)
 
-/* `best` starts as the value that loses against every other. */
+/* More lanes than for sums: an extreme has no order to keep, and a loop over 64 is not unrolled but vectorised.
+ * `best` starts as the value that loses against every other. */
 #define EXTREME(name, suffix, type, BETTER)                                                                           \
   type HAI_KERNEL(reduce_row_##name##_##suffix)(const type* x, int64_t count, type start) {                           \
-    type lane[LANES];                                                                                                 \
-    for (int i = 0; i < LANES; ++i) lane[i] = start;                                                                  \
+    type lane[EXTREME_LANES];                                                                                         \
+    for (int i = 0; i < EXTREME_LANES; ++i) lane[i] = start;                                                          \
     int64_t at = 0;                                                                                                   \
-    for (; count - at >= LANES; at += LANES) {                                                                        \
-      for (int i = 0; i < LANES; ++i) lane[i] = BETTER(x[at + i], lane[i]);                                           \
+    for (; count - at >= EXTREME_LANES; at += EXTREME_LANES) {                                                        \
+      for (int i = 0; i < EXTREME_LANES; ++i) lane[i] = BETTER(x[at + i], lane[i]);                                   \
     }                                                                                                                 \
     for (int i = 0; at + i < count; ++i) lane[i] = BETTER(x[at + i], lane[i]);                                        \
     type best = start;                                                                                                \
-    for (int i = 0; i < LANES; ++i) best = BETTER(lane[i], best);                                                     \
+    for (int i = 0; i < EXTREME_LANES; ++i) best = BETTER(lane[i], best);                                             \
     return best;                                                                                                      \
   }                                                                                                                   \
   void HAI_KERNEL(reduce_columns_##name##_##suffix)(const type* x, int64_t row_stride, int64_t rows, int64_t columns, \

@@ -1,7 +1,8 @@
-// average_pool on the CPU, NHWC: sums of the taps inside the picture, vectorised over channels, in f32 or exact i32.
+// average_pool on the CPU, NHWC: sums of the taps inside the picture, vectorised over channels, in f32 or exact
+// integers.
 //
-// The divisor changes only at the borders, so that the multiplier of 8-bit outputs is made again only where the divisor
-// differs from the pixel before. make() proves that no sum passes 31 bits and that every divisor gives a usable
+// The divisor changes only at the borders, so that the multiplier of integer outputs is made again only where the
+// divisor differs from the pixel before. make() proves that no sum overflows and that every divisor gives a usable
 // multiplier: it falls with the divisor, so the least and the largest divisor are checked.
 #include <fmt/format.h>
 
@@ -25,8 +26,9 @@ HAI_KERNEL_FAMILY(average_pool_u8, void,
                   (const uint8_t* x, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t columns,
                    int64_t channels, int32_t zero_x, float multiplier, hai_output_range out, uint8_t* y));
 
-// |q - z| <= 255, so that this many of them stay below 2^31.
-constexpr int64_t kMaxTaps = INT32_MAX / 255;
+HAI_KERNEL_FAMILY(average_pool_s16, void,
+                  (const int16_t* x, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t columns,
+                   int64_t channels, int32_t zero_x, float multiplier, hai_output_range out, int16_t* y));
 
 struct Parameters {
   float scale_x = 1.0F;
@@ -78,10 +80,10 @@ class AveragePoolF32 final : public CpuKernel {
 };
 
 template <typename T>
-class AveragePool8 final : public CpuKernel {
+class AveragePoolInteger final : public CpuKernel {
  public:
   using Kernel = void (*)(const T*, int64_t, int64_t, int64_t, int64_t, int64_t, int32_t, float, hai_output_range, T*);
-  AveragePool8(const PoolWindow& window, const Parameters& parameters, Kernel kernel)
+  AveragePoolInteger(const PoolWindow& window, const Parameters& parameters, Kernel kernel)
       : window_(window), parameters_(parameters), kernel_(kernel) {}
   bool needs_constant(size_t) const override { return true; }
   void run(const RunContext& context) const override {
@@ -107,8 +109,8 @@ class AveragePool8 final : public CpuKernel {
 Result<Parameters> check_parameters(const KernelContext& context, const PoolWindow& window) {
   const format::ProgramTensor& x = *context.inputs[0];
   const format::ProgramTensor& y = *context.outputs[0];
-  HAI_TRY_STATUS(check_quantized_8(context, x));
-  HAI_TRY_STATUS(check_quantized_8(context, y));
+  HAI_TRY_STATUS(check_quantized(context, x));
+  HAI_TRY_STATUS(check_quantized(context, y));
   int64_t least = 1;
   int64_t largest = 1;
   for (size_t axis = 0; axis < 2; ++axis) {
@@ -116,8 +118,9 @@ Result<Parameters> check_parameters(const KernelContext& context, const PoolWind
     least *= bounds.least;
     largest *= bounds.largest;
   }
-  if (largest > kMaxTaps) {
-    return context.refuse(fmt::format("a window of {} elements can pass 2^31; at most {}", largest, kMaxTaps));
+  if (largest > most_summands(x.dtype)) {
+    return context.refuse(
+        fmt::format("a window of {} elements can overflow; at most {}", largest, most_summands(x.dtype)));
   }
   Parameters parameters{scale_of(x), scale_of(y), zero_point_of(x), full_range(y)};
   for (const int64_t divisor : {least, largest}) {
@@ -137,9 +140,15 @@ Result<std::unique_ptr<CpuKernel>> make_average_pool(const KernelContext& contex
   }
   HAI_TRY(const Parameters parameters, check_parameters(context, window));
   if (dtype == DataType::kI8) {
-    return std::unique_ptr<CpuKernel>(new AveragePool8<int8_t>(window, parameters, average_pool_s8_for(context.isa)));
+    return std::unique_ptr<CpuKernel>(
+        new AveragePoolInteger<int8_t>(window, parameters, average_pool_s8_for(context.isa)));
   }
-  return std::unique_ptr<CpuKernel>(new AveragePool8<uint8_t>(window, parameters, average_pool_u8_for(context.isa)));
+  if (dtype == DataType::kI16) {
+    return std::unique_ptr<CpuKernel>(
+        new AveragePoolInteger<int16_t>(window, parameters, average_pool_s16_for(context.isa)));
+  }
+  return std::unique_ptr<CpuKernel>(
+      new AveragePoolInteger<uint8_t>(window, parameters, average_pool_u8_for(context.isa)));
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 /* Average of the taps of one pooling window, for every channel. The window is a grid of rows x columns taps, all inside
  * the picture; the divisor may count padding too.
  *
- * f32: taps are added row by row, one division at the end. 8 bits: sums in i32 (the caller proves their range), then
- * hai_requantize_i32. Channels go in chunks whose sums stay in the nearest cache.
+ * f32: taps are added row by row, one division at the end. 8 bits: sums in i32, 16 bits in i64 (the caller proves their
+ * range), then hai_requantize_i32 or _i64. Channels go in chunks whose sums stay in the nearest cache.
  */
 #include <stdint.h>
 
@@ -23,12 +23,12 @@ void HAI_KERNEL(average_pool_f32)(const float* x, int64_t row_stride, int64_t co
   for (int64_t c = 0; c < channels; ++c) y[c] /= divisor;
 }
 
-#define AVERAGE_POOL(suffix, type)                                                                               \
+#define AVERAGE_POOL(suffix, type, sum_type, requantize)                                                         \
   void HAI_KERNEL(average_pool_##suffix)(const type* x, int64_t row_stride, int64_t column_stride, int64_t rows, \
                                          int64_t columns, int64_t channels, int32_t zero_x, float multiplier,    \
                                          hai_output_range out, type* y) {                                        \
-    const int32_t zero_sum = (int32_t)(rows * columns) * zero_x;                                                 \
-    int32_t sum[CHUNK];                                                                                          \
+    const sum_type zero_sum = (sum_type)(rows * columns) * zero_x;                                               \
+    sum_type sum[CHUNK];                                                                                         \
     for (int64_t first = 0; first < channels; first += CHUNK) {                                                  \
       const int64_t count = channels - first < CHUNK ? channels - first : CHUNK;                                 \
       for (int64_t c = 0; c < count; ++c) sum[c] = -zero_sum;                                                    \
@@ -38,9 +38,10 @@ void HAI_KERNEL(average_pool_f32)(const float* x, int64_t row_stride, int64_t co
           for (int64_t c = 0; c < count; ++c) sum[c] += tap[c];                                                  \
         }                                                                                                        \
       }                                                                                                          \
-      for (int64_t c = 0; c < count; ++c) y[first + c] = (type)hai_requantize_i32(sum[c], multiplier, out);      \
+      for (int64_t c = 0; c < count; ++c) y[first + c] = (type)requantize(sum[c], multiplier, out);              \
     }                                                                                                            \
   }
 
-AVERAGE_POOL(s8, int8_t)
-AVERAGE_POOL(u8, uint8_t)
+AVERAGE_POOL(s8, int8_t, int32_t, hai_requantize_i32)
+AVERAGE_POOL(u8, uint8_t, int32_t, hai_requantize_i32)
+AVERAGE_POOL(s16, int16_t, int64_t, hai_requantize_i64)

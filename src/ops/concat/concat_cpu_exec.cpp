@@ -1,22 +1,13 @@
 // concat on the CPU: each input is copied to its place by runs of neighbouring elements.
 //
-// An 8-bit input whose scale differs from the output's is rescaled on the way (types/arithmetic.h, hai_rescale), run by
-// run, with the multiplier that make() proved usable.
-#include <fmt/format.h>
-
-#include "devices/cpu/exec/kernel_dispatch.h"
+// An integer input whose scale differs from the output's is rescaled on the way (types/arithmetic.h, hai_rescale), run
+// by run, with the multiplier that make() proved usable.
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
 #include "devices/cpu/exec/strided_copy.h"
 
 namespace hai::cpu {
 namespace {
-
-HAI_KERNEL_FAMILY(rescale_s8, void,
-                  (const int8_t* x, int8_t* y, int64_t count, int32_t zero_x, float multiplier, hai_output_range out));
-HAI_KERNEL_FAMILY(rescale_u8, void,
-                  (const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
-                   hai_output_range out));
 
 class ConcatKernel final : public CpuKernel {
  public:
@@ -53,15 +44,7 @@ class ConcatKernel final : public CpuKernel {
                int64_t run_bytes, int64_t stride_bytes, ThreadPool& threads) const {
     parallel_range(threads, outer, run_bytes * 2, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const std::byte* x = from + i * run_bytes;
-        std::byte* y = to + i * stride_bytes;
-        if (dtype == DataType::kI8) {
-          rescale_s8_for(isa_)(reinterpret_cast<const int8_t*>(x), reinterpret_cast<int8_t*>(y), run_bytes,
-                               rescale.zero_x, rescale.multiplier, rescale.out);
-        } else {
-          rescale_u8_for(isa_)(reinterpret_cast<const uint8_t*>(x), reinterpret_cast<uint8_t*>(y), run_bytes,
-                               rescale.zero_x, rescale.multiplier, rescale.out);
-        }
+        rescale_elements(rescale, dtype, isa_, from + i * run_bytes, to + i * stride_bytes, run_bytes / element_bytes_);
       }
     });
   }

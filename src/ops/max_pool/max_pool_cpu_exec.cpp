@@ -1,7 +1,7 @@
 // max_pool on the CPU, NHWC: for each output pixel the largest of the taps inside the picture, vectorised over
 // channels.
 //
-// Rows of the output are shared between threads. An 8-bit output with another scale is rescaled row by row: rescaling
+// Rows of the output are shared between threads. An integer output with another scale is rescaled row by row: rescaling
 // is monotone, so the largest of the rescaled is the rescaled largest.
 #include <cmath>
 #include <limits>
@@ -27,6 +27,13 @@ HAI_KERNEL_FAMILY(rescale_s8, void,
                   (const int8_t* x, int8_t* y, int64_t count, int32_t zero_x, float multiplier, hai_output_range out));
 HAI_KERNEL_FAMILY(rescale_u8, void,
                   (const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
+                   hai_output_range out));
+
+HAI_KERNEL_FAMILY(max_pool_s16, void,
+                  (const int16_t* x, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t columns,
+                   int64_t channels, int16_t lowest, int16_t* y));
+HAI_KERNEL_FAMILY(rescale_s16, void,
+                  (const int16_t* x, int16_t* y, int64_t count, int32_t zero_x, float multiplier,
                    hai_output_range out));
 
 // The two kernels of one element type.
@@ -96,8 +103,11 @@ Result<std::unique_ptr<CpuKernel>> make_max_pool(const KernelContext& context) {
     case DataType::kU8:
       return std::unique_ptr<CpuKernel>(
           new MaxPoolKernel<uint8_t>(window, {max_pool_u8_for(isa), rescale_u8_for(isa)}, rescale));
+    case DataType::kI16:
+      return std::unique_ptr<CpuKernel>(
+          new MaxPoolKernel<int16_t>(window, {max_pool_s16_for(isa), rescale_s16_for(isa)}, rescale));
     default:
-      return context.refuse("its element type must be f32, i8 or u8");
+      return context.refuse("its element type must be f32, i8, u8 or i16");
   }
 }
 

@@ -37,3 +37,4 @@
 MAX_POOL(f32, float)
 MAX_POOL(s8, int8_t)
 MAX_POOL(u8, uint8_t)
+MAX_POOL(s16, int16_t)

@@ -2,23 +2,16 @@
 // block of everything behind that axis. Inside a row: border, one memcpy of the row of x, border.
 //
 // The axes before are mapped one by one to the place in x, or to "outside" (constant mode: the whole row is border).
-// An 8-bit output with another scale is rescaled where it is copied.
+// An integer output with another scale is rescaled where it is copied.
 #include <algorithm>
 #include <cstring>
 
-#include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
 #include "types/float_format.h"
 
 namespace hai::cpu {
 namespace {
-
-HAI_KERNEL_FAMILY(rescale_s8, void,
-                  (const int8_t* x, int8_t* y, int64_t count, int32_t zero_x, float multiplier, hai_output_range out));
-HAI_KERNEL_FAMILY(rescale_u8, void,
-                  (const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
-                   hai_output_range out));
 
 enum class Mode : uint8_t { kConstant, kReflect, kEdge };
 
@@ -111,12 +104,8 @@ class PadKernel final : public CpuKernel {
   void copy(std::byte* y, const std::byte* x, int64_t bytes) const {
     if (!plan_.rescale) {
       std::memcpy(y, x, static_cast<size_t>(bytes));
-    } else if (plan_.dtype == DataType::kI8) {
-      rescale_s8_for(plan_.isa)(reinterpret_cast<const int8_t*>(x), reinterpret_cast<int8_t*>(y), bytes,
-                                plan_.rescale->zero_x, plan_.rescale->multiplier, plan_.rescale->out);
     } else {
-      rescale_u8_for(plan_.isa)(reinterpret_cast<const uint8_t*>(x), reinterpret_cast<uint8_t*>(y), bytes,
-                                plan_.rescale->zero_x, plan_.rescale->multiplier, plan_.rescale->out);
+      rescale_elements(*plan_.rescale, plan_.dtype, plan_.isa, x, y, bytes / plan_.element_bytes);
     }
   }
 
@@ -155,19 +144,15 @@ Result<uint64_t> border_bits(const KernelContext& context, const format::Program
     default:
       break;
   }
+  const uint64_t mask = bit_width(y.dtype) >= 64 ? ~uint64_t{0} : (uint64_t{1} << bit_width(y.dtype)) - 1;
   if (y.quantization) {
-    if (bit_width(y.dtype) == 8) {
-      HAI_TRY_STATUS(check_quantized_8(context, y));
-      const double units = value / static_cast<double>(scale_of(y));
-      return static_cast<uint64_t>(hai_store_f64(units, full_range(y))) & 0xffU;
-    }
-    if (value == 0.0 && y.quantization->zero_points == std::vector<int32_t>{0}) return uint64_t{0};
-    return context.refuse("a quantized border must be of 8 bits");
+    HAI_TRY_STATUS(check_quantized(context, y));
+    const double units = value / static_cast<double>(scale_of(y));
+    return static_cast<uint64_t>(int64_t{hai_store_f64(units, full_range(y))}) & mask;
   }
   if (value != static_cast<double>(static_cast<int32_t>(std::clamp(value, -2147483648.0, 2147483647.0)))) {
     return context.refuse("the value of an integer border must be an integer of 32 bits");
   }
-  const uint64_t mask = bit_width(y.dtype) >= 64 ? ~uint64_t{0} : (uint64_t{1} << bit_width(y.dtype)) - 1;
   return static_cast<uint64_t>(static_cast<int64_t>(value)) & mask;
 }
 

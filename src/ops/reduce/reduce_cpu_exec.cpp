@@ -1,10 +1,10 @@
-// reduce_mean, reduce_sum, reduce_max and reduce_min on the CPU, f32 and 8 bits.
+// reduce_mean, reduce_sum, reduce_max and reduce_min on the CPU, f32 and quantized integers.
 //
 // Method: neighbouring axes of one kind (kept or reduced) are merged, which leaves groups that alternate. The innermost
 // reduced group goes to a kernel: as rows when it is last, as columns when a kept group follows (NHWC pooling). Further
 // reduced groups are walked around it and their partial results combined in order. Threads share the outputs only, so
-// that the order of float operations never depends on them. 8-bit sums are exact in i32: make() refuses a count that
-// could pass 2^31.
+// that the order of float operations never depends on them. Integer sums are exact: make() refuses a count that could
+// overflow.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,17 +31,17 @@ namespace {
 HAI_REDUCE_FAMILIES(f32, float, float);
 HAI_REDUCE_FAMILIES(s8, int8_t, int32_t);
 HAI_REDUCE_FAMILIES(u8, uint8_t, int32_t);
+HAI_REDUCE_FAMILIES(s16, int16_t, int64_t);
 
 enum class Reduction : uint8_t { kMean, kSum, kMax, kMin };
 
 // Columns handled at once; the kernels keep as many sums on their stack.
 constexpr int64_t kColumns = 256;
-// |q - z| <= 255, so that this many of them stay below 2^31.
-constexpr int64_t kMaxCount = INT32_MAX / 255;
 
 template <typename T>
 struct Kernels {
-  using Sum = std::conditional_t<std::is_same_v<T, float>, float, int32_t>;
+  using Sum = std::conditional_t<std::is_same_v<T, float>, float,
+                                 std::conditional_t<std::is_same_v<T, int16_t>, int64_t, int32_t>>;
   Sum (*row_sum)(const T*, int64_t);
   void (*columns_sum)(const T*, int64_t, int64_t, int64_t, Sum*);
   T (*row_best)(const T*, int64_t, T);
@@ -110,7 +110,14 @@ int64_t offset_of(const std::array<Groups::Axis, kMaxRank>& axes, int count, int
   return offset;
 }
 
-// Scales of an 8-bit reduction. The multiplier of a mean depends on the count, which may hang on the batch.
+int32_t requantize(int32_t acc, float multiplier, hai_output_range out) {
+  return hai_requantize_i32(acc, multiplier, out);
+}
+int32_t requantize(int64_t acc, float multiplier, hai_output_range out) {
+  return hai_requantize_i64(acc, multiplier, out);
+}
+
+// Scales of an integer reduction. The multiplier of a mean depends on the count, which may hang on the batch.
 struct Parameters {
   float scale_x = 1.0F;
   float scale_y = 1.0F;
@@ -205,15 +212,16 @@ class ReduceKernel final : public CpuKernel {
       const float divisor = reduction_ == Reduction::kMean ? static_cast<float>(count) : 1.0F;
       for (int64_t c = 0; c < columns; ++c) y[c] = total[c] / divisor;
     } else if (is_sum()) {
-      const auto zero_sum = static_cast<int32_t>(count * parameters_.zero_x);
+      const auto zero_sum = static_cast<Sum>(count * parameters_.zero_x);
       const float multiplier = multiplier_of(reduction_, parameters_, count);
       for (int64_t c = 0; c < columns; ++c) {
-        y[c] = static_cast<T>(hai_requantize_i32(total[c] - zero_sum, multiplier, parameters_.out));
+        y[c] = static_cast<T>(requantize(total[c] - zero_sum, multiplier, parameters_.out));
       }
     } else if (parameters_.rescale) {
       const Rescale& rescale = *parameters_.rescale;
       for (int64_t c = 0; c < columns; ++c) {
-        y[c] = static_cast<T>(hai_rescale(total[c], rescale.zero_x, rescale.multiplier, rescale.out));
+        y[c] = static_cast<T>(
+            hai_rescale(static_cast<int32_t>(total[c]), rescale.zero_x, rescale.multiplier, rescale.out));
       }
     } else {
       for (int64_t c = 0; c < columns; ++c) y[c] = static_cast<T>(total[c]);
@@ -247,10 +255,11 @@ Result<Parameters> check_parameters(const KernelContext& context, Reduction redu
     HAI_TRY(parameters.rescale, check_rescale(context, x, y));
     return parameters;
   }
-  HAI_TRY_STATUS(check_quantized_8(context, x));
-  HAI_TRY_STATUS(check_quantized_8(context, y));
-  if (count.max > kMaxCount) {
-    return context.refuse(fmt::format("a sum of {} elements can pass 2^31; at most {}", count.max, kMaxCount));
+  HAI_TRY_STATUS(check_quantized(context, x));
+  HAI_TRY_STATUS(check_quantized(context, y));
+  if (count.max > most_summands(x.dtype)) {
+    return context.refuse(
+        fmt::format("a sum of {} elements can overflow; at most {}", count.max, most_summands(x.dtype)));
   }
   parameters = {scale_of(x), scale_of(y), zero_point_of(x), full_range(y), std::nullopt};
   for (const int64_t one : {std::max<int64_t>(1, count.min), std::max<int64_t>(1, count.max)}) {
@@ -289,12 +298,16 @@ Result<std::unique_ptr<CpuKernel>> make_reduce(const KernelContext& context, Red
     return std::unique_ptr<CpuKernel>(
         new ReduceKernel<float>(reduction, mask, HAI_REDUCE_KERNELS(f32, float), Parameters()));
   }
-  if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8) return context.refuse("it must be f32, i8 or u8");
   HAI_TRY(const Parameters parameters, check_parameters(context, reduction, count));
   if (x.dtype == DataType::kI8) {
     return std::unique_ptr<CpuKernel>(
         new ReduceKernel<int8_t>(reduction, mask, HAI_REDUCE_KERNELS(s8, int8_t), parameters));
   }
+  if (x.dtype == DataType::kI16) {
+    return std::unique_ptr<CpuKernel>(
+        new ReduceKernel<int16_t>(reduction, mask, HAI_REDUCE_KERNELS(s16, int16_t), parameters));
+  }
+  if (x.dtype != DataType::kU8) return context.refuse("its element type must be f32, i8, u8 or i16");
   return std::unique_ptr<CpuKernel>(
       new ReduceKernel<uint8_t>(reduction, mask, HAI_REDUCE_KERNELS(u8, uint8_t), parameters));
 }

@@ -3,8 +3,8 @@
  * Rows (reduce_row_*): `count` neighbours become one number. f32 sums run in 16 lanes, 64 steps a block, blocks added
  * to lane totals, totals combined as a tree: a fixed order, the same on every instruction set and for any number of
  * threads, with an error that grows like count / 1024. Columns (reduce_columns_*): `rows` rows become one row; f32
- * again in blocks of 64 rows. The caller takes at most HAI_REDUCE_COLUMNS columns at once. 8-bit sums are exact in i32:
- * the caller proves their range. Extremes: `a > b ? a : b`, which passes over NaN in a.
+ * again in blocks of 64 rows. The caller takes at most HAI_REDUCE_COLUMNS columns at once. Integer sums are exact, 8 bits
+ * in i32 and 16 bits in i64: the caller proves their range. Extremes: `a > b ? a : b`, which passes over NaN in a.
  */
 #include <stdint.h>
 
@@ -54,22 +54,23 @@ void HAI_KERNEL(reduce_columns_sum_f32)(const float* x, int64_t row_stride, int6
   }
 }
 
-#define SUM_8(suffix, type)                                                                                      \
-  int32_t HAI_KERNEL(reduce_row_sum_##suffix)(const type* x, int64_t count) {                                    \
-    int32_t sum = 0;                                                                                             \
+#define SUM(suffix, type, sum_type)                                                                              \
+  sum_type HAI_KERNEL(reduce_row_sum_##suffix)(const type* x, int64_t count) {                                   \
+    sum_type sum = 0;                                                                                            \
     for (int64_t i = 0; i < count; ++i) sum += x[i];                                                             \
     return sum;                                                                                                  \
   }                                                                                                              \
   void HAI_KERNEL(reduce_columns_sum_##suffix)(const type* x, int64_t row_stride, int64_t rows, int64_t columns, \
-                                               int32_t* restrict sum) {                                          \
+                                               sum_type* restrict sum) {                                         \
     for (int64_t c = 0; c < columns; ++c) sum[c] = 0;                                                            \
     for (int64_t r = 0; r < rows; ++r) {                                                                         \
       const type* row = x + r * row_stride;                                                                      \
       for (int64_t c = 0; c < columns; ++c) sum[c] += row[c];                                                    \
     }                                                                                                            \
   }
-SUM_8(s8, int8_t)
-SUM_8(u8, uint8_t)
+SUM(s8, int8_t, int32_t)
+SUM(u8, uint8_t, int32_t)
+SUM(s16, int16_t, int64_t)
 
 /* More lanes than for sums: an extreme has no order to keep, and a loop over 64 is not unrolled but vectorised.
  * `best` starts as the value that loses against every other. */
@@ -97,6 +98,8 @@ SUM_8(u8, uint8_t)
 EXTREME(max, f32, float, LARGER)
 EXTREME(max, s8, int8_t, LARGER)
 EXTREME(max, u8, uint8_t, LARGER)
+EXTREME(max, s16, int16_t, LARGER)
 EXTREME(min, f32, float, SMALLER)
 EXTREME(min, s8, int8_t, SMALLER)
 EXTREME(min, u8, uint8_t, SMALLER)
+EXTREME(min, s16, int16_t, SMALLER)

@@ -25,6 +25,11 @@ HAI_KERNEL_FAMILY(resize_linear_row_u8, void,
                    const int64_t* second, const int32_t* weight_x, int64_t out_width, int64_t channels, int32_t zero_x,
                    float multiplier, hai_output_range out, uint8_t* y));
 
+HAI_KERNEL_FAMILY(resize_linear_row_s16, void,
+                  (const int16_t* top, const int16_t* bottom, int32_t weight_y, const int64_t* first,
+                   const int64_t* second, const int32_t* weight_x, int64_t out_width, int64_t channels, int32_t zero_x,
+                   float multiplier, hai_output_range out, int16_t* y));
+
 // Longest side for which tables are made.
 constexpr int64_t kMaxSide = int64_t{1} << 20;
 
@@ -93,7 +98,7 @@ struct LinearTables {
   std::vector<int64_t> first;
   std::vector<int64_t> second;
   std::vector<float> fraction;  // f32
-  std::vector<int32_t> weight;  // 8 bits
+  std::vector<int32_t> weight;  // integers
   int64_t channels = 1;
   int32_t zero_x = 0;
   float multiplier = 1.0F;
@@ -213,8 +218,8 @@ Result<std::unique_ptr<CpuKernel>> make_linear(const KernelContext& context, con
     return std::unique_ptr<CpuKernel>(
         new ResizeLinearKernel<float>(std::move(tables), resize_linear_row_f32_for(context.isa)));
   }
-  HAI_TRY_STATUS(check_quantized_8(context, x));
-  HAI_TRY_STATUS(check_quantized_8(context, y));
+  HAI_TRY_STATUS(check_quantized(context, x));
+  HAI_TRY_STATUS(check_quantized(context, y));
   tables.zero_x = zero_point_of(x);
   tables.out = full_range(y);
   HAI_TRY(tables.multiplier,
@@ -223,6 +228,10 @@ Result<std::unique_ptr<CpuKernel>> make_linear(const KernelContext& context, con
   if (x.dtype == DataType::kI8) {
     return std::unique_ptr<CpuKernel>(
         new ResizeLinearKernel<int8_t>(std::move(tables), resize_linear_row_s8_for(context.isa)));
+  }
+  if (x.dtype == DataType::kI16) {
+    return std::unique_ptr<CpuKernel>(
+        new ResizeLinearKernel<int16_t>(std::move(tables), resize_linear_row_s16_for(context.isa)));
   }
   return std::unique_ptr<CpuKernel>(
       new ResizeLinearKernel<uint8_t>(std::move(tables), resize_linear_row_u8_for(context.isa)));

@@ -2,7 +2,7 @@
  *
  * `first` and `second` are the offsets (in elements) of the two pixels of each output pixel. f32: along the row, then
  * between the rows. 8 bits: weights in 1/2048, products of the two axes in 2^-22, exact in i32 (|q| <= 255 gives at
- * most 255 * 2^22 < 2^31), then hai_requantize_i32.
+ * most 255 * 2^22 < 2^31), then hai_requantize_i32. 16 bits: the same in i64.
  */
 #include <stdint.h>
 
@@ -30,7 +30,7 @@ void HAI_KERNEL(resize_linear_row_f32)(const float* top, const float* bottom, fl
   }
 }
 
-#define RESIZE_LINEAR_ROW(suffix, type)                                                                              \
+#define RESIZE_LINEAR_ROW(suffix, type, sum_type, requantize)                                                        \
   void HAI_KERNEL(resize_linear_row_##suffix)(const type* top, const type* bottom, int32_t weight_y,                 \
                                               const int64_t* first, const int64_t* second, const int32_t* weight_x,  \
                                               int64_t out_width, int64_t channels, int32_t zero_x, float multiplier, \
@@ -45,13 +45,14 @@ void HAI_KERNEL(resize_linear_row_f32)(const float* top, const float* bottom, fl
       const int32_t right = weight_x[i];                                                                             \
       const int32_t left = HAI_RESIZE_ONE - right;                                                                   \
       for (int64_t c = 0; c < channels; ++c) {                                                                       \
-        const int32_t upper = (a[c] - zero_x) * left + (b[c] - zero_x) * right;                                      \
-        const int32_t lower = (p[c] - zero_x) * left + (q[c] - zero_x) * right;                                      \
-        y[c] = (type)hai_requantize_i32(upper * up + lower * down, multiplier, out);                                 \
+        const sum_type upper = (sum_type)(a[c] - zero_x) * left + (sum_type)(b[c] - zero_x) * right;                 \
+        const sum_type lower = (sum_type)(p[c] - zero_x) * left + (sum_type)(q[c] - zero_x) * right;                 \
+        y[c] = (type)requantize(upper * up + lower * down, multiplier, out);                                         \
       }                                                                                                              \
       y += channels;                                                                                                 \
     }                                                                                                                \
   }
 
-RESIZE_LINEAR_ROW(s8, int8_t)
-RESIZE_LINEAR_ROW(u8, uint8_t)
+RESIZE_LINEAR_ROW(s8, int8_t, int32_t, hai_requantize_i32)
+RESIZE_LINEAR_ROW(u8, uint8_t, int32_t, hai_requantize_i32)
+RESIZE_LINEAR_ROW(s16, int16_t, int64_t, hai_requantize_i64)

@@ -1,6 +1,6 @@
 // resize on the CPU: one instruction as it stands.
 //
-// Nearest moves elements of any type of whole bytes; linear takes f32, and i8 and u8 with one scale.
+// Nearest moves elements of any type of whole bytes; linear takes f32, and i8, u8 and i16 with one scale.
 #include "devices/cpu/lower/supports.h"
 
 namespace hai::cpu {
@@ -8,7 +8,7 @@ namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
   const bool linear = node.string_attribute("mode", "nearest") == "linear";
-  return linear ? supports_f32_and_8_bits(graph, node) : supports_whole_bytes(graph, node);
+  return linear ? supports_f32_and_quantized(graph, node) : supports_whole_bytes(graph, node);
 }
 
 }  // namespace

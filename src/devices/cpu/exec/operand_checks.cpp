@@ -8,8 +8,21 @@
 
 #include "base/checked.h"
 #include "devices/cpu/exec/kernel_checks.h"
+#include "devices/cpu/exec/kernel_dispatch.h"
 
 namespace hai::cpu {
+namespace {
+
+HAI_KERNEL_FAMILY(rescale_s8, void,
+                  (const int8_t* x, int8_t* y, int64_t count, int32_t zero_x, float multiplier, hai_output_range out));
+HAI_KERNEL_FAMILY(rescale_u8, void,
+                  (const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
+                   hai_output_range out));
+HAI_KERNEL_FAMILY(rescale_s16, void,
+                  (const int16_t* x, int16_t* y, int64_t count, int32_t zero_x, float multiplier,
+                   hai_output_range out));
+
+}  // namespace
 
 Status check_operand_counts(const KernelContext& context, size_t min_inputs, size_t max_inputs, size_t min_outputs,
                             size_t max_outputs) {
@@ -53,8 +66,8 @@ Result<int64_t> check_element_bytes(const KernelContext& context, const format::
   return static_cast<int64_t>(bits / 8);
 }
 
-Status check_quantized_8(const KernelContext& context, const format::ProgramTensor& tensor) {
-  if (tensor.dtype != DataType::kI8 && tensor.dtype != DataType::kU8) {
+Status check_quantized(const KernelContext& context, const format::ProgramTensor& tensor) {
+  if (tensor.dtype != DataType::kI8 && tensor.dtype != DataType::kU8 && tensor.dtype != DataType::kI16) {
     return context.refuse(fmt::format("tensor '{}' is {}", tensor.name, data_type_name(tensor.dtype)));
   }
   HAI_TRY_STATUS(affine_of(context, tensor));
@@ -73,14 +86,30 @@ Result<std::optional<Rescale>> check_rescale(const KernelContext& context, const
         fmt::format("{} cannot become {} here", data_type_name(from.dtype), data_type_name(to.dtype)));
   }
   if (from.quantization == to.quantization) return std::optional<Rescale>();
-  HAI_TRY_STATUS(check_quantized_8(context, from));
-  HAI_TRY_STATUS(check_quantized_8(context, to));
+  HAI_TRY_STATUS(check_quantized(context, from));
+  HAI_TRY_STATUS(check_quantized(context, to));
   Rescale rescale;
   rescale.zero_x = zero_point_of(from);
   HAI_TRY(rescale.multiplier, check_multiplier(context, hai_multiplier_ratio(scale_of(from), scale_of(to))));
   rescale.out = full_range(to);
   return std::optional<Rescale>(rescale);
 }
+
+void rescale_elements(const Rescale& rescale, DataType dtype, Isa isa, const std::byte* x, std::byte* y,
+                      int64_t count) {
+  if (dtype == DataType::kI8) {
+    rescale_s8_for(isa)(reinterpret_cast<const int8_t*>(x), reinterpret_cast<int8_t*>(y), count, rescale.zero_x,
+                        rescale.multiplier, rescale.out);
+  } else if (dtype == DataType::kU8) {
+    rescale_u8_for(isa)(reinterpret_cast<const uint8_t*>(x), reinterpret_cast<uint8_t*>(y), count, rescale.zero_x,
+                        rescale.multiplier, rescale.out);
+  } else {
+    rescale_s16_for(isa)(reinterpret_cast<const int16_t*>(x), reinterpret_cast<int16_t*>(y), count, rescale.zero_x,
+                         rescale.multiplier, rescale.out);
+  }
+}
+
+int64_t most_summands(DataType dtype) { return bit_width(dtype) == 8 ? INT32_MAX / 255 : int64_t{1} << 36; }
 
 float scale_of(const format::ProgramTensor& tensor) { return tensor.quantization->scales[0]; }
 int32_t zero_point_of(const format::ProgramTensor& tensor) { return tensor.quantization->zero_points[0]; }

@@ -29,24 +29,29 @@ Status check_moved(const KernelContext& context, size_t index, size_t input);
 // Bytes of one element; packed nibbles are refused.
 Result<int64_t> check_element_bytes(const KernelContext& context, const format::ProgramTensor& tensor);
 
-// i8 or u8 with one scale and one zero point within the type.
-Status check_quantized_8(const KernelContext& context, const format::ProgramTensor& tensor);
+// i8, u8 or i16 with one scale and one zero point within the type.
+Status check_quantized(const KernelContext& context, const format::ProgramTensor& tensor);
 
 // The multiplier, when it is one that the arithmetic allows.
 Result<float> check_multiplier(const KernelContext& context, float multiplier);
 
-// How a moved 8-bit tensor changes its scale on the way.
+// How a moved integer tensor changes its scale on the way.
 struct Rescale {
   int32_t zero_x = 0;
   float multiplier = 1.0F;
   hai_output_range out{};
 };
-// Empty when `from` and `to` have the same element type and quantization; else both must be quantized 8-bit tensors of
-// one type.
+// Empty when `from` and `to` have the same element type and quantization; else both must be quantized tensors of one
+// type.
 Result<std::optional<Rescale>> check_rescale(const KernelContext& context, const format::ProgramTensor& from,
                                              const format::ProgramTensor& to);
+// Rescales `count` elements of type `dtype` (i8, u8 or i16); x and y may be the same.
+void rescale_elements(const Rescale& rescale, DataType dtype, Isa isa, const std::byte* x, std::byte* y, int64_t count);
 
-// Precondition: check_quantized_8().
+// Elements whose sum of (q - z) is exact in the accumulator: |q - z| <= 255 in i32, |q - z| < 2^17 in 2^53.
+int64_t most_summands(DataType dtype);
+
+// Precondition: check_quantized().
 float scale_of(const format::ProgramTensor& tensor);
 int32_t zero_point_of(const format::ProgramTensor& tensor);
 hai_output_range full_range(const format::ProgramTensor& tensor);

@@ -51,8 +51,8 @@ Status supports_whole_bytes(const ir::Graph& graph, const ir::Node& node) {
   return {};
 }
 
-Status supports_f32_and_8_bits(const ir::Graph& graph, const ir::Node& node) {
-  constexpr ops::DataTypeSet kTypes = ops::set_of({DataType::kF32}) | ops::kQuantized8;
+Status supports_f32_and_quantized(const ir::Graph& graph, const ir::Node& node) {
+  constexpr ops::DataTypeSet kTypes = ops::set_of({DataType::kF32}) | ops::kQuantizedTypes;
   HAI_TRY_STATUS(check_value(graph, node, node.inputs[0], kTypes));
   HAI_TRY_STATUS(check_value(graph, node, node.outputs[0], kTypes));
   const DataType x = graph.value(node.inputs[0]).type.dtype;

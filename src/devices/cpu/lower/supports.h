@@ -18,7 +18,7 @@ float scale_of(const ir::Graph& graph, ir::ValueId value);
 
 // Every present operand has elements of whole bytes: all that a kernel that moves elements needs.
 Status supports_whole_bytes(const ir::Graph& graph, const ir::Node& node);
-// f32, or i8 and u8 with one scale; output 0 is of the type of operand 0.
-Status supports_f32_and_8_bits(const ir::Graph& graph, const ir::Node& node);
+// f32, or i8, u8 and i16 with one scale; output 0 is of the type of operand 0.
+Status supports_f32_and_quantized(const ir::Graph& graph, const ir::Node& node);
 
 }  // namespace hai::cpu

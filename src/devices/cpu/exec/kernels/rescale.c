@@ -1,4 +1,4 @@
-/* Rescale of 8-bit integers: hai_rescale() for each element (types/arithmetic.h), written so that the compiler
+/* Rescale of 8- and 16-bit integers: hai_rescale() for each element (types/arithmetic.h), written so that the compiler
  * vectorises it: one product, one clamp, one rounding an element, all in f32. x and y may be the same array. */
 #include <stdint.h>
 
@@ -13,4 +13,9 @@ void HAI_KERNEL(rescale_s8)(const int8_t* x, int8_t* y, int64_t count, int32_t z
 void HAI_KERNEL(rescale_u8)(const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
                             hai_output_range out) {
   for (int64_t i = 0; i < count; ++i) y[i] = (uint8_t)hai_rescale(x[i], zero_x, multiplier, out);
+}
+
+void HAI_KERNEL(rescale_s16)(const int16_t* x, int16_t* y, int64_t count, int32_t zero_x, float multiplier,
+                             hai_output_range out) {
+  for (int64_t i = 0; i < count; ++i) y[i] = (int16_t)hai_rescale(x[i], zero_x, multiplier, out);
 }

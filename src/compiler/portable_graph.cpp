@@ -130,6 +130,7 @@ class Reader {
 }  // namespace
 
 int64_t WeightTable::add(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
+  if (bytes.empty()) return 0;  // any offset would do, if only it lies in the section
   const size_t hash = hash_of(bytes);
   const auto [begin, end] = piece_by_hash_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {
@@ -137,7 +138,6 @@ int64_t WeightTable::add(std::span<const std::byte> bytes, std::shared_ptr<const
     if (std::equal(bytes.begin(), bytes.end(), piece.bytes.begin(), piece.bytes.end())) return piece.offset_bytes;
   }
   const int64_t offset = align_up(end_, format::kWeightAlignmentBytes);
-  if (bytes.empty()) return offset;
   piece_by_hash_.emplace(hash, pieces_.size());
   pieces_.push_back({offset, bytes, std::move(owner)});
   end_ = offset + static_cast<int64_t>(bytes.size());

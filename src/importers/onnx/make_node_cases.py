@@ -2,10 +2,11 @@
 
     python make_node_cases.py FOLDER
 
-One folder per case: model.onnx, input_<i>.pb and output_<i>.pb (TensorProto) of its first data set, and `tolerance`
-(relative, absolute). Cases whose inputs or outputs are no tensors get only the model. Operands that HAI needs at import
-(shapes, axes, scales ...) are inputs in these tests; here they become initializers. A folder that is complete for the
-installed version of `onnx` is left alone.
+One folder per case: model.onnx, input_<i>.tensor and output_<i>.tensor of its first data set (a line "f32 2 3" with type
+and dimensions, then the elements, little-endian), `operator` (of its first node) and `tolerance` (relative, absolute).
+Inputs and outputs that are no tensors of HAI's types are left out: such cases are refused at import. Operands that HAI
+needs at import (shapes, axes, scales ...) are inputs in these tests; here they become initializers. A folder that is
+complete for the installed version of `onnx` is left alone.
 """
 
 import shutil
@@ -16,10 +17,13 @@ import numpy
 import onnx
 from onnx.backend.test.case.node import collect_testcases
 
-# Operator -> the operands that must be known at import.
+# Operator -> the operands that must be known at import, or (weights) be constant for the CPU.
 CONSTANT_OPERANDS = {
+    "BatchNormalization": (1, 2, 3, 4),
     "CenterCropPad": (1,),
     "ConstantOfShape": (0,),
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
     "DequantizeLinear": (1, 2),
     "Dropout": (1, 2),
     "Expand": (1,),
@@ -40,15 +44,47 @@ CONSTANT_OPERANDS = {
     f"Reduce{kind}": (1,)
     for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 }
-FORMAT = "2"
+FORMAT = "4"
+
+# TensorProto.DataType -> HAI's name.
+TYPES = {
+    1: "f32",
+    2: "u8",
+    3: "i8",
+    4: "u16",
+    5: "i16",
+    6: "i32",
+    7: "i64",
+    9: "bool",
+    10: "f16",
+    11: "f64",
+    12: "u32",
+    13: "u64",
+    16: "bf16",
+    21: "u4",
+    22: "i4",
+}
 
 
 def as_tensor(value: object) -> onnx.TensorProto | None:
     if isinstance(value, onnx.TensorProto):
-        return value
+        return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(value))
     if isinstance(value, (numpy.ndarray, numpy.generic, int, float, bool)):
         return onnx.numpy_helper.from_array(numpy.asarray(value))
     return None
+
+
+def write_tensor(path: Path, tensor: onnx.TensorProto) -> None:
+    if tensor.data_type in TYPES:
+        header = " ".join([TYPES[tensor.data_type], *map(str, tensor.dims)])
+        path.write_bytes(header.encode() + b"\n" + tensor.raw_data)
+
+
+def operator_of(model: onnx.ModelProto) -> str:
+    if not model.graph.node:
+        return "none"
+    node = model.graph.node[0]
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
 def write_case(folder: Path, case: object) -> None:
@@ -73,12 +109,13 @@ def write_case(folder: Path, case: object) -> None:
             initializer.CopyFrom(tensor)
             initializer.name = value_info.name
             continue
-        (folder / f"input_{kept}.pb").write_bytes(tensor.SerializeToString())
+        write_tensor(folder / f"input_{kept}.tensor", tensor)
         kept += 1
     for i, value in enumerate(outputs):
         tensor = as_tensor(value)
         if tensor is not None:
-            (folder / f"output_{i}.pb").write_bytes(tensor.SerializeToString())
+            write_tensor(folder / f"output_{i}.tensor", tensor)
+    (folder / "operator").write_text(operator_of(model) + "\n")
     (folder / "tolerance").write_text(f"{case.rtol} {case.atol}\n")
     (folder / "model.onnx").write_bytes(model.SerializeToString())
 

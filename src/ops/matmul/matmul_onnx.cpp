@@ -1,6 +1,6 @@
 // ONNX MatMul and Gemm.
 //
-// Gemm's C becomes the bias when it is one number per column and alpha and beta are 1, else an addition after the
+// Gemm's C becomes the bias when it is constant, one number per column and alpha is 1, else an addition after the
 // product; transB is the core's own attribute, transA a transpose. MatMul's vectors get a dimension of size 1 for the
 // product and lose it again.
 #include "importers/onnx/import_registry.h"
@@ -11,6 +11,15 @@ namespace {
 Result<ir::ValueId> scaled(ImportContext& context, ir::ValueId x, double factor) {
   if (factor == 1.0) return x;
   return context.emit("mul", {x, context.scalar_like(x, factor)});
+}
+
+// A constant, or one behind dequantize.
+bool is_constant(ImportContext& context, ir::ValueId id) {
+  const ir::Graph& graph = context.graph();
+  const ir::Value& value = graph.value(id);
+  if (value.is_constant() || value.producer == ir::kNone) return value.is_constant();
+  const ir::Node& producer = graph.node(value.producer);
+  return producer.op == "dequantize" && graph.value(producer.inputs[0]).is_constant();
 }
 
 Status convert_gemm(ImportContext& context) {
@@ -27,7 +36,7 @@ Status convert_gemm(ImportContext& context) {
   const ir::Attributes attributes = {{"transpose_b", int64_t{transpose_b ? 1 : 0}}};
   const Dim columns = context.shape(b)[transpose_b ? 0 : 1];
   const bool with_bias = c != ir::kNone && beta != 0.0;
-  if (with_bias && alpha == 1.0) {
+  if (with_bias && alpha == 1.0 && is_constant(context, c)) {
     const Shape shape = context.shape(c);
     if (shape == Shape{columns} || shape == Shape{Dim(1), columns}) {
       HAI_TRY(ir::ValueId bias, context.reshape(c, {columns}));

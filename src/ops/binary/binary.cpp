@@ -232,6 +232,7 @@ std::vector<Sample> samples(const OpSchema& schema) {
       {"scalar_left", {1}, {13, 19}, {13, 19}},
       {"channel_right", {1, 13, 19, 5}, {5}, {1, 13, 19, 5}},
       {"channel_left", {19}, {7, 13, 19}, {7, 13, 19}},
+      {"narrow", {1, 19, 17, 16}, {16}, {1, 19, 17, 16}},
       {"gate", {2, 5, 7, 13}, {2, 1, 1, 13}, {2, 5, 7, 13}},
       {"column", {13, 19}, {13, 1}, {13, 19}},
       {"outer", {13, 1}, {1, 19}, {13, 19}},
@@ -284,16 +285,16 @@ std::vector<Sample> samples(const OpSchema& schema) {
   for (const SampleShapes& shapes : kShapes) add(shapes, DataType::kF32, DataType::kF32, DataType::kF32, false);
   add(kShapes[4], DataType::kF32, DataType::kF32, DataType::kF32, true);
   for (const DataType dtype : {DataType::kF16, DataType::kBF16, DataType::kF64, DataType::kI32, DataType::kI64}) {
-    add(kShapes[6], dtype, dtype, dtype, false);
+    add(kShapes[7], dtype, dtype, dtype, false);
   }
   if (division || pow) return out;
   for (const SampleShapes& shapes : kShapes) add(shapes, DataType::kI8, DataType::kI8, DataType::kI8, false);
   add(kShapes[4], DataType::kI8, DataType::kI8, DataType::kI8, true);
   add(kShapes[0], DataType::kU8, DataType::kU8, DataType::kU8, false);
-  add(kShapes[6], DataType::kU8, DataType::kI8, DataType::kI8, false);
-  add(kShapes[8], DataType::kI8, DataType::kU8, DataType::kU8, false);
-  add(kShapes[6], DataType::kI16, DataType::kI16, DataType::kI16, false);
-  add(kShapes[9], DataType::kI16, DataType::kI8, DataType::kI8, false);
+  add(kShapes[7], DataType::kU8, DataType::kI8, DataType::kI8, false);
+  add(kShapes[9], DataType::kI8, DataType::kU8, DataType::kU8, false);
+  add(kShapes[7], DataType::kI16, DataType::kI16, DataType::kI16, false);
+  add(kShapes[10], DataType::kI16, DataType::kI8, DataType::kI8, false);
   add(kShapes[3], DataType::kI8, DataType::kU8, DataType::kI16, false);
   return out;
 }

@@ -108,33 +108,60 @@ HAI_ROW_Q8(min)
 HAI_ROW_Q8(max)
 HAI_ROW_Q8(prelu)
 
+static void row_q8(int32_t function, const hai_binary_q8* p, const uint8_t* a, const uint8_t* b, uint8_t* y,
+                   int64_t count, int a_step, int b_step) {
+  switch (function) {
+    case HAI_BINARY_add:
+      add_row_q8(p, a, b, y, count, a_step, b_step);
+      break;
+    case HAI_BINARY_sub:
+      sub_row_q8(p, a, b, y, count, a_step, b_step);
+      break;
+    case HAI_BINARY_mul:
+      mul_row_q8(p, a, b, y, count, a_step, b_step);
+      break;
+    case HAI_BINARY_min:
+      min_row_q8(p, a, b, y, count, a_step, b_step);
+      break;
+    case HAI_BINARY_prelu:
+      prelu_row_q8(p, a, b, y, count, a_step, b_step);
+      break;
+    default:
+      max_row_q8(p, a, b, y, count, a_step, b_step);
+      break;
+  }
+}
+
+/* Short rows against one row that all share (a few channels): the shared row is repeated so that several rows run as
+ * one long one. Rows shorter than a vector would run element by element. */
+#define HAI_REPEATED 512
+static void repeated_rows_q8(int32_t function, const hai_binary_q8* p, const uint8_t* a, const uint8_t* b, uint8_t* y,
+                             int64_t rows, int64_t columns, int b_is_shared) {
+  uint8_t repeated[HAI_REPEATED];
+  const uint8_t* shared = b_is_shared ? b : a;
+  const int64_t group = HAI_REPEATED / columns;
+  for (int64_t r = 0; r < group; ++r) {
+    for (int64_t c = 0; c < columns; ++c) repeated[r * columns + c] = shared[c];
+  }
+  for (int64_t r = 0; r < rows; r += group) {
+    const int64_t count = (rows - r < group ? rows - r : group) * columns;
+    const uint8_t* left = b_is_shared ? a + r * columns : repeated;
+    const uint8_t* right = b_is_shared ? repeated : b + r * columns;
+    row_q8(function, p, left, right, y + r * columns, count, 1, 1);
+  }
+}
+
 void HAI_KERNEL(hai_binary_q8)(int32_t function, const hai_binary_q8* p, const uint8_t* a, const uint8_t* b, uint8_t* y,
                                int64_t rows, int64_t columns, int64_t a_row, int64_t b_row, int a_step, int b_step);
 void HAI_KERNEL(hai_binary_q8)(int32_t function, const hai_binary_q8* p, const uint8_t* a, const uint8_t* b, uint8_t* y,
                                int64_t rows, int64_t columns, int64_t a_row, int64_t b_row, int a_step, int b_step) {
+  const int b_is_shared = a_row == columns && b_row == 0;
+  const int a_is_shared = b_row == columns && a_row == 0;
+  if (rows > 4 && columns <= HAI_REPEATED / 4 && a_step != 0 && b_step != 0 && (a_is_shared || b_is_shared)) {
+    repeated_rows_q8(function, p, a, b, y, rows, columns, b_is_shared);
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r) {
-    const uint8_t* left = a + r * a_row;
-    const uint8_t* right = b + r * b_row;
-    uint8_t* out = y + r * columns;
-    switch (function) {
-      case HAI_BINARY_add:
-        add_row_q8(p, left, right, out, columns, a_step, b_step);
-        break;
-      case HAI_BINARY_sub:
-        sub_row_q8(p, left, right, out, columns, a_step, b_step);
-        break;
-      case HAI_BINARY_mul:
-        mul_row_q8(p, left, right, out, columns, a_step, b_step);
-        break;
-      case HAI_BINARY_min:
-        min_row_q8(p, left, right, out, columns, a_step, b_step);
-        break;
-      case HAI_BINARY_prelu:
-        prelu_row_q8(p, left, right, out, columns, a_step, b_step);
-        break;
-      default:
-        max_row_q8(p, left, right, out, columns, a_step, b_step);
-        break;
-    }
+    row_q8(function, p, a + r * a_row, b + r * b_row, y + r * columns, columns, a_step, b_step);
   }
 }

@@ -231,7 +231,7 @@ typedef struct hai_session hai_session;
 
 typedef struct hai_session_options {
   size_t struct_size;
-  const char* device;   /* NULL: the first device the file has a program for */
+  const char* device;   /* NULL: the first device that the file has a program for and this build can use */
   const char* isa;      /* cpu: "scalar", "avx2", ...; NULL: HAI_CPU, else the best this machine has */
   int32_t threads;      /* 0: one for each CPU this process may use */
   int64_t max_batch;    /* memory is made for this many samples at once; 0: grows with the largest batch seen */

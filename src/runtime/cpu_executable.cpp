@@ -94,7 +94,8 @@ std::vector<size_t> CpuExecutable::Loader::order() const {
   }
   std::vector<size_t> order(instructions.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return bytes[a] > bytes[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return bytes[a] != bytes[b] ? bytes[a] > bytes[b] : a < b; });
   return order;
 }
 

@@ -64,6 +64,15 @@ Status check_options(const SessionOptions& options) {
   return {};
 }
 
+// The cpu is the only device of this build. A file without any program gets its own error when the program is read.
+Status check_device(const std::string& wanted, const std::vector<std::string>& in_file) {
+  const bool usable = in_file.empty() || std::find(in_file.begin(), in_file.end(), "cpu") != in_file.end();
+  if (wanted == "cpu" || (wanted.empty() && usable)) return {};
+  return make_error(StatusCode::kUnsupported, "R013",
+                    "device '{}' is not in this build, which has: cpu; compile the model for it",
+                    wanted.empty() ? in_file.front() : wanted);
+}
+
 std::string shape_text(const hai_tensor& tensor) {
   return to_string(Dims(std::span<const int64_t>(tensor.dims, static_cast<size_t>(tensor.rank))));
 }
@@ -105,11 +114,7 @@ Status check_kind(const ProgramTensor& wanted, const hai_tensor& tensor, std::st
 
 Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, const SessionOptions& options) {
   HAI_TRY_STATUS(check_options(options));
-  if (options.device.empty() ? !model->file().devices().empty() && model->file().devices().front() != "cpu"
-                             : options.device != "cpu") {
-    return make_error(StatusCode::kUnsupported, "R013", "device '{}' is not in this build; it has: cpu",
-                      options.device.empty() ? model->file().devices().front() : options.device);
-  }
+  HAI_TRY_STATUS(check_device(options.device, model->file().devices()));
   HAI_TRY(const cpu::Isa isa, isa_named(options.isa));
   HAI_TRY(auto executable, model->cpu_executable(isa));
   const int threads = options.threads == 0 ? available_threads() : options.threads;

@@ -153,6 +153,18 @@ TEST(SessionTest, AFileWithoutAProgramCanBeLookedAtOnly) {
   EXPECT_EQ(Session::create(model, {}).error().id, "F047");
 }
 
+TEST(SessionTest, TheFirstDeviceThatThisBuildHas) {
+  format::ModelFile file = format::testing::make_test_model();
+  file.programs.insert(file.programs.begin(), file.programs[0]);
+  file.programs[0].device = "abacus";
+  EXPECT_EQ(make_session(load(file))->device(), "cpu");
+  file.programs.pop_back();
+  const auto session = Session::create(load(file), {});
+  ASSERT_FALSE(session);
+  EXPECT_EQ(session.error().id, "R013");
+  EXPECT_NE(session.error().message.find("abacus"), std::string::npos);
+}
+
 TEST(SessionTest, UnknownKernelAndKernelThatRefuses) {
   format::ModelFile file = format::testing::make_test_model();
   file.programs[0].instructions[1].kernel = "conv9d";

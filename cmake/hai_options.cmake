@@ -42,6 +42,12 @@ include_directories("${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/include" "${H
 if(HAI_SANITIZE)
   add_compile_options("-fsanitize=${HAI_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
   add_link_options("-fsanitize=${HAI_SANITIZE}")
+  # gcc and clang say in different ways which sanitizer is on; the sources ask for these.
+  if(HAI_SANITIZE MATCHES "address")
+    add_compile_definitions(HAI_SANITIZE_ADDRESS)
+  elseif(HAI_SANITIZE MATCHES "thread")
+    add_compile_definitions(HAI_SANITIZE_THREAD)
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # gcc's instrumentation makes these two guess wrongly about code that is clean without it.
     add_compile_options(-Wno-maybe-uninitialized $<$<COMPILE_LANGUAGE:CXX>:-Wno-stringop-overflow>)

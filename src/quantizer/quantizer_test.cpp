@@ -200,8 +200,8 @@ TEST(Quantize, SymmetricMeansZeroPointsOfZero) {
   options.symmetric = true;
   const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4), options);
   ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
-  for (const auto& tensor : nlohmann::json::parse(quantized->report_json)["tensors"])
-    EXPECT_EQ(tensor["zero_point"], 0);
+  const auto report = nlohmann::json::parse(quantized->report_json);
+  for (const auto& tensor : report["tensors"]) EXPECT_EQ(tensor["zero_point"], 0);
 }
 
 TEST(Quantize, BadSamplesAreClearErrors) {

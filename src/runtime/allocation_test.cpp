@@ -5,7 +5,7 @@
 
 #include "runtime/test_kernels.h"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(HAI_SANITIZE_ADDRESS) && !defined(HAI_SANITIZE_THREAD)
 #define HAI_COUNT_ALLOCATIONS 1
 
 // glibc lets a program define malloc; operator new calls it.

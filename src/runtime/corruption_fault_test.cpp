@@ -115,7 +115,7 @@ TEST_F(FaultFolder, ADiskThatFillsUpLeavesTheOldModel) {
 }
 
 TEST_F(FaultFolder, TooLittleMemoryIsAnError) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(HAI_SANITIZE_ADDRESS) || defined(HAI_SANITIZE_THREAD)
   GTEST_SKIP() << "sanitizers need address space of their own";
 #else
   format::ModelFile file = testing::make_plain_model();

@@ -17,15 +17,7 @@ namespace {
 constexpr int64_t kMaxRegionBytes = int64_t{1} << 46;
 constexpr size_t kAlignment = 64;
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAI_REGIONS_FROM_NEW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAI_REGIONS_FROM_NEW 1
-#endif
-#endif
-
-#if defined(HAI_REGIONS_FROM_NEW)
+#if defined(HAI_SANITIZE_ADDRESS)
 void* take(size_t size_bytes) {
   void* data = ::operator new(size_bytes, std::align_val_t{kAlignment}, std::nothrow);
   if (data != nullptr) std::memset(data, 0, size_bytes);

@@ -3,8 +3,8 @@
  * Rows (reduce_row_*): `count` neighbours become one number. f32 sums run in 16 lanes, 64 steps a block, blocks added
  * to lane totals, totals combined as a tree: a fixed order, the same on every instruction set and for any number of
  * threads, with an error that grows like count / 1024. Columns (reduce_columns_*): `rows` rows become one row; f32
- * again in blocks of 64 rows. The caller takes at most HAI_REDUCE_COLUMNS columns at once. Integer sums are exact, 8 bits
- * in i32 and 16 bits in i64: the caller proves their range. Extremes: `a > b ? a : b`, which passes over NaN in a.
+ * again in blocks of 64 rows. The caller takes at most HAI_REDUCE_COLUMNS columns at once. Integer sums are exact, 8
+ * bits in i32 and 16 bits in i64: the caller proves their range. Extremes: `a > b ? a : b`, which passes over NaN in a.
  */
 #include <stdint.h>
 

@@ -2,8 +2,8 @@
  *
  * Bit tricks and polynomials only (fitted by weighted least squares on Chebyshev nodes, iterated towards minimax), with
  * explicit fused multiply-add where the instruction set has it. Largest errors over the useful range, measured by
- * ops/unary/unary_test.cpp: at most 4 ulp of the result, or absolute where the comment says so. NaN stays NaN. Floats are
- * not bit-equal between instruction sets; integers never come through here.
+ * ops/unary/unary_test.cpp: at most 4 ulp of the result, or absolute where the comment says so. NaN stays NaN. Floats
+ * are not bit-equal between instruction sets; integers never come through here.
  */
 #ifndef HAI_DEVICES_CPU_EXEC_KERNELS_FLOAT_MATH_H_
 #define HAI_DEVICES_CPU_EXEC_KERNELS_FLOAT_MATH_H_

@@ -41,6 +41,14 @@ def step_setting(step: pathlib.Path, key: str, default: str) -> str:
     return match.group(1) if match else default
 
 
+def skip_reason(skip: ElementTree.Element) -> str:
+    """The reason that a <skipped> element gives: GoogleTest's after file and line, pytest's in either place."""
+    message, text = (skip.get("message") or "").strip(), (skip.text or "").strip()
+    if message in ("", "collection skipped") and text:
+        message = text.strip("()'\"").rpartition("Skipped: ")[2]
+    return message.splitlines()[-1] if message else "no reason given"
+
+
 def read_results(folder: pathlib.Path, outcome: Outcome) -> None:
     """Adds every test case of the XML files below `folder`."""
     for file in sorted(folder.rglob("*.xml")):
@@ -54,8 +62,7 @@ def read_results(folder: pathlib.Path, outcome: Outcome) -> None:
             if case.find("failure") is not None or case.find("error") is not None:
                 outcome.failed.append(name)
             elif (skip := case.find("skipped")) is not None:
-                reason = skip.get("message") or (skip.text or "").strip() or "no reason given"
-                outcome.skipped[reason.strip().splitlines()[-1]] += 1
+                outcome.skipped[skip_reason(skip)] += 1
             elif case.get("status") == "notrun":
                 outcome.skipped["disabled"] += 1
             else:

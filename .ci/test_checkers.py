@@ -131,14 +131,16 @@ def test_results_are_summed(tmp_path: pathlib.Path) -> None:
         '<testsuites><testsuite><testcase name="a" status="run"/>'
         '<testcase name="b" status="run"><failure message="x"/></testcase>'
         '<testcase name="c"><skipped message="file.cpp:3&#10;no AVX-VNNI here"/></testcase>'
-        '<testcase name="d" status="notrun"/></testsuite></testsuites>',
+        '<testcase name="d" status="notrun"/>'
+        "<testcase name=\"e\"><skipped message=\"collection skipped\">('a/b.py', 15, 'Skipped: no PyTorch')</skipped></testcase>"
+        "</testsuite></testsuites>",
     )
     write(tmp_path, "b.xml", "<testsuites><testsuite>")
     outcome = run_steps.Outcome()
     run_steps.read_results(tmp_path, outcome)
     assert outcome.passed == 1
     assert len(outcome.failed) == 2
-    assert outcome.skipped == collections.Counter({"no AVX-VNNI here": 1, "disabled": 1})
+    assert outcome.skipped == collections.Counter({"no AVX-VNNI here": 1, "disabled": 1, "no PyTorch": 1})
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,20 @@
 
 #include "devices/cpu/exec/kernels/gemm_rows.h"
 
+/* Rows begin at any byte. */
+HAI_INLINE int32_t load_i32(const void* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, sizeof(value));
+  return value;
+}
+
 /* left_vec: one step of a row, in every lane. right_vec: one step of HAI_LANES columns. */
 #if defined(HAI_ISA_AVX512VNNI)
 #define K_GROUP 4
 #define LEFT HAI_GEMM_LEFT_U8
 typedef ivec left_vec;
 typedef ivec right_vec;
-HAI_INLINE left_vec load_left(const void* p) { return _mm512_set1_epi32(*(const int32_t*)p); }
+HAI_INLINE left_vec load_left(const void* p) { return _mm512_set1_epi32(load_i32(p)); }
 HAI_INLINE right_vec load_right(const int8_t* p) { return _mm512_loadu_si512(p); }
 HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return _mm512_dpbusd_epi32(sum, a, b); }
 #elif defined(HAI_ISA_AVX2VNNI)
@@ -46,7 +53,7 @@ HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return _mm512_dpbusd_ep
 #define LEFT HAI_GEMM_LEFT_U8
 typedef ivec left_vec;
 typedef ivec right_vec;
-HAI_INLINE left_vec load_left(const void* p) { return _mm256_set1_epi32(*(const int32_t*)p); }
+HAI_INLINE left_vec load_left(const void* p) { return _mm256_set1_epi32(load_i32(p)); }
 HAI_INLINE right_vec load_right(const int8_t* p) { return _mm256_loadu_si256((const __m256i*)(const void*)p); }
 HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return _mm256_dpbusd_avx_epi32(sum, a, b); }
 #elif defined(HAI_ISA_AVX512)
@@ -54,7 +61,7 @@ HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return _mm256_dpbusd_av
 #define LEFT HAI_GEMM_LEFT_S16
 typedef ivec left_vec;
 typedef ivec right_vec;
-HAI_INLINE left_vec load_left(const void* p) { return _mm512_set1_epi32(*(const int32_t*)p); }
+HAI_INLINE left_vec load_left(const void* p) { return _mm512_set1_epi32(load_i32(p)); }
 HAI_INLINE right_vec load_right(const int8_t* p) {
   return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)(const void*)p));
 }
@@ -64,7 +71,7 @@ HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return _mm512_add_epi32
 #define LEFT HAI_GEMM_LEFT_S16
 typedef ivec left_vec;
 typedef ivec right_vec;
-HAI_INLINE left_vec load_left(const void* p) { return _mm256_set1_epi32(*(const int32_t*)p); }
+HAI_INLINE left_vec load_left(const void* p) { return _mm256_set1_epi32(load_i32(p)); }
 HAI_INLINE right_vec load_right(const int8_t* p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(const void*)p));
 }
@@ -74,7 +81,7 @@ HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return _mm256_add_epi32
 #define LEFT HAI_GEMM_LEFT_S8
 typedef int8x16_t left_vec;
 typedef int8x16_t right_vec;
-HAI_INLINE left_vec load_left(const void* p) { return vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t*)p)); }
+HAI_INLINE left_vec load_left(const void* p) { return vreinterpretq_s8_s32(vdupq_n_s32(load_i32(p))); }
 HAI_INLINE right_vec load_right(const int8_t* p) { return vld1q_s8(p); }
 HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return vdotq_s32(sum, b, a); }
 #elif defined(HAI_ISA_NEON)
@@ -84,7 +91,7 @@ typedef int16x4_t left_vec;
 typedef int16x4_t right_vec;
 HAI_INLINE left_vec load_left(const void* p) { return vld1_dup_s16((const int16_t*)p); }
 HAI_INLINE right_vec load_right(const int8_t* p) {
-  return vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vld1_dup_s32((const int32_t*)(const void*)p))));
+  return vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(load_i32(p)))));
 }
 HAI_INLINE ivec dot(ivec sum, left_vec a, right_vec b) { return vmlal_s16(sum, a, b); }
 #else

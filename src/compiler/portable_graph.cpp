@@ -13,16 +13,13 @@
 #include "ops/build.h"
 #include "ops/op_schema.h"
 #include "ops/verify.h"
+#include "passes/rewrite.h"
 
 namespace hai::compiler {
 namespace {
 
 using format::ProgramTensor;
 using format::TensorPlace;
-
-size_t hash_of(std::span<const std::byte> bytes) {
-  return std::hash<std::string_view>{}(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-}
 
 ProgramTensor tensor_of(const ir::Value& value, TensorPlace place) {
   return {value.name, value.type.dtype, value.type.shape, value.type.quantization, place, 0, 0};
@@ -131,11 +128,13 @@ class Reader {
 
 int64_t WeightTable::add(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
   if (bytes.empty()) return 0;  // any offset would do, if only it lies in the section
-  const size_t hash = hash_of(bytes);
+  const size_t hash = passes::quick_hash(bytes);
   const auto [begin, end] = piece_by_hash_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {
     const format::WeightPiece& piece = pieces_[it->second];
-    if (std::equal(bytes.begin(), bytes.end(), piece.bytes.begin(), piece.bytes.end())) return piece.offset_bytes;
+    if (bytes.size() == piece.bytes.size() && std::memcmp(bytes.data(), piece.bytes.data(), bytes.size()) == 0) {
+      return piece.offset_bytes;
+    }
   }
   const int64_t offset = align_up(end_, format::kWeightAlignmentBytes);
   piece_by_hash_.emplace(hash, pieces_.size());

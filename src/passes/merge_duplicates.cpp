@@ -5,6 +5,7 @@
 // later pairs meet in the same walk. Every operator is a function of its operands, so no operator is exempt. Large
 // constants are compared by their bytes only when hash, size and type agree.
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <unordered_map>
 
@@ -57,14 +58,15 @@ int64_t merge_constants(Graph& graph) {
   for (ValueId id = 0; id < graph.value_slots(); ++id) {
     const ir::Value& value = graph.value(id);
     if (!value.alive || !value.is_constant() || value.uses.empty() || graph.is_output(id)) continue;
+    if (value.constant->bytes().empty()) continue;
     const auto bytes = value.constant->bytes();
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const size_t hash = std::hash<std::string_view>{}(text);
+    const size_t hash = quick_hash(bytes);
     const auto [begin, end] = seen.equal_range(hash);
     const auto same = std::find_if(begin, end, [&](const auto& entry) {
       const ir::Value& other = graph.value(entry.second);
       const auto other_bytes = other.constant->bytes();
-      return other.type == value.type && std::equal(bytes.begin(), bytes.end(), other_bytes.begin(), other_bytes.end());
+      return other.type == value.type && bytes.size() == other_bytes.size() &&
+             (bytes.data() == other_bytes.data() || std::memcmp(bytes.data(), other_bytes.data(), bytes.size()) == 0);
     });
     if (same == end) {
       seen.emplace(hash, id);

@@ -41,6 +41,15 @@ ir::NodeId sole_reader(const ir::Graph& graph, ir::ValueId value) {
 
 bool is_quantized(const ir::TensorType& type) { return is_integer(type.dtype) && type.quantization.has_value(); }
 
+size_t quick_hash(std::span<const std::byte> bytes) {
+  constexpr size_t kEnd = 2048;
+  const auto hash = [](std::span<const std::byte> part) {
+    return std::hash<std::string_view>{}(std::string_view(reinterpret_cast<const char*>(part.data()), part.size()));
+  };
+  if (bytes.size() <= 2 * kEnd) return hash(bytes);
+  return hash(bytes.first(kEnd)) * 31 + hash(bytes.last(kEnd)) * 17 + bytes.size();
+}
+
 std::optional<std::vector<double>> constant_values(const ir::Graph& graph, ir::ValueId value) {
   if (value == ir::kNone || !graph.value(value).is_constant()) return std::nullopt;
   const ir::Value& constant = graph.value(value);

@@ -1,7 +1,9 @@
 // What passes share: asking how values are made and read, reading small constants, replacing one value by another.
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +24,9 @@ bool is_quantized(const ir::TensorType& type);
 inline bool is_float_type(const ir::TensorType& type) { return is_float(type.dtype); }
 
 // --- constants ---
+// A hash that looks at both ends of long constants only: equal bytes have equal hashes, and different weights differ
+// there nearly always. Callers compare the bytes.
+size_t quick_hash(std::span<const std::byte> bytes);
 // Elements of an f32, f64, i32 or i64 constant without quantization, as doubles; std::nullopt for all else.
 std::optional<std::vector<double>> constant_values(const ir::Graph& graph, ir::ValueId value);
 // The value of a constant whose elements are all the same number (one element, or a splat of up to 4096).

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "base/checked.h"
@@ -53,8 +54,8 @@ Status check(std::span<const MemoryBuffer> buffers) {
   return {};
 }
 
-// block_of[i]: the block of buffer i. Hints are taken in order; the input must end where the output begins, and so
-// must its block, so that no other buffer of it is read later.
+// block_of[i]: the block of buffer i. Hints are taken in order of steps; the input must end where the output begins,
+// and so must its block, so that no other buffer of it is read later.
 std::vector<size_t> merge(std::span<const MemoryBuffer> buffers, std::span<const InPlaceHint> hints,
                           std::vector<Block>& blocks) {
   std::vector<size_t> block_of(buffers.size());
@@ -65,8 +66,9 @@ std::vector<size_t> merge(std::span<const MemoryBuffer> buffers, std::span<const
                       buffers[i].region});
   }
   std::vector<InPlaceHint> sorted(hints.begin(), hints.end());
-  std::stable_sort(sorted.begin(), sorted.end(), [&](const InPlaceHint& a, const InPlaceHint& b) {
-    return buffers[a.output].first < buffers[b.output].first;
+  std::sort(sorted.begin(), sorted.end(), [&](const InPlaceHint& a, const InPlaceHint& b) {
+    return std::tuple(buffers[a.output].first, a.output, a.input) <
+           std::tuple(buffers[b.output].first, b.output, b.input);
   });
   for (const InPlaceHint& hint : sorted) {
     if (block_of[hint.output] != hint.output) continue;  // already shares with another input
@@ -155,8 +157,9 @@ Placement place_best(const std::vector<Block>& blocks, int64_t lower_bound) {
   for (int which = 0; which < kOrders; ++which) {
     std::vector<size_t> order(blocks.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return key(blocks[a], which) < key(blocks[b], which); });
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return std::pair(key(blocks[a], which), a) < std::pair(key(blocks[b], which), b);
+    });
     Placement candidate = place(blocks, order);
     if (which == 0 || candidate.peak < best.peak) best = std::move(candidate);
     if (best.peak == lower_bound) break;

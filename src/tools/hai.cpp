@@ -18,6 +18,7 @@ using namespace hai::tools;  // NOLINT: the commands, in the one file that wires
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
+constexpr int kMostCount = 1'000'000'000;  // of whatever a flag counts
 
 void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& chosen) {
   CLI::App* command =
@@ -31,7 +32,7 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       ->check(CLI::IsMember({"int8"}));
   command->add_option("--calibration", a.calibration, "folder of pictures (.jpg, .png) like those the model will see");
   command->add_option("--samples", a.calibration_samples, "use at most this many of them, spread evenly (0: all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, kMostCount));
   command->add_option("--observer", a.observer, "how ranges are chosen: minmax or mse")
       ->check(CLI::IsMember({"minmax", "mse"}))
       ->capture_default_str();
@@ -73,7 +74,7 @@ void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
   command->add_option("-o,--output", a.output_folder, "folder for the outputs as .npy files");
   command->add_option("--labels", a.labels, "text file with a name a line");
   command->add_option("--top", a.top, "how many of the largest elements to print")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();
   command->add_option("--profile", a.trace, "write a trace for Perfetto or chrome://tracing to this file");
   command->add_flag("--json", a.json, "print JSON");
@@ -103,11 +104,11 @@ void add_bench(CLI::App& app, BenchArguments& a, std::function<Status()>& chosen
   command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command->add_option("-b,--batch", a.batch, "samples a run")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("-b,--batch", a.batch, "samples a run")->check(CLI::Range(1, kMostCount))->capture_default_str();
   command->add_option("-n,--runs", a.runs, "runs that count")->capture_default_str();
   command->add_option("--warmup", a.warmup, "runs before them")->capture_default_str();
   command->add_option("--layers", a.top_layers, "how many layers to print (0: all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();
   command->add_flag("--json", a.json, "print JSON");
   command->footer("Examples:\n  hai bench net.hai\n  hai bench net.hai --threads 2 --batch 8 --json");

@@ -97,7 +97,12 @@ Result<std::optional<Preprocessing>> preprocessing_from(const CompileArguments& 
   }
   HAI_TRY(rule.mean, parse_channels(arguments.mean, "--mean", 0.0F));
   HAI_TRY(const auto deviation, parse_channels(arguments.std_deviation, "--std", 1.0F));
-  for (size_t c = 0; c < 3; ++c) rule.scale[c] = 1.0F / deviation[c];
+  for (size_t c = 0; c < 3; ++c) {
+    if (deviation[c] == 0.0F)
+      return make_error(StatusCode::kInvalidArgument, "L058", "--std {}: a divisor of 0; leave it out to divide by 1",
+                        arguments.std_deviation);
+    rule.scale[c] = 1.0F / deviation[c];
+  }
   HAI_TRY_STATUS(data::verify(rule));
   return std::optional<Preprocessing>(rule);
 }

@@ -4,12 +4,11 @@
 //   build/bin/kernel_bench --benchmark_filter='f32/avx512vnni'
 //
 // Each line prints GMAC/s and the share of the peak measured in the same process. Times are the least of several
-// repetitions in CPU time of the thread, since a busy machine only ever adds to them.
+// repetitions, since a busy machine only ever adds to them.
 #include <benchmark/benchmark.h>
 
-#include <time.h>
-
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -24,12 +23,9 @@ HAI_KERNEL_FAMILY(peak_i8, int32_t, (int64_t, int64_t*));
 namespace hai::cpu {
 namespace {
 
-// CPU time of this thread: what other programs do in between does not count.
-double thread_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double peak_macs_per_second(Isa isa, bool integer) {
   static std::map<std::pair<Isa, bool>, double> known;
@@ -37,13 +33,13 @@ double peak_macs_per_second(Isa isa, bool integer) {
   if (!fresh) return it->second;
   for (int round = 0; round < 60; ++round) {
     int64_t macs = 0;
-    const auto start = thread_seconds();
+    const auto start = Clock::now();
     if (integer) {
       benchmark::DoNotOptimize(peak_i8_for(isa)(20000, &macs));
     } else {
       benchmark::DoNotOptimize(peak_f32_for(isa)(20000, &macs));
     }
-    it->second = std::max(it->second, static_cast<double>(macs) / (thread_seconds() - start));
+    it->second = std::max(it->second, static_cast<double>(macs) / seconds_since(start));
   }
   return it->second;
 }
@@ -186,9 +182,9 @@ void layer_benchmark(benchmark::State& state, const Layer& layer, bool integer, 
   }
   double least = 1e9;
   for (auto _ : state) {
-    const auto start = thread_seconds();
+    const auto start = Clock::now();
     run.run();
-    const double seconds = (thread_seconds() - start);
+    const double seconds = seconds_since(start);
     least = std::min(least, seconds);
     state.SetIterationTime(seconds);
   }

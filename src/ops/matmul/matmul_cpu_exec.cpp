@@ -120,7 +120,7 @@ void VaryingMatrix::run_panel(const float* a, const float* residual, float* y, i
     segment = a + row * k_;
     tile.in.rows = static_cast<int32_t>(std::min<int64_t>(kernel_->mr, rows - row));
     float* out = y + row * n_ + first;
-    const bool simple = epilogue_.simple();
+    const bool simple = epilogue_.stores_in_kernel();
     tile.in.cols = simple ? cols : kernel_->nr;
     tile.out = simple ? out : reinterpret_cast<float*>(scratch + panel_bytes());
     tile.out_stride = simple ? n_ : kernel_->nr;

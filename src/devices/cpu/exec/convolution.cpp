@@ -170,7 +170,8 @@ Status Convolution::choose_blocks() {
 
   const auto aligned = [](int64_t bytes) { return align_up(bytes, 64); };
   scratch_.segments = 0;
-  scratch_.sums = aligned(segment_count_ * static_cast<int64_t>(sizeof(void*)));
+  scratch_.offsets = aligned(segment_count_ * static_cast<int64_t>(sizeof(void*)));
+  scratch_.sums = scratch_.offsets + aligned(segment_count_ * static_cast<int64_t>(sizeof(int64_t)));
   scratch_.copy = scratch_.sums + aligned(int64_t{kernel_->mr} * kernel_->nr * 4);
   const auto pixels = checked_mul(copy_rows(block_rows_), copy_cols(block_cols_));
   const auto copy = pixels ? checked_mul(*pixels, pixel_bytes) : std::nullopt;
@@ -273,96 +274,107 @@ void Convolution::run_block(Block& block, const ProductEpilogue& epilogue, const
     block.base = image + (block.row_begin * g.stride_rows - g.pad_top) * block.pitch_bytes +
                  (block.col_begin * g.stride_cols - g.pad_left) * block.pixel_bytes;
   }
+  auto* offsets = reinterpret_cast<int64_t*>(block.scratch + scratch_.offsets);
+  const int64_t segments_across = segment_count_ / g.kernel_rows;
+  for (int64_t s = 0; s < segment_count_; ++s) {
+    offsets[s] = s / segments_across * g.dilation_rows * block.pitch_bytes +
+                 s % segments_across * g.dilation_cols * block.pixel_bytes;
+  }
   for (int64_t p = block.panel_begin; p < block.panel_end; ++p) {
     run_panel(block, epilogue, buffers, p / panels_, p % panels_);
   }
 }
 
-void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
-                            int64_t panel) const {
-  const ConvolutionGeometry& g = geometry_;
-  const int64_t outputs = g.out_channels / g.groups;
-  const int64_t depth = g.in_channels / g.groups;
+Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductEpilogue& epilogue, int64_t group,
+                                              int64_t panel) const {
+  const int64_t outputs = geometry_.out_channels / geometry_.groups;
   const int64_t nr = kernel_->nr;
-  const auto** segments = reinterpret_cast<const void**>(block.scratch + scratch_.segments);
+  Panel out = {};
+  out.channel = group * outputs + panel * nr;
+  out.position = (group * panels_ + panel) * nr;
+  out.cols = static_cast<int32_t>(std::min(nr, outputs - panel * nr));
+  out.out_stride = geometry_.out_col_step * geometry_.out_channels;
   hai_gemm_operands in = {};
-  in.segments = segments;
+  in.segments = reinterpret_cast<const void* const*>(block.scratch + scratch_.segments);
   in.segment_count = segment_count_;
   in.segment_steps = segment_steps_;
   in.row_stride_bytes = block.stride_cols * block.pixel_bytes;
   in.panel = packed_.data() + (group * panels_ + panel) * panel_bytes_;
-  in.cols = static_cast<int32_t>(std::min(nr, outputs - panel * nr));
-  const int64_t channel = group * outputs + panel * nr;
-  const int64_t position = (group * panels_ + panel) * nr;
+  in.cols = out.cols;
+  std::byte* sums = block.scratch + scratch_.sums;
+  const bool stores = epilogue.stores_in_kernel();
+  if (integer_) {
+    out.i8.in = in;
+    out.i8.sums = reinterpret_cast<int32_t*>(sums);
+    out.i8.out_stride = out.out_stride;
+    out.i8.bias = epilogue.bias.data() + out.position;
+    out.i8.multiplier = epilogue.multiplier.data() + out.position;
+    out.i8.lo = epilogue.lo;
+    out.i8.hi = epilogue.hi;
+    out.i8.zero_point = epilogue.zero_point;
+    return out;
+  }
+  // The columns past the last channel are zeros: finish_f32 works on whole rows.
+  if (!stores) in.cols = in.cols <= kernel_->nr / 2 ? kernel_->nr / 2 : kernel_->nr;
+  out.f32.in = in;
+  out.f32.bias = epilogue.bias_f32.data() + out.position;
+  out.f32.lo = epilogue.lo;
+  out.f32.hi = epilogue.hi;
+  out.f32.out = reinterpret_cast<float*>(sums);
+  out.f32.out_stride = stores ? out.out_stride : in.cols;
+  return out;
+}
+
+void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
+                            int64_t panel_number) const {
+  const ConvolutionGeometry& g = geometry_;
+  Panel panel = prepare_panel(block, epilogue, group, panel_number);
+  const auto** segments = reinterpret_cast<const void**>(block.scratch + scratch_.segments);
+  const auto* offsets = reinterpret_cast<const int64_t*>(block.scratch + scratch_.offsets);
+  const int64_t pixel_step = block.stride_cols * block.pixel_bytes;
   const int64_t cols = block.col_end - block.col_begin;
-  const int64_t tiles = ceil_div(cols, kernel_->mr);
-  const int64_t tile_cols = ceil_div(cols, tiles);  // even widths: short tiles hide less latency
-  const int64_t segments_across = segment_count_ / g.kernel_rows;
+  const int64_t tile_cols = ceil_div(cols, ceil_div(cols, kernel_->mr));  // even: short tiles hide less latency
   for (int64_t row = block.row_begin; row < block.row_end; ++row) {
     const std::byte* row_base = block.base + (row - block.row_begin) * block.stride_rows * block.pitch_bytes +
-                                group * depth * left_element_bytes_;
+                                group * (g.in_channels / g.groups) * left_element_bytes_;
     for (int64_t col = 0; col < cols; col += tile_cols) {
-      const std::byte* corner = row_base + col * in.row_stride_bytes;
-      for (int64_t s = 0; s < segment_count_; ++s) {
-        segments[s] = corner + s / segments_across * g.dilation_rows * block.pitch_bytes +
-                      s % segments_across * g.dilation_cols * block.pixel_bytes;
-      }
-      in.rows = static_cast<int32_t>(std::min(tile_cols, cols - col));
+      const std::byte* corner = row_base + col * pixel_step;
+      for (int64_t s = 0; s < segment_count_; ++s) segments[s] = corner + offsets[s];
       const int64_t pixel =
           flat_ ? block.col_begin + col
                 : (block.image * g.store_rows + row * g.out_row_step + g.out_row_offset) * g.store_cols +
                       (block.col_begin + col) * g.out_col_step + g.out_col_offset;
-      run_tile(block, epilogue, buffers, in, channel, position, pixel);
+      run_tile(panel, epilogue, buffers, static_cast<int32_t>(std::min(tile_cols, cols - col)), pixel);
     }
   }
 }
 
-void Convolution::run_tile(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers,
-                           hai_gemm_operands& in, int64_t channel, int64_t position, int64_t pixel) const {
-  const int64_t first = pixel * geometry_.out_channels + channel;
-  const int64_t stride = geometry_.out_col_step * geometry_.out_channels;
+void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
+                           int64_t pixel) const {
+  const int64_t first = pixel * geometry_.out_channels + panel.channel;
   std::byte* out = buffers.y + first * epilogue.output_element_bytes();
-  const bool simple = epilogue.simple();
+  const bool stores = epilogue.stores_in_kernel();
   if (integer_) {
-    hai_gemm_i8_tile tile = {};
-    tile.in = in;
-    if (simple) {
-      tile.out = reinterpret_cast<uint8_t*>(out);
-      tile.out_stride = stride;
-      tile.bias = epilogue.bias.data() + position;
-      tile.multiplier = epilogue.multiplier.data() + position;
-      tile.lo = epilogue.lo;
-      tile.hi = epilogue.hi;
-      tile.zero_point = epilogue.zero_point;
-      kernel_->run_i8(&tile);
+    panel.i8.in.rows = rows;
+    panel.i8.out = stores ? reinterpret_cast<uint8_t*>(out) : nullptr;
+    kernel_->run_i8(&panel.i8);
+    if (stores) {
+      epilogue.look_up(out, panel.out_stride, rows, panel.cols);
       return;
     }
-    tile.sums = reinterpret_cast<int32_t*>(block.scratch + scratch_.sums);
-    kernel_->run_i8(&tile);
     const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first;
-    epilogue.finish_i8(tile.sums, kernel_->nr, in.rows, in.cols, position, residual, stride, out, stride);
+    epilogue.finish_i8(panel.i8.sums, kernel_->nr, rows, panel.cols, panel.position, residual, panel.out_stride, out,
+                       panel.out_stride);
     return;
   }
-  hai_gemm_f32_tile tile = {};
-  tile.in = in;
-  tile.bias = epilogue.bias_f32.data() + position;
-  tile.lo = epilogue.lo;
-  tile.hi = epilogue.hi;
-  if (simple) {
-    tile.out = reinterpret_cast<float*>(out);
-    tile.out_stride = stride;
-    kernel_->run_f32(&tile);
-    return;
-  }
-  tile.out = reinterpret_cast<float*>(block.scratch + scratch_.sums);
-  // The columns past the last channel are zeros: finish_f32 works on whole rows.
-  tile.in.cols = in.cols <= kernel_->nr / 2 ? kernel_->nr / 2 : kernel_->nr;
-  tile.out_stride = tile.in.cols;
-  kernel_->run_f32(&tile);
+  panel.f32.in.rows = rows;
+  if (stores) panel.f32.out = reinterpret_cast<float*>(out);
+  kernel_->run_f32(&panel.f32);
+  if (stores) return;
   const float* residual =
       buffers.residual == nullptr ? nullptr : reinterpret_cast<const float*>(buffers.residual) + first;
-  epilogue.finish_f32(tile.out, tile.out_stride, in.rows, in.cols, residual, stride, reinterpret_cast<float*>(out),
-                      stride);
+  epilogue.finish_f32(panel.f32.out, panel.f32.out_stride, rows, panel.cols, residual, panel.out_stride,
+                      reinterpret_cast<float*>(out), panel.out_stride);
 }
 
 }  // namespace hai::cpu

@@ -65,7 +65,15 @@ class Convolution {
  private:
   struct Block;
   struct Scratch {
-    int64_t segments = 0, sums = 0, copy = 0, total = 0;  // offsets in bytes
+    int64_t segments = 0, offsets = 0, sums = 0, copy = 0, total = 0;  // offsets in bytes
+  };
+  // What the tiles of one panel have in common.
+  struct Panel {
+    hai_gemm_i8_tile i8;
+    hai_gemm_f32_tile f32;
+    int64_t channel, position;  // of the first column: in the output, and in the epilogue's arrays
+    int64_t out_stride;
+    int32_t cols;
   };
   // The loops of one run: images flattened where the geometry allows.
   struct Plan {
@@ -84,8 +92,9 @@ class Convolution {
   void run_block(Block& block, const ProductEpilogue& epilogue, const Buffers& buffers) const;
   void run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
                  int64_t panel) const;
-  void run_tile(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, hai_gemm_operands& in,
-                int64_t channel, int64_t position, int64_t pixel) const;
+  Panel prepare_panel(const Block& block, const ProductEpilogue& epilogue, int64_t group, int64_t panel) const;
+  void run_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
+                int64_t pixel) const;
 
   ConvolutionGeometry geometry_;
   Isa isa_ = Isa::kScalar;

@@ -128,7 +128,8 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
   d.input_signed = x_signed_ ? 1 : 0;
   d.zero_point = epilogue.zero_point;
   const auto kernel = integer_ ? depthwise_s8_for(isa_) : depthwise_f32_for(isa_);
-  const int64_t step = epilogue.simple() ? g.out_cols : finish_cols_;
+  const bool stores = epilogue.stores_in_kernel();
+  const int64_t step = stores ? g.out_cols : finish_cols_;
   for (int64_t col = 0; col < g.out_cols; col += step) {
     d.first_col = col;
     d.col_count = std::min(step, g.out_cols - col);
@@ -139,10 +140,13 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
     const auto channels = static_cast<int32_t>(g.out_channels);
     d.sums = nullptr;
     d.out = out;
-    if (!epilogue.simple() && integer_) d.sums = reinterpret_cast<int32_t*>(tile);
-    if (!epilogue.simple() && !integer_) d.out = tile;
+    if (!stores && integer_) d.sums = reinterpret_cast<int32_t*>(tile);
+    if (!stores && !integer_) d.out = tile;
     kernel(&d);
-    if (epilogue.simple()) continue;
+    if (stores) {
+      epilogue.look_up(out, g.out_channels, pixels, channels);
+      continue;
+    }
     if (integer_) {
       epilogue.finish_i8(d.sums, padded_, pixels, channels, 0, residual, g.out_channels, out, g.out_channels);
     } else {

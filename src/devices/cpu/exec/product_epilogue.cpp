@@ -173,6 +173,7 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
     const bool is_signed = y.dtype == DataType::kI8;
     unary_table8(activation_.function, activation_.alpha, activation_.beta, is_signed, first.scale, first.zero_point,
                  before_add.scale, full_range(y.dtype, before_add), bytes);
+    table_bytes_.assign(bytes.begin(), bytes.end());
     for (const uint8_t byte : bytes) table_.push_back(is_signed ? static_cast<int8_t>(byte) : int32_t{byte});
   }
   if (!has_residual) return {};
@@ -213,6 +214,11 @@ void ProductEpilogue::finish_f32(float* tile, int64_t tile_stride, int32_t rows,
     hai_unary_f32_for(isa_)(residual_activation_.function, y, y, cols, static_cast<float>(residual_activation_.alpha),
                             static_cast<float>(residual_activation_.beta));
   }
+}
+
+void ProductEpilogue::look_up(std::byte* out, int64_t out_stride, int32_t rows, int32_t cols) const {
+  if (table_bytes_.empty()) return;
+  lookup_rows_for(isa_)(table_bytes_.data(), reinterpret_cast<uint8_t*>(out), out_stride, rows, cols);
 }
 
 void ProductEpilogue::finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,

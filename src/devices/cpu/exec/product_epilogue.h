@@ -1,7 +1,7 @@
 // ProductEpilogue: bias, multipliers, clamps, tables and residual of a convolution or matrix product, made ready once.
 //
-// Simple epilogues (a clamp, no residual, no table) go into the micro-kernel's own store; the others are applied to a
-// tile of sums by finish_f32 or finish_i8 while it is in the first cache.
+// Clamps go into the micro-kernel's own store, and integer tables into a look-up of what it stored; residuals and f32
+// functions are applied to a tile of sums by finish_f32 or finish_i8 while it is in the first cache.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,8 @@ class ProductEpilogue {
   float lo = 0.0F, hi = 0.0F;  // of the first store: clamp (f32), bounds minus zero point (integer)
   int32_t zero_point = 0;
 
-  bool simple() const { return !has_residual && !to_float && activation_.is_clamp(); }
+  // The kernel stores into the output; look_up() must follow.
+  bool stores_in_kernel() const { return !has_residual && !to_float && (integer || activation_.is_clamp()); }
   int64_t output_element_bytes() const { return integer && !to_float ? 1 : 4; }
   int64_t bytes() const;
 
@@ -54,6 +55,8 @@ class ProductEpilogue {
   // `sums` without bias; `position` is that of its first column.
   void finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                  const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
+  // Replaces stored integers by the table's, where there is a table.
+  void look_up(std::byte* out, int64_t out_stride, int32_t rows, int32_t cols) const;
   // The bias has been added to the sums: finish_i8 adds none.
   void take_bias_out();
 
@@ -68,7 +71,8 @@ class ProductEpilogue {
   Activation activation_;
   Activation residual_activation_;
   float residual_lo_ = 0.0F, residual_hi_ = 0.0F;
-  std::vector<int32_t> table_;  // 256 entries, empty: none
+  std::vector<int32_t> table_;        // 256 entries, empty: none
+  std::vector<uint8_t> table_bytes_;  // the same as bytes
   bool residual_signed_ = true;
   int32_t residual_zero_point_ = 0;
   float residual_multiplier_ = 1.0F;

@@ -337,14 +337,19 @@ void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue,
   for (int64_t row = block.row_begin; row < block.row_end; ++row) {
     const std::byte* row_base = block.base + (row - block.row_begin) * block.stride_rows * block.pitch_bytes +
                                 group * (g.in_channels / g.groups) * left_element_bytes_;
+    const int64_t first_pixel =
+        flat_ ? block.col_begin
+              : (block.image * g.store_rows + row * g.out_row_step + g.out_row_offset) * g.store_cols +
+                    block.col_begin * g.out_col_step + g.out_col_offset;
     for (int64_t col = 0; col < cols; col += tile_cols) {
       const std::byte* corner = row_base + col * pixel_step;
       for (int64_t s = 0; s < segment_count_; ++s) segments[s] = corner + offsets[s];
-      const int64_t pixel =
-          flat_ ? block.col_begin + col
-                : (block.image * g.store_rows + row * g.out_row_step + g.out_row_offset) * g.store_cols +
-                      (block.col_begin + col) * g.out_col_step + g.out_col_offset;
-      run_tile(panel, epilogue, buffers, static_cast<int32_t>(std::min(tile_cols, cols - col)), pixel);
+      run_tile(panel, epilogue, buffers, static_cast<int32_t>(std::min(tile_cols, cols - col)),
+               first_pixel + col * g.out_col_step);
+    }
+    // Not tile by tile: a load that needs several stores still on their way waits for them.
+    if (integer_ && epilogue.stores_in_kernel()) {
+      epilogue.look_up(buffers.y + first_pixel * g.out_channels + panel.channel, panel.out_stride, cols, panel.cols);
     }
   }
 }
@@ -358,10 +363,7 @@ void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const 
     panel.i8.in.rows = rows;
     panel.i8.out = stores ? reinterpret_cast<uint8_t*>(out) : nullptr;
     kernel_->run_i8(&panel.i8);
-    if (stores) {
-      epilogue.look_up(out, panel.out_stride, rows, panel.cols);
-      return;
-    }
+    if (stores) return;
     const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first;
     epilogue.finish_i8(panel.i8.sums, kernel_->nr, rows, panel.cols, panel.position, residual, panel.out_stride, out,
                        panel.out_stride);

@@ -216,8 +216,12 @@ void ProductEpilogue::finish_f32(float* tile, int64_t tile_stride, int32_t rows,
   }
 }
 
-void ProductEpilogue::look_up(std::byte* out, int64_t out_stride, int32_t rows, int32_t cols) const {
+void ProductEpilogue::look_up(std::byte* out, int64_t out_stride, int64_t rows, int64_t cols) const {
   if (table_bytes_.empty()) return;
+  if (cols == out_stride) {
+    cols *= rows;
+    rows = 1;
+  }
   lookup_rows_for(isa_)(table_bytes_.data(), reinterpret_cast<uint8_t*>(out), out_stride, rows, cols);
 }
 

@@ -56,7 +56,7 @@ class ProductEpilogue {
   void finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                  const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
   // Replaces stored integers by the table's, where there is a table.
-  void look_up(std::byte* out, int64_t out_stride, int32_t rows, int32_t cols) const;
+  void look_up(std::byte* out, int64_t out_stride, int64_t rows, int64_t cols) const;
   // The bias has been added to the sums: finish_i8 adds none.
   void take_bias_out();
 

@@ -12,6 +12,6 @@ HAI_KERNEL_FAMILY(gemm_s8_s8_s32, const hai_gemm_kernel*, (void));
 HAI_KERNEL_FAMILY(stripe_copy, void, (const hai_stripe*));
 HAI_KERNEL_FAMILY(epilogue_f32, void, (const hai_epilogue_f32*));
 HAI_KERNEL_FAMILY(epilogue_i8, void, (const hai_epilogue_i8*));
-HAI_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int32_t, int32_t));
+HAI_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int64_t, int64_t));
 HAI_KERNEL_FAMILY(depthwise_f32, void, (const hai_depthwise*));
 HAI_KERNEL_FAMILY(depthwise_s8, void, (const hai_depthwise*));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "base/checked.h"
@@ -136,11 +137,13 @@ TEST(SessionTest, Options) {
   EXPECT_EQ(id_of({.threads = 100000}), "R011");
   EXPECT_EQ(id_of({.trace_events = -1}), "R012");
   EXPECT_EQ(id_of({.isa = "scalar", .threads = 0}), "ok");
+  const char* forced = std::getenv("HAI_CPU");
+  const std::optional<std::string> before = forced == nullptr ? std::nullopt : std::optional<std::string>(forced);
   ASSERT_EQ(::setenv("HAI_CPU", "abacus", 1), 0);
   EXPECT_NE(id_of({}), "ok");
   ASSERT_EQ(::setenv("HAI_CPU", "scalar", 1), 0);
   const auto session = Session::create(model, {});
-  ASSERT_EQ(::unsetenv("HAI_CPU"), 0);
+  ASSERT_EQ(before ? ::setenv("HAI_CPU", before->c_str(), 1) : ::unsetenv("HAI_CPU"), 0);
   ASSERT_TRUE(session);
   EXPECT_EQ((*session)->isa(), cpu::Isa::kScalar);
 }

@@ -22,6 +22,18 @@ constexpr int64_t kMostParts = 32;
 constexpr double kPartPenalty = 0.005;
 constexpr int64_t kSlackBytes = 64;  // a step may read past the last pixel of a copy
 
+// Interleaves `count` weights of `columns` channels, `length` apart: [k / k_group][nr][k % k_group]. Reads run along
+// each channel, writes along the panel.
+template <typename T>
+void pack_columns(const T* from, int64_t length, int64_t count, int64_t columns, int64_t nr, int64_t k_group, T* to) {
+  for (int64_t k = 0; k < count; k += k_group, to += nr * k_group) {
+    const int64_t present = std::min(k_group, count - k);
+    for (int64_t column = 0; column < columns; ++column) {
+      for (int64_t i = 0; i < present; ++i) to[column * k_group + i] = from[column * length + k + i];
+    }
+  }
+}
+
 }  // namespace
 
 struct Convolution::Block {
@@ -102,27 +114,30 @@ Status Convolution::pack(const ConvolutionWeights& weights) {
   panel_bytes_ = panel_elements * (integer_ ? 1 : 4);
   HAI_TRY(packed_, AlignedBuffer::zeros(g.groups * panels_ * panel_bytes_));
   if (integer_) channel_weights_.assign(static_cast<size_t>(g.out_channels), {});
-  std::byte* const packed = packed_.data();
-  for (int64_t o = 0; o < g.out_channels; ++o) {
-    const int64_t panel = o / outputs * panels_ + o % outputs / nr;
-    const int64_t column = o % outputs % nr;
+  for (int64_t panel = 0; panel < g.groups * panels_; ++panel) {
+    const int64_t first = panel / panels_ * outputs + panel % panels_ * nr;
+    const int64_t columns = std::min(nr, outputs - panel % panels_ * nr);
     for (int64_t s = 0; s < segment_count_; ++s) {
-      const int64_t from = o * length + s * segment_length;
+      const int64_t from = first * length + s * segment_length;
       const int64_t to = panel * panel_elements + s * segment_steps_ * nr * group_of_k;
       if (integer_) {
-        int8_t* out = reinterpret_cast<int8_t*>(packed) + to;
-        ChannelWeights& channel = channel_weights_[static_cast<size_t>(o)];
-        for (int64_t i = 0; i < segment_length; ++i) {
-          const int8_t weight = weights.i8[from + i];
-          out[(i / group_of_k * nr + column) * group_of_k + i % group_of_k] = weight;
-          channel.sum += weight;
-          channel.absolute_sum += weight < 0 ? -int64_t{weight} : weight;
-        }
+        pack_columns(weights.i8 + from, length, segment_length, columns, nr, group_of_k,
+                     packed_.as<int8_t>().data() + to);
       } else {
-        float* out = reinterpret_cast<float*>(packed) + to;
-        for (int64_t i = 0; i < segment_length; ++i) out[i * nr + column] = weights.f32[from + i];
+        pack_columns(weights.f32 + from, length, segment_length, columns, nr, 1, packed_.as<float>().data() + to);
       }
     }
+  }
+  if (!integer_) return {};
+  for (int64_t o = 0; o < g.out_channels; ++o) {
+    int64_t sum = 0;
+    int64_t absolute_sum = 0;
+    for (int64_t i = 0; i < length; ++i) {
+      const int weight = weights.i8[o * length + i];
+      sum += weight;
+      absolute_sum += weight < 0 ? -weight : weight;
+    }
+    channel_weights_[static_cast<size_t>(o)] = {sum, absolute_sum};
   }
   return {};
 }

@@ -32,6 +32,7 @@ const ImportRegistry& registry() {
     ImportRegistry made;
     register_basic_operators(made);
     register_composed_operators(made);
+    register_quantized_operators(made);
     register_all_importers(made);
     return made;
   }();
@@ -158,7 +159,8 @@ class NodeOrder {
 
 class Importer {
  public:
-  Importer(OnnxModel& model, const ImportOptions& options) : model_(model), state_{{}, options, model, {}, 0} {
+  Importer(OnnxModel& model, const ImportOptions& options) : model_(model), state_{{}, options, model, {}, {}, 0} {
+    state_.convert_node = [this](const OnnxNode& node, ImportScope& scope) { return convert_node(node, scope); };
     state_.convert_graph = [this](const OnnxGraph& branch, ImportScope& scope) {
       return convert_branch(branch, scope);
     };

@@ -51,6 +51,7 @@ void register_all_importers(ImportRegistry& registry);
 // Constants, shapes, identities, control: importers/onnx/*_operators.cpp.
 void register_basic_operators(ImportRegistry& registry);
 void register_composed_operators(ImportRegistry& registry);
+void register_quantized_operators(ImportRegistry& registry);
 
 // What a name of the model stands for: a value of the graph, a known shape vector, or (until someone reads it) an
 // initializer.
@@ -74,6 +75,7 @@ struct ImportState {
   const ImportOptions& options;
   const OnnxModel& model;
   std::function<Status(const OnnxGraph& branch, ImportScope& scope)> convert_graph;  // for branches of If
+  std::function<Status(const OnnxNode& node, ImportScope& scope)> convert_node;      // for nodes that stand for another
   int64_t folded_bytes = 0;  // of constants made while importing
 };
 

@@ -30,6 +30,8 @@ CONSTANT_OPERANDS = {
     "If": (0,),
     "OneHot": (1, 2),
     "Pad": (1, 2, 3),
+    "QLinearConv": (1, 2, 3, 4, 5, 6, 7, 8),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "QuantizeLinear": (1, 2),
     "Range": (0, 1, 2),
     "Reshape": (1,),
@@ -44,7 +46,7 @@ CONSTANT_OPERANDS = {
     f"Reduce{kind}": (1,)
     for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 }
-FORMAT = "4"
+FORMAT = "5"
 
 # TensorProto.DataType -> HAI's name.
 TYPES = {

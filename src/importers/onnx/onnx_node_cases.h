@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -59,8 +58,9 @@ inline ops::Tensor read_case_tensor(const fs::path& path) {
   std::vector<int64_t> dims;
   for (int64_t dim = 0; header >> dim;) dims.push_back(dim);
   ops::Tensor tensor = ops::Tensor::zeros(*data_type_from_name(type), Dims(std::span<const int64_t>(dims)));
-  std::memcpy(tensor.storage.data(), content.data() + end + 1,
-              std::min(tensor.storage.size(), content.size() - end - 1));
+  const size_t size = std::min(tensor.storage.size(), content.size() - end - 1);
+  const auto* bytes = reinterpret_cast<const std::byte*>(content.data()) + end + 1;
+  std::copy_n(bytes, size, tensor.storage.begin());
   return tensor;
 }
 

@@ -1,8 +1,7 @@
 // Shared parts of operators that move, pool and reduce data: see the header.
 //
 // A move never changes a stored integer. Where an operator allows another scale (concat, pad, max_pool, reduce_max),
-// the change is hai_rescale of types/arithmetic.h. Sums are requantized through f32, or f64 when 16-bit integers take
-// part.
+// the change is hai_rescale of types/arithmetic.h. Above 8 bits rescaling and sums go through f64 instead of f32.
 #include "ops/data_movement.h"
 
 #include <algorithm>
@@ -87,7 +86,9 @@ void move_element(const MutableTensorView& to, int64_t to_index, const TensorVie
 int64_t rescaled(const TensorView& from, const MutableTensorView& to, int64_t value) {
   if (!is_quantized(from) || *from.quantization == *to.quantization) return value;
   const float multiplier = hai_multiplier_ratio(scale_of(from), scale_of(to));
-  return hai_rescale(static_cast<int32_t>(value), zero_point_of(from), multiplier, output_range(to));
+  const auto q = static_cast<int32_t>(value);
+  return bit_width(to.dtype) > 8 ? hai_rescale_wide(q, zero_point_of(from), multiplier, output_range(to))
+                                 : hai_rescale(q, zero_point_of(from), multiplier, output_range(to));
 }
 
 int64_t requantized(DataType from, const MutableTensorView& to, int64_t acc, float multiplier) {

@@ -2,7 +2,7 @@
 //
 // The divisor counts the elements inside, or with count_include_pad those in the padding too (as zeros), but never what
 // ceil_mode lets reach past the padding. Integers: acc = sum of (q - z_x), M = s_x / (s_y * divisor), one multiplier a
-// divisor (docs/reference/arithmetic.md, "Average").
+// divisor (docs/reference/arithmetic.md, "Average and sum").
 #include <fmt/format.h>
 
 #include "ops/data_movement.h"

@@ -94,6 +94,10 @@ std::vector<Sample> samples(const OpSchema&) {
   out.push_back(declaring(make_sample("u8_rescaled", {sample_input(DataType::kU8, {1, 13, 7, 5}, unsigned_scale)}, two),
                           DataType::kU8, per_tensor_quantization(0.03F, 60)));
   out.push_back(make_sample("i8_dilated", {sample_input(DataType::kI8, {1, 13, 19, 33}, scale)}, dilated));
+  out.push_back(
+      declaring(make_sample("i16_rescaled",
+                            {sample_input(DataType::kI16, {1, 13, 7, 19}, per_tensor_quantization(0.001F, 3))}, three),
+                DataType::kI16, per_tensor_quantization(0.0017F, -5)));
   out.push_back(make_sample("f16", {sample_input(DataType::kF16, {1, 7, 5, 3})}, two));
   out.push_back(make_sample("plain_i32", {sample_input(DataType::kI32, {1, 7, 5, 3})}, two));
   return out;

@@ -109,6 +109,9 @@ std::vector<Sample> samples(const OpSchema&) {
   add("u8_edge_rescaled", DataType::kU8, {1, 7, 9, 3}, {0, 1, 1, 0, 0, 1, 1, 0}, "edge", 0.0,
       per_tensor_quantization(0.02F, 100));
   out.back() = declaring(std::move(out.back()), DataType::kU8, per_tensor_quantization(0.03F, 70));
+  add("i16_rescaled", DataType::kI16, {1, 7, 9, 3}, {0, 1, 1, 0, 0, 1, 1, 0}, "constant", 2.5,
+      per_tensor_quantization(0.001F, 3));
+  out.back() = declaring(std::move(out.back()), DataType::kI16, per_tensor_quantization(0.0017F, -5));
   add("plain_i32", DataType::kI32, {5}, {2, 1}, "constant", -3.0);
   add("f16", DataType::kF16, {5, 3}, {1, 0, 0, 2}, "constant", 0.1);
   add("bf16", DataType::kBF16, {5, 3}, {1, 0, 0, 2}, "constant", 0.1);

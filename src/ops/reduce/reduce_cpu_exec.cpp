@@ -220,8 +220,9 @@ class ReduceKernel final : public CpuKernel {
     } else if (parameters_.rescale) {
       const Rescale& rescale = *parameters_.rescale;
       for (int64_t c = 0; c < columns; ++c) {
-        y[c] = static_cast<T>(
-            hai_rescale(static_cast<int32_t>(total[c]), rescale.zero_x, rescale.multiplier, rescale.out));
+        const auto best = static_cast<int32_t>(total[c]);
+        y[c] = static_cast<T>(sizeof(T) > 1 ? hai_rescale_wide(best, rescale.zero_x, rescale.multiplier, rescale.out)
+                                            : hai_rescale(best, rescale.zero_x, rescale.multiplier, rescale.out));
       }
     } else {
       for (int64_t c = 0; c < columns; ++c) y[c] = static_cast<T>(total[c]);

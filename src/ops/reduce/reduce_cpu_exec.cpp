@@ -183,7 +183,7 @@ class ReduceKernel final : public CpuKernel {
     } else {
       kernels_.columns_best(x, groups.inner.stride, groups.inner.size, columns, start(), best.data());
     }
-    for (int64_t c = 0; c < columns; ++c) out[c] = static_cast<Sum>(best[static_cast<size_t>(c)]);
+    for (int64_t c = 0; c < columns; ++c) out[c] = Sum{best[static_cast<size_t>(c)]};
   }
 
   void run_chunk(const Groups& groups, const T* x, int64_t columns, T* y) const {

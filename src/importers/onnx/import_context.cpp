@@ -285,14 +285,14 @@ std::string ImportContext::string_attribute(std::string_view key, std::string_vi
   return value != nullptr ? *value : std::string(fallback);
 }
 
-std::vector<int64_t> ImportContext::ints_attribute(std::string_view key, std::vector<int64_t> fallback) {
+std::vector<int64_t> ImportContext::ints_attribute(std::string_view key, const std::vector<int64_t>& fallback) {
   const auto* value = attribute<std::vector<int64_t>>(key, "a list of integers");
-  return value != nullptr ? *value : std::move(fallback);
+  return value != nullptr ? *value : fallback;
 }
 
-std::vector<double> ImportContext::floats_attribute(std::string_view key, std::vector<double> fallback) {
+std::vector<double> ImportContext::floats_attribute(std::string_view key, const std::vector<double>& fallback) {
   const auto* value = attribute<std::vector<float>>(key, "a list of floats");
-  return value != nullptr ? std::vector<double>(value->begin(), value->end()) : std::move(fallback);
+  return value != nullptr ? std::vector<double>(value->begin(), value->end()) : fallback;
 }
 
 const OnnxTensor* ImportContext::tensor_attribute(std::string_view key) {

@@ -110,8 +110,8 @@ class ImportContext {
   int64_t int_attribute(std::string_view key, int64_t fallback);
   double float_attribute(std::string_view key, double fallback);
   std::string string_attribute(std::string_view key, std::string_view fallback);
-  std::vector<int64_t> ints_attribute(std::string_view key, std::vector<int64_t> fallback = {});
-  std::vector<double> floats_attribute(std::string_view key, std::vector<double> fallback = {});
+  std::vector<int64_t> ints_attribute(std::string_view key, const std::vector<int64_t>& fallback = {});
+  std::vector<double> floats_attribute(std::string_view key, const std::vector<double>& fallback = {});
   const OnnxTensor* tensor_attribute(std::string_view key);
   std::shared_ptr<OnnxGraph> graph_attribute(std::string_view key);
   // An axis in [-rank, rank) -> [0, rank).

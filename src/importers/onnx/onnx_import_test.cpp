@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "importers/onnx/onnx_test_model.h"
@@ -437,6 +438,13 @@ TEST_F(ExternalData, LengthsAreChecked) {
   EXPECT_TRUE(contains(import_with("weights.bin", "-4", "16"), "no byte count"));
   EXPECT_TRUE(contains(import_with("weights.bin", "four", "16"), "no byte count"));
   EXPECT_TRUE(contains(import_with("gone.bin", "", ""), "not a readable file"));
+}
+
+TEST_F(ExternalData, AFileOfTwoGibibytesIsTooLarge) {
+  write(folder_ + "large.onnx", "");
+  std::filesystem::resize_file(folder_ + "large.onnx", int64_t{1} << 31);  // sparse: takes no space
+  const std::string error = import_onnx_file(folder_ + "large.onnx").error().to_string();
+  EXPECT_TRUE(contains(error, "2 GiB") && contains(error, "external data")) << error;
 }
 
 TEST(OnnxImport, FilesThatAreNone) {

@@ -269,3 +269,30 @@ def test_profile_and_memory(tiny_file: Path) -> None:
     memory = session.memory
     assert memory["arena_bytes"] > 0
     assert memory["packed_weights_bytes"] > 0
+
+
+def test_a_pad_value_may_come_out_of_a_dequantize(tmp_path: Path) -> None:
+    quantized = [
+        numpy_helper.from_array(np.array(v, t), n)
+        for n, v, t in (("q", 3, np.int8), ("z", 1, np.int8), ("s", 0.25, np.float32))
+    ]
+    pads = numpy_helper.from_array(np.array([0, 0, 1, 2, 0, 0, 3, 4], np.int64), "pads")
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["value"]),
+        helper.make_node("Pad", ["x", "pads", "value"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "pad",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 5, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 9, 12])],
+        [*quantized, pads],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "pad.onnx"
+    )
+    model = hai.from_onnx(tmp_path / "pad.onnx")
+    model.compile().save(tmp_path / "pad.hai")
+    x = np.random.default_rng(1).normal(0, 1, (1, 2, 5, 6)).astype(np.float32)
+    y = hai.load(tmp_path / "pad.hai").session(threads=1).run({"x": x})["y"]
+    assert np.array_equal(y, np.pad(x, ((0, 0), (0, 0), (1, 3), (2, 4)), constant_values=0.5))

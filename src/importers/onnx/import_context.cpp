@@ -225,7 +225,18 @@ Result<std::vector<int64_t>> ImportContext::numbers(size_t i, std::string_view w
 }
 
 Result<std::vector<double>> ImportContext::reals(size_t i, std::string_view what) {
-  HAI_TRY(const ir::ValueId id, input(i));
+  HAI_TRY(ir::ValueId id, input(i));
+  // Quantizing exporters dequantize even such a number. That stays an operator for the sake of weights; here it is
+  // computed.
+  const ir::NodeId producer = state_.graph.value(id).producer;
+  if (producer != ir::kNone && state_.graph.node(producer).op == "dequantize" &&
+      state_.graph.value(state_.graph.node(producer).inputs[0]).is_constant()) {
+    const ir::Node dequantize = state_.graph.node(producer);
+    const std::string name = state_.graph.value(id).name;
+    HAI_TRY(const std::vector<ir::ValueId> known, fold(dequantize.op, dequantize.inputs, dequantize.attributes, 1, {}));
+    id = known[0];
+    state_.graph.rename_value(id, name + ".known");
+  }
   const ir::Value& value = state_.graph.value(id);
   const int64_t count = element_count(value.type.shape)->value;
   if (!value.is_constant()) {

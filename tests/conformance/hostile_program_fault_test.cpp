@@ -93,7 +93,7 @@ std::string change_attribute(Random& random, Case& program) {
   if (attributes.empty()) return "";
   auto it = attributes.begin();
   std::advance(it, static_cast<std::ptrdiff_t>(random.below(attributes.size())));
-  const std::string name = it->first;
+  std::string name = it->first;
   if (random.below(8) == 0) {
     attributes.erase(it);
     return "no " + name;

@@ -6,6 +6,7 @@
 // rescaling is monotone.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 
 #include "ops/data_movement.h"
@@ -37,7 +38,7 @@ int64_t largest(const Dims& in, const PoolWindow& window, const Index& out, Load
       if (row < 0 || row >= in[1] || column < 0 || column >= in[2]) continue;
       const int64_t at = ((out[0] * in[1] + row) * in[2] + column) * in[3] + out[3];
       const auto value = load(at);
-      if (value != value) continue;
+      if (std::isnan(static_cast<double>(value))) continue;
       if (best < 0 || value > load(best)) best = at;
     }
   }

@@ -113,7 +113,8 @@ void reduce_floats(const OpSchema& schema, const TensorView& x, const MutableTen
     }
   });
   if (schema.variant == kMean) {
-    for (double& value : result) value /= static_cast<double>(x.count() / y.count());
+    const int64_t count = x.count() / y.count();
+    for (double& value : result) value /= static_cast<double>(count);
   }
   store_all_f64(y, result);
 }

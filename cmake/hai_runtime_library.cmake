@@ -33,7 +33,7 @@ if(HAI_INSTALL_DEVELOPMENT AND EXISTS "${CMAKE_SOURCE_DIR}/include/hai")
   install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/hai" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h*")
 endif()
 if(HAI_INSTALL_DEVELOPMENT)
-  file(CONFIGURE OUTPUT "${HAI_GENERATED_DIR}/hai.pc" @ONLY CONTENT "prefix=@CMAKE_INSTALL_PREFIX@
+  file(CONFIGURE OUTPUT "${HAI_GENERATED_DIR}/hai.pc" @ONLY CONTENT "prefix=\${pcfiledir}/../..
 Name: hai
 Description: Runs compiled neural networks (.hai files)
 Version: @PROJECT_VERSION@

@@ -111,7 +111,11 @@ def build(folder: Path, pictures: Path) -> dict[str, Path]:
     model.quantize(
         bit_width=8,
         calibration=calibration(model.preprocessing, pictures),
-        progress=lambda n: progress(f"calibrating with {total} views of {len(CALIBRATION_PICTURES)} pictures: {n}"),
+        progress=lambda n: (
+            progress(f"calibrating with {total} views of {len(CALIBRATION_PICTURES)} pictures: {n}")
+            if sys.stderr.isatty() or n % 16 == 0
+            else None
+        ),
     )
     progress("compiling INT8 ...")
     model.compile(device="cpu").save(paths["int8"])

@@ -101,6 +101,14 @@ class Model:
         """
         if bit_width != 8:
             raise HaiError("HAI-Y030", f"bit_width {bit_width} is not supported yet; 8 is")
+        for name, value, choices in (
+            ("method", method, ("symmetrical", "asymmetrical")),
+            ("observer", observer, ("mse", "minmax")),
+        ):
+            if value not in choices:
+                raise HaiError("HAI-Y035", f'{name} "{value}" does not exist; choose one of {", ".join(choices)}')
+        if isinstance(calibration, np.ndarray):
+            raise HaiError("HAI-Y036", "calibration is one array; give a list of samples: [array] for a single one")
         if calibration is None:
             raise HaiError(
                 "HAI-Y031", "quantization needs calibration=: 16 to 500 samples like those the model will see"

@@ -138,6 +138,8 @@ def test_exit_codes_and_errors(tmp_path: Path, compiled: Path) -> None:
     assert "HAI-" in run("bench", compiled, "--batch", 1000, code=1)
     assert "HAI-" in run("bench", compiled, code=1, environment={"HAI_CPU": "abacus"})
     assert "HAI-L041" in run("ops", "convolve", code=1)
+    assert "HAI-L059" in run("compile", tmp_path / "small.onnx", "-o", tmp_path / "small.onnx", code=1)
+    assert "HAI-L059" in run("compile", compiled, "-o", compiled, code=1)
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, compiled: Path) -> None:

@@ -178,6 +178,9 @@ def test_bad_calibration_is_a_clear_error(tiny_model: hai.Model) -> None:
             tiny_model.quantize(calibration=calibration)
     with pytest.raises(hai.HaiError, match="calibration"):
         tiny_model.quantize()
+    for typo in ({"observer": "zz"}, {"method": "zz"}, {"calibration": batch(1)}):
+        with pytest.raises(hai.HaiError):
+            tiny_model.quantize(**{"calibration": [batch(1)], **typo})
     with pytest.raises(hai.HaiError, match="bit_width"):
         tiny_model.quantize(bit_width=3, calibration=[batch(1)])
 
@@ -296,3 +299,16 @@ def test_a_pad_value_may_come_out_of_a_dequantize(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(0, 1, (1, 2, 5, 6)).astype(np.float32)
     y = hai.load(tmp_path / "pad.hai").session(threads=1).run({"x": x})["y"]
     assert np.array_equal(y, np.pad(x, ((0, 0), (0, 0), (1, 3), (2, 4)), constant_values=0.5))
+
+
+def test_an_input_that_is_also_an_output_keeps_its_name(tmp_path: Path) -> None:
+    graph = hai.GraphBuilder("both", batch=None)
+    x = graph.input("x", (2, 3))
+    graph.output(graph.unary("relu", x), "y")
+    graph.output(x, "x")
+    hai.Model(graph.native).compile().save(tmp_path / "both.hai")
+    data = np.array([[-1, 2, -3], [4, -5, 6]], np.float32)
+    out = hai.load(tmp_path / "both.hai").session(threads=1).run({"x": data})
+    assert list(out) == ["y", "x"]
+    assert np.array_equal(out["x"], data)
+    assert np.array_equal(out["y"], np.maximum(data, 0))

@@ -107,6 +107,11 @@ Status separate_outputs(ir::Graph& graph) {
   return {};
 }
 
+// A copied output has the name that the model gives it, also where an input has the same one.
+void name_outputs(format::Program& program, const std::vector<std::string>& names) {
+  for (size_t i = 0; i < names.size(); ++i) program.tensors[program.outputs[i]].name = names[i];
+}
+
 void fill_report(const format::Program& program, CompileReport& report) {
   for (const format::Instruction& instruction : program.instructions) {
     report.placement.push_back({instruction.name, instruction.kernel, program.device, "", instruction.macs});
@@ -146,6 +151,8 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   CompiledModel model;
   HAI_TRY_STATUS(ops::verify(graph));
   HAI_TRY_STATUS(bind_dims(graph, options));
+  std::vector<std::string> output_names;
+  for (const ir::ValueId output : graph.outputs()) output_names.push_back(graph.value(output).name);
   HAI_TRY_STATUS(separate_outputs(graph));
   HAI_TRY_STATUS(run_steps(graph, canonical_steps(), options, &model.report.passes));
   HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &model.report.passes));
@@ -159,10 +166,12 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   file.preprocessing = options.preprocessing;
   file.quantization_report = options.quantization_report;
   HAI_TRY(file.graph, to_portable(graph, weights));
+  name_outputs(*file.graph, output_names);
   const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
     return weights.add(bytes, std::move(owner));
   };
   HAI_TRY(format::Program program, cpu::lower(graph, add_weights));
+  name_outputs(program, output_names);
   fill_report(program, model.report);
   file.programs.push_back(std::move(program));
   model.report.weights_bytes = weights.size_bytes();

@@ -6,7 +6,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "compiler/compile.h"
 #include "ops/build.h"
@@ -46,6 +49,51 @@ Observations make_observers(const ir::Graph& graph, const Plan& plan, bool bias_
   }
   for (const ir::ValueId value : plan.watched) observations.emplace(value, RangeObserver());
   return observations;
+}
+
+// A tensor that was zero on every sample gets a scale like the others' (their geometric mean), so that no multiplier
+// leaves its range.
+void give_zero_tensors_a_scale(const Observations& observations,
+                               std::vector<std::optional<Quantization>>& quantization) {
+  double log_sum = 0;
+  int64_t count = 0;
+  const auto is_zero = [&](ir::ValueId value) {
+    return observations.at(value).min() == 0.0F && observations.at(value).max() == 0.0F;
+  };
+  for (ir::ValueId value = 0; value < quantization.size(); ++value) {
+    if (!quantization[value] || is_zero(value)) continue;
+    log_sum += std::log(static_cast<double>(quantization[value]->scales[0]));
+    ++count;
+  }
+  const double scale = count > 0 ? std::exp(log_sum / static_cast<double>(count)) : 1.0;
+  for (ir::ValueId value = 0; value < quantization.size(); ++value) {
+    if (quantization[value] && is_zero(value))
+      quantization[value] = per_tensor_quantization(static_cast<float>(scale), 0);
+  }
+}
+
+// A result much finer than the accumulator that makes it (products that cancel, a dead layer) gets the finest scale
+// that the accumulator can fill: nothing is lost, and the multiplier s_x * s_w / s_y stays below 2^8. In order, since
+// one tensor's scale is the next layer's s_x.
+Status raise_unreachable_scales(const ir::Graph& graph, const Plan& plan,
+                                std::vector<std::optional<Quantization>>& quantization) {
+  constexpr double kLargestMultiplier = 200.0;
+  HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
+  for (const ir::NodeId id : order) {
+    if (!plan.integer[id] || plan.roles[id] != Role::kMac || plan.float_result[id]) continue;
+    const ir::Node& node = graph.node(id);
+    const auto& input = quantization[plan.group[node.inputs[0]]];
+    auto& output = quantization[plan.group[node.outputs[0]]];
+    if (!input || !output) continue;
+    const auto bytes = graph.value(node.inputs[1]).constant->bytes();
+    const std::span<const float> weights(reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float));
+    float largest = 0.0F;
+    for (const float w : weights) largest = std::max(largest, std::abs(w));
+    const double least =
+        static_cast<double>(input->scales[0]) * static_cast<double>(largest) / 127.0 / kLargestMultiplier;
+    if (static_cast<double>(output->scales[0]) < least) output->scales[0] = static_cast<float>(least);
+  }
+  return {};
 }
 
 std::string make_report(const ir::Graph& graph, const Plan& plan, const Observations& observations,
@@ -109,6 +157,8 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
           graph.value(value).name));
     }
   }
+  give_zero_tensors_a_scale(observations, quantization);
+  HAI_TRY_STATUS(raise_unreachable_scales(graph, plan, quantization));
   HAI_TRY(Rewritten rewritten, rewrite(graph, plan, quantization, observations, options));
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
   result.report_json = make_report(graph, plan, observations, quantization, result, rewritten, options);

@@ -177,6 +177,22 @@ TEST(Quantize, AZeroChannelGetsAUsableMultiplier) {
   EXPECT_GT(sqnr_db(b.graph, quantized->graph, {1, kSize, kSize, 3}), 25.0);
 }
 
+TEST(Quantize, ALayerThatIsNeverReachedStaysUsable) {
+  NetworkBuilder b(11);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId first = b.conv(x, 3, 8, 3, "a");
+  const int64_t dims[] = {8};
+  const ir::ValueId far = ops::add_constant_f32(b.graph, "far", dims, std::vector<float>(8, -100.0F));
+  const ir::ValueId dead = b.op("relu", {b.op("add", {first, far})});  // zero on every sample
+  const ir::ValueId joined =
+      b.op("concat", {b.op("add", {dead, first}), b.conv(dead, 8, 8, 1, "never")}, {{"axis", int64_t{3}}});
+  b.graph.add_output(b.conv(joined, 16, 4, 1, "b"));
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  EXPECT_FALSE(quantized->warnings.empty());
+  EXPECT_GT(sqnr_db(b.graph, quantized->graph, {1, kSize, kSize, 3}), 20.0);  // 8 bits through two layers
+}
+
 TEST(Quantize, KeepFloatIsObeyedAndUnknownNamesAreErrors) {
   NetworkBuilder b(5);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});

@@ -250,6 +250,12 @@ void print_report(const compiler::CompileReport& report, int64_t file_bytes, con
 }  // namespace
 
 Status compile_command(const CompileArguments& arguments) {
+  std::error_code unknown;
+  if (std::filesystem::equivalent(arguments.model, arguments.output, unknown) ||
+      std::filesystem::path(arguments.output).extension() == ".onnx") {
+    return make_error(StatusCode::kInvalidArgument, "L059",
+                      "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
+  }
   HAI_TRY(auto dims, parse_dims(arguments.dims));
   HAI_TRY(Source source, load_source(arguments, dims));
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));

@@ -48,7 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="clang-tidy on changed files")
     parser.add_argument("--all", action="store_true", help="every file instead of the changed ones")
     parser.add_argument(
-        "--budget-s", type=float, default=600.0, help="stop starting files after this time (not with --all)"
+        "--budget-s", type=float, default=300.0, help="stop starting files after this time (not with --all)"
     )
     arguments = parser.parse_args()
     database = json.loads((ROOT / "build" / "compile_commands.json").read_text())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # clang-tidy-19 on the C++ files that changed since the previous landing; HAI_TIDY=all takes the whole tree (./dev check-all).
-# timeout_s: 900
+# timeout_s: 600
 # quick: no
 source "$(dirname "$0")/../step.sh"
 ensure_packages build test

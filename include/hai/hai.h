@@ -32,6 +32,8 @@
 #define HAI_API __attribute__((visibility("default")))
 #endif
 
+/* C names, not those of HAI's C++. NOLINTBEGIN(readability-identifier-naming) */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -311,5 +313,7 @@ HAI_API int32_t hai_session_thread_count(const hai_session* session);
 #ifdef __cplusplus
 }
 #endif
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif /* HAI_HAI_H_ */

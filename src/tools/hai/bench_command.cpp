@@ -12,6 +12,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <span>
+#include <string_view>
 
 #include "tools/hai/api_errors.h"
 #include "tools/hai/commands.h"
@@ -57,8 +59,9 @@ Result<Figures> measure(api::Session& session, const std::vector<hai_tensor>& in
   HAI_TRY_STATUS(from_api(session.set_profiling(true)));
   for (int i = 0; i < std::max(arguments.runs / 4, 5); ++i) HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
   HAI_TRY(figures.layers, from_api(session.profile()));
-  std::stable_sort(figures.layers.begin(), figures.layers.end(),
-                   [](const auto& a, const auto& b) { return a.total_ns > b.total_ns; });
+  std::sort(figures.layers.begin(), figures.layers.end(), [](const auto& a, const auto& b) {
+    return a.total_ns != b.total_ns ? a.total_ns > b.total_ns : std::string_view(a.name) < std::string_view(b.name);
+  });
   HAI_TRY(figures.memory, from_api(session.memory()));
   return figures;
 }
@@ -86,9 +89,10 @@ void print_text(const api::Session& session, const Figures& figures, const Bench
              format_bytes(figures.memory.arena_bytes), format_bytes(figures.memory.arena_lower_bound_bytes),
              format_bytes(figures.memory.packed_weights_bytes), format_bytes(figures.memory.scratch_bytes));
   Table table({"ms", "share %", "GMAC/s", "GB/s", "kernel", "layer"});
-  size_t shown = 0;
-  for (const auto& layer : figures.layers) {
-    if (arguments.top_layers > 0 && shown++ >= static_cast<size_t>(arguments.top_layers)) break;
+  const size_t shown = arguments.top_layers > 0
+                           ? std::min(figures.layers.size(), static_cast<size_t>(arguments.top_layers))
+                           : figures.layers.size();
+  for (const auto& layer : std::span(figures.layers).first(shown)) {
     const double ms = layer_ms(layer);
     table.add({fmt::format("{:.4f}", ms), fmt::format("{:.1f}", layers_ms > 0 ? 100 * ms / layers_ms : 0),
                fmt::format("{:.1f}", ms > 0 ? static_cast<double>(layer.macs) / ms / 1e6 : 0),
@@ -96,7 +100,7 @@ void print_text(const api::Session& session, const Figures& figures, const Bench
                layer.name});
   }
   fmt::print("\n{}", table.to_string());
-  if (table.to_string().empty() || figures.layers.size() > shown)
+  if (figures.layers.size() > shown)
     fmt::print("({} layers in all, {} ms; --layers 0 shows them)\n", figures.layers.size(),
                fmt::format("{:.3f}", layers_ms));
 }

@@ -10,11 +10,12 @@ outputs = hai.load("net.hai").session(threads=1).run({"input": x})
 from . import zoo
 from ._core import pass_names, version
 from .errors import HaiError
-from .graph import GraphBuilder, Tensor
+from .graph import GraphBuilder, Quantization, Tensor
 from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
 from .preprocessing import Preprocessing, list_images, read_image
 from .runtime import LoadedModel, Session, load
 from .state_dict import read_state_dict
+from .tensorflow import from_tflite
 
 __version__: str = version()
 
@@ -25,10 +26,12 @@ __all__ = [
     "LoadedModel",
     "Model",
     "Preprocessing",
+    "Quantization",
     "Session",
     "Tensor",
     "TensorInfo",
     "from_onnx",
+    "from_tflite",
     "from_torch",
     "list_images",
     "load",

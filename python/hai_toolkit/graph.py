@@ -24,6 +24,36 @@ Padding: TypeAlias = int | tuple[int, int] | tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How an integer tensor stands for real numbers, ``scale * (q - zero_point)``: one of each, or one for each entry
+    of ``axis``.
+    """
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int = -1
+
+    @property
+    def scale(self) -> float:
+        """Of a tensor with one scale."""
+        return self.scales[0]
+
+    @property
+    def zero_point(self) -> int:
+        """Of a tensor with one scale."""
+        return self.zero_points[0]
+
+    def to_native(self) -> tuple[list[float], list[int], int]:
+        """As the native module takes it."""
+        return list(self.scales), list(self.zero_points), self.axis
+
+    @staticmethod
+    def from_native(given: tuple[Sequence[float], Sequence[int], int] | None) -> Quantization | None:
+        """As the native module gives it."""
+        return None if given is None else Quantization(tuple(given[0]), tuple(given[1]), given[2])
+
+
+@dataclass(frozen=True)
 class Tensor:
     """A value of a graph: what an operator made, an input or a constant."""
 
@@ -39,6 +69,11 @@ class Tensor:
     def shape(self) -> tuple[Dim, ...]:
         """Dimensions; a symbol appears by name, a multiple of one as ``(factor, name)``."""
         return tuple(self.builder.native.value_type(self.id)[1])
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """Of an integer tensor that stands for real numbers."""
+        return Quantization.from_native(self.builder.native.quantization(self.id))
 
 
 def _pair(value: Pair) -> list[int]:
@@ -66,16 +101,31 @@ class GraphBuilder:
             self.native.symbol("N", batch[0], batch[1])
 
     # --- values -------------------------------------------------------------------------------------------------------------------
-    def input(self, name: str, shape: Sequence[Dim], dtype: str = "f32") -> Tensor:
+    def input(
+        self, name: str, shape: Sequence[Dim], dtype: str = "f32", quantization: Quantization | None = None
+    ) -> Tensor:
         """A graph input."""
-        return Tensor(self, self.native.add_input(name, dtype, list(shape)))
+        return Tensor(
+            self, self.native.add_input(name, dtype, list(shape), quantization.to_native() if quantization else None)
+        )
 
-    def constant(self, data: npt.ArrayLike, name: str = "") -> Tensor:
-        """A constant from an array (copied)."""
+    def constant(
+        self, data: npt.ArrayLike, name: str = "", quantization: Quantization | None = None, *, dtype: str = ""
+    ) -> Tensor:
+        """A constant from an array (copied); ``dtype="i4"`` packs integers from -8 to 7 two a byte."""
         array = np.asarray(data)
         shape = list(array.shape)  # before ascontiguousarray, which makes a scalar one-dimensional
         flat = np.ascontiguousarray(array).reshape(-1)
-        return Tensor(self, self.native.add_constant(name, dtype_name(array.dtype), shape, flat.view(np.uint8)))
+        if dtype == "i4":
+            nibbles = np.append(flat, 0) if flat.size % 2 else flat
+            low, high = (nibbles[half::2].astype(np.int8).view(np.uint8) & 15 for half in (0, 1))
+            flat = low | (high << 4)
+        elif dtype not in ("", dtype_name(array.dtype)):
+            raise HaiError("HAI-Y018", f"a constant of {dtype} cannot be made of an array of {array.dtype}")
+        params = quantization.to_native() if quantization else None
+        return Tensor(
+            self, self.native.add_constant(name, dtype or dtype_name(array.dtype), shape, flat.view(np.uint8), params)
+        )
 
     def output(self, tensor: Tensor, name: str) -> None:
         """Makes ``tensor`` a graph output called ``name``."""
@@ -88,15 +138,23 @@ class GraphBuilder:
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
         output_count: int = 1,
+        declared: Sequence[tuple[str, Quantization | None] | None] = (),
+        output_names: Sequence[str] = (),
     ) -> list[Tensor]:
-        """Appends any core operator (``hai ops`` lists them); ``None`` leaves an optional operand out."""
+        """Appends any core operator (``hai ops`` lists them); ``None`` leaves an optional operand out.
+
+        ``declared`` gives the element type and quantization of outputs that integers need to be told; the first output
+        is called as the node where ``output_names`` says nothing else.
+        """
         for tensor in inputs:
             if tensor is not None and tensor.builder is not self:
                 raise HaiError("HAI-Y010", f'operator "{op}" was given a tensor of another graph')
         converted = {
             key: list(value) if isinstance(value, tuple) else value for key, value in (attributes or {}).items()
         }
-        ids = self.native.append(op, [None if t is None else t.id for t in inputs], converted, name, output_count)
+        types = [(d[0], d[1].to_native() if d[1] else None) if d else None for d in declared]
+        operands = [None if t is None else t.id for t in inputs]
+        ids = self.native.append(op, operands, converted, name, output_count, types, list(output_names))
         return [Tensor(self, i) for i in ids]
 
     def _one(self, op: str, inputs: Sequence[Tensor | None], name: str, **attributes: Attribute) -> Tensor:
@@ -115,7 +173,9 @@ class GraphBuilder:
         groups: int = 1,
         name: str = "",
     ) -> Tensor:
-        """Convolution of ``x`` [N, H, W, C] with ``weights`` [O, KH, KW, C / groups]; padding is top, left, bottom, right."""
+        """Convolution of ``x`` [N, H, W, C] with ``weights`` [O, KH, KW, C / groups]; padding is top, left, bottom,
+        right.
+        """
         operands = [x, self.constant(weights, f"{name}.weight" if name else "")]
         if bias is not None:
             operands.append(self.constant(bias, f"{name}.bias" if name else ""))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import _core
 from .dtypes import dtype_name, numpy_dtype
 from .errors import HaiError
+from .graph import Quantization
 from .preprocessing import Preprocessing
 
 Dim = int | str | tuple[int, str]
@@ -28,6 +29,27 @@ class TensorInfo:
     name: str
     dtype: str
     shape: tuple[Dim, ...]
+    quantization: Quantization | None = None
+    """Of integers that stand for real numbers."""
+
+    def quantize(self, real: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Real numbers as the integers of this tensor, by the rule of the operator ``quantize``; others in its element type."""
+        if self.quantization is None:
+            return np.asarray(real).astype(numpy_dtype(self.dtype))
+        dtype = numpy_dtype(self.dtype)
+        units = np.asarray(real, np.float32) / np.float32(self.quantization.scale)
+        low, high = (bound - self.quantization.zero_point for bound in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+        clamped = np.clip(np.nan_to_num(units, nan=low, posinf=high, neginf=low), low, high)
+        stored: npt.NDArray[Any] = (np.rint(clamped) + self.quantization.zero_point).astype(dtype)
+        return stored
+
+    def dequantize(self, stored: npt.ArrayLike) -> npt.NDArray[Any]:
+        """The real numbers that integers of this tensor stand for; floats as they are."""
+        if self.quantization is None:
+            return np.asarray(stored)
+        centred = np.asarray(stored).astype(np.int64) - self.quantization.zero_point
+        real: npt.NDArray[Any] = centred.astype(np.float32) * np.float32(self.quantization.scale)
+        return real
 
 
 class CompiledModel:
@@ -60,12 +82,19 @@ class Model:
     @property
     def inputs(self) -> list[TensorInfo]:
         """The model's inputs, in order."""
-        return [TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in self._graph.inputs()]
+        return self._infos(self._graph.inputs(), self._graph.input_ids())
 
     @property
     def outputs(self) -> list[TensorInfo]:
         """The model's outputs, in order."""
-        return [TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in self._graph.outputs()]
+        return self._infos(self._graph.outputs(), self._graph.output_ids())
+
+    def _infos(self, described: Sequence[tuple[str, str, list[Dim]]], ids: Sequence[int]) -> list[TensorInfo]:
+        scales = [self._graph.quantization(i) for i in ids]
+        return [
+            TensorInfo(name, dtype, tuple(shape), Quantization.from_native(q))
+            for (name, dtype, shape), q in zip(described, scales)
+        ]
 
     def text(self, max_constant_bytes: int = 64) -> str:
         """The graph in HAI's text form; larger constants are elided."""

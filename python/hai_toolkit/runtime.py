@@ -12,6 +12,7 @@ import numpy.typing as npt
 from . import _core
 from .dtypes import dtype_name, numpy_dtype
 from .errors import HaiError
+from .graph import Quantization
 from .model import TensorInfo
 from .preprocessing import Preprocessing
 
@@ -85,6 +86,12 @@ class Session:
         return int(self._native.thread_count())
 
 
+def _tensor_info(given: Mapping[str, Any]) -> TensorInfo:
+    scales = given["scales"]
+    native = (scales, given["zero_points"], given["quantization_axis"]) if scales else None
+    return TensorInfo(given["name"], given["dtype"], tuple(given["shape"]), Quantization.from_native(native))
+
+
 class LoadedModel:
     """A ``.hai`` file, verified."""
 
@@ -92,9 +99,9 @@ class LoadedModel:
         self._native = native
         info = native.info()
         self.name: str = info["name"]
-        self.inputs = [TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in info["inputs"]]
+        self.inputs = [_tensor_info(t) for t in info["inputs"]]
         """Inputs in order."""
-        self.outputs = [TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in info["outputs"]]
+        self.outputs = [_tensor_info(t) for t in info["outputs"]]
         """Outputs in order."""
         self.metadata: dict[str, str] = info["metadata"]
         self.file_size: int = info["file_size"]

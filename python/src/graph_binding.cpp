@@ -4,6 +4,7 @@
 // every inferred type is the same as for any other front end. Invariant: an error leaves the graph as it was.
 #include <nanobind/stl/pair.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "binding.h"
@@ -66,6 +67,47 @@ DataType dtype_from(const std::string& name) {
   return *dtype;
 }
 
+// How an integer tensor stands for real numbers: (scales, zero points, axis), axis -1 for one scale of the tensor.
+using PythonQuantization = std::tuple<std::vector<float>, std::vector<int32_t>, int32_t>;
+using PythonDeclared = std::pair<std::string, std::optional<PythonQuantization>>;
+
+// Checked here, since inference reads scales of operands; the shape is unknown (null) for declared outputs.
+std::optional<Quantization> quantization_from(const std::optional<PythonQuantization>& given, DataType dtype,
+                                              const Shape* shape) {
+  if (!given) return std::nullopt;
+  const auto& [scales, zero_points, axis] = *given;
+  const auto fail = [&](std::string_view what) {
+    throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y017",
+                                    "quantization of a {} tensor with {} scales, {} zero points, axis {}: {}",
+                                    data_type_name(dtype), scales.size(), zero_points.size(), axis, what));
+  };
+  if (!is_integer(dtype)) fail("only integer tensors have one");
+  if (scales.empty() || scales.size() != zero_points.size()) fail("it needs as many zero points as scales");
+  const bool per_tensor = axis < 0;
+  if (per_tensor ? scales.size() != 1 : shape == nullptr) fail("one scale, or an axis of a constant");
+  if (!per_tensor) {
+    const auto index = static_cast<size_t>(axis);
+    if (index >= shape->size() || (*shape)[index].is_symbolic() ||
+        (*shape)[index].value != static_cast<int64_t>(scales.size()))
+      fail("one scale for each entry of the axis");
+  }
+  const bool narrow = bit_width(dtype) <= 32;
+  const int64_t low = narrow ? std::max<int64_t>(integer_min(dtype), INT32_MIN) : INT32_MIN;
+  const int64_t high = narrow ? std::min<int64_t>(integer_max(dtype), INT32_MAX) : INT32_MAX;
+  for (const float scale : scales) {
+    if (!std::isfinite(scale) || scale <= 0.0F) fail("scales are finite and greater than 0");
+  }
+  for (const int32_t zero_point : zero_points) {
+    if (zero_point < low || zero_point > high) fail("a zero point is no value of the element type");
+  }
+  return Quantization{scales, zero_points, per_tensor ? -1 : axis, 0};
+}
+
+std::optional<PythonQuantization> quantization_of(const ir::TensorType& type) {
+  if (!type.quantization || type.quantization->block != 0) return std::nullopt;
+  return PythonQuantization(type.quantization->scales, type.quantization->zero_points, type.quantization->axis);
+}
+
 void check_value(const ir::Graph& graph, uint32_t value) {
   if (value >= graph.value_slots() || !graph.value(value).alive) {
     throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y003", "{} is not a value of this graph", value));
@@ -73,7 +115,7 @@ void check_value(const ir::Graph& graph, uint32_t value) {
 }
 
 uint32_t add_input(ir::Graph& graph, const std::string& name, const std::string& dtype,
-                   const std::vector<PythonDim>& dims) {
+                   const std::vector<PythonDim>& dims, const std::optional<PythonQuantization>& quantization) {
   Shape shape = shape_from(graph, dims);
   if (shape.size() > static_cast<size_t>(kMaxRank) || !element_count(shape)) {
     throw ErrorException(make_error(
@@ -81,11 +123,14 @@ uint32_t add_input(ir::Graph& graph, const std::string& name, const std::string&
         "input \"{}\" of shape {}: at most {} dimensions, none negative, one symbol, and fewer than 2^63 elements",
         name, to_string(shape, graph.symbols), kMaxRank));
   }
-  return graph.add_input(name, {dtype_from(dtype), std::move(shape), {}});
+  const DataType type = dtype_from(dtype);
+  auto converted = quantization_from(quantization, type, &shape);
+  return graph.add_input(name, {type, std::move(shape), std::move(converted)});
 }
 
 uint32_t add_constant(ir::Graph& graph, const std::string& name, const std::string& dtype_name,
-                      const std::vector<int64_t>& dims, const ConstBytes& bytes) {
+                      const std::vector<int64_t>& dims, const ConstBytes& bytes,
+                      const std::optional<PythonQuantization>& quantization) {
   const DataType dtype = dtype_from(dtype_name);
   const Shape shape = to_shape(dims);
   const auto count = element_count(shape);
@@ -95,14 +140,15 @@ uint32_t add_constant(ir::Graph& graph, const std::string& name, const std::stri
                                     "constant \"{}\": {} bytes do not make a {} tensor of shape {}", name, bytes.size(),
                                     dtype_name, to_string(shape, {})));
   }
-  return graph.add_constant(name, {dtype, shape, {}},
+  return graph.add_constant(name, {dtype, shape, quantization_from(quantization, dtype, &shape)},
                             ir::ConstantData::copy_of(std::as_bytes(std::span(bytes.data(), bytes.size()))));
 }
 
 std::vector<uint32_t> append(ir::Graph& graph, const std::string& op,
                              const std::vector<std::optional<uint32_t>>& inputs,
                              const std::map<std::string, PythonAttribute>& attributes, const std::string& name,
-                             size_t output_count) {
+                             size_t output_count, const std::vector<std::optional<PythonDeclared>>& declared,
+                             const std::vector<std::string>& output_names) {
   std::vector<ir::ValueId> values;
   for (const auto& input : inputs) {
     if (input) check_value(graph, *input);
@@ -113,7 +159,14 @@ std::vector<uint32_t> append(ir::Graph& graph, const std::string& op,
   ops::AppendOptions options;
   options.node_name = name;
   options.output_count = output_count;
-  if (!name.empty()) options.output_names = {name};
+  options.output_names = output_names;
+  if (output_names.empty() && !name.empty()) options.output_names = {name};
+  for (const auto& output : declared) {
+    options.declared.emplace_back();
+    if (!output) continue;
+    const DataType dtype = dtype_from(output->first);
+    options.declared.back() = ir::TensorType{dtype, {}, quantization_from(output->second, dtype, nullptr)};
+  }
   const ir::NodeId node =
       value_or_raise(ops::append(graph, op, std::move(values), std::move(converted), std::move(options)));
   return graph.node(node).outputs;
@@ -181,10 +234,13 @@ void bind_graph(nb::module_& module) {
             graph.symbols.push_back({name, min, max});
           },
           nb::arg("name"), nb::arg("min"), nb::arg("max"))
-      .def("add_input", &add_input, nb::arg("name"), nb::arg("dtype"), nb::arg("shape"))
-      .def("add_constant", &add_constant, nb::arg("name"), nb::arg("dtype"), nb::arg("shape"), nb::arg("data"))
+      .def("add_input", &add_input, nb::arg("name"), nb::arg("dtype"), nb::arg("shape"),
+           nb::arg("quantization") = nb::none())
+      .def("add_constant", &add_constant, nb::arg("name"), nb::arg("dtype"), nb::arg("shape"), nb::arg("data"),
+           nb::arg("quantization") = nb::none())
       .def("append", &append, nb::arg("op"), nb::arg("inputs"), nb::arg("attributes"), nb::arg("name"),
-           nb::arg("output_count"))
+           nb::arg("output_count"), nb::arg("declared") = std::vector<std::optional<PythonDeclared>>(),
+           nb::arg("output_names") = std::vector<std::string>())
       .def(
           "add_output",
           [](ir::Graph& graph, uint32_t value, const std::string& name) {
@@ -201,6 +257,15 @@ void bind_graph(nb::module_& module) {
                              dims_of(graph, graph.value(value).type.shape));
           },
           nb::arg("value"))
+      .def(
+          "quantization",
+          [](const ir::Graph& graph, uint32_t value) {
+            check_value(graph, value);
+            return quantization_of(graph.value(value).type);
+          },
+          nb::arg("value"), "(scales, zero points, axis or -1) of an integer tensor that stands for real numbers.")
+      .def("input_ids", [](const ir::Graph& graph) { return graph.inputs(); })
+      .def("output_ids", [](const ir::Graph& graph) { return graph.outputs(); })
       .def("inputs", [](const ir::Graph& graph) { return describe(graph, graph.inputs()); })
       .def("outputs", [](const ir::Graph& graph) { return describe(graph, graph.outputs()); })
       .def(

@@ -7,17 +7,20 @@ model.compile(device="cpu").save("net.hai")
 outputs = hai.load("net.hai").session(threads=1).run({"input": x})
 """
 
-from . import zoo
+from . import checkpoints, zoo
 from ._core import pass_names, version
 from .errors import HaiError
 from .graph import GraphBuilder, Quantization, Tensor
 from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
 from .preprocessing import Preprocessing, list_images, read_image
+from .quantizer import QuantizedModel, Quantizer
 from .runtime import LoadedModel, Session, load
 from .state_dict import read_state_dict
 from .tensorflow import from_tflite
 
 __version__: str = version()
+
+checkpoints.register_with_torch()
 
 __all__ = [
     "CompiledModel",
@@ -27,9 +30,12 @@ __all__ = [
     "Model",
     "Preprocessing",
     "Quantization",
+    "QuantizedModel",
+    "Quantizer",
     "Session",
     "Tensor",
     "TensorInfo",
+    "checkpoints",
     "from_onnx",
     "from_tflite",
     "from_torch",

@@ -96,6 +96,24 @@ class Model:
             for (name, dtype, shape), q in zip(described, scales)
         ]
 
+    @property
+    def is_quantized(self) -> bool:
+        """Some tensor is made of integers that stand for real numbers."""
+        return bool(self._graph.is_quantized())
+
+    def copy(self) -> Model:
+        """Another model with the same graph; constants are shared."""
+        other = Model(self._graph.copy(), self.preprocessing)
+        other.quantization_report = dict(self.quantization_report)
+        return other
+
+    @staticmethod
+    def from_file(path: str | os.PathLike[str]) -> Model:
+        """The portable graph and the preprocessing that a ``.hai`` file holds."""
+        native = _core.load(os.fspath(path)).info()["preprocessing"]
+        rule = None if native is None else Preprocessing.from_native(native)
+        return Model(_core.read_graph(os.fspath(path)), rule)
+
     def text(self, max_constant_bytes: int = 64) -> str:
         """The graph in HAI's text form; larger constants are elided."""
         text: str = self._graph.text(max_constant_bytes)
@@ -243,10 +261,12 @@ def from_torch(
     output_names: Sequence[str] | None = None,
     batch: tuple[int, int] | None = (1, 16),
     preprocessing: Preprocessing | None = None,
+    optimize: bool = True,
 ) -> Model:
     """Imports a PyTorch module through PyTorch's own ONNX export; the module is put into evaluation mode for it.
 
     ``example_inputs`` is a tensor or a tuple of tensors; with ``batch`` their first dimension becomes free within these bounds.
+    ``optimize=False`` keeps what PyTorch's exporter would fold, such as BatchNorm with its statistics.
     """
     import tempfile
     from pathlib import Path
@@ -274,6 +294,7 @@ def from_torch(
                 dynamic_shapes=shapes,
                 external_data=False,
                 dynamo=True,
+                optimize=optimize,
                 verbose=False,
             )
             return from_onnx(path, batch=batch or (1, 1), preprocessing=preprocessing)

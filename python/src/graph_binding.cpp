@@ -212,6 +212,41 @@ std::vector<std::tuple<std::string, std::string, std::vector<PythonDim>>> descri
   return out;
 }
 
+bool is_quantized(const ir::Graph& graph) {
+  for (ir::ValueId id = 0; id < graph.value_slots(); ++id) {
+    if (graph.value(id).alive && graph.value(id).type.quantization) return true;
+  }
+  return false;
+}
+
+// Live nodes in topological order, as a front end reads them back: (op, name, inputs, outputs, attributes).
+using PythonNode = std::tuple<std::string, std::string, std::vector<std::optional<uint32_t>>, std::vector<uint32_t>,
+                              std::map<std::string, PythonAttribute>>;
+
+std::vector<PythonNode> nodes_of(const ir::Graph& graph) {
+  std::vector<PythonNode> out;
+  for (const ir::NodeId id : value_or_raise(graph.ordered())) {
+    const ir::Node& node = graph.node(id);
+    std::vector<std::optional<uint32_t>> inputs;
+    for (const ir::ValueId input : node.inputs)
+      inputs.push_back(input == ir::kNone ? std::nullopt : std::optional(input));
+    std::map<std::string, PythonAttribute> attributes;
+    for (const auto& [key, value] : node.attributes) {
+      std::visit([&, name = key](const auto& v) { attributes.emplace(name, v); }, value);
+    }
+    out.emplace_back(node.op, node.name, std::move(inputs), node.outputs, std::move(attributes));
+  }
+  return out;
+}
+
+// Bytes of a constant, or None for any other value.
+nb::object constant_bytes(const ir::Graph& graph, uint32_t value) {
+  check_value(graph, value);
+  const auto& constant = graph.value(value).constant;
+  if (!constant) return nb::none();
+  return nb::bytes(constant->bytes().data(), constant->bytes().size());
+}
+
 }  // namespace
 
 void bind_graph(nb::module_& module) {
@@ -274,6 +309,11 @@ void bind_graph(nb::module_& module) {
           nb::arg("key"), nb::arg("value"))
       .def("metadata", [](const ir::Graph& graph) { return graph.metadata; })
       .def("node_count", &ir::Graph::live_node_count)
+      .def("nodes", &nodes_of, "Live nodes in topological order: (op, name, inputs, outputs, attributes).")
+      .def("input_ids", [](const ir::Graph& graph) { return graph.inputs(); })
+      .def("output_ids", [](const ir::Graph& graph) { return graph.outputs(); })
+      .def("constant_bytes", &constant_bytes, nb::arg("value"))
+      .def("is_quantized", &is_quantized)
       .def("verify", [](const ir::Graph& graph) { raise_if_error(ops::verify(graph)); })
       .def(
           "text",

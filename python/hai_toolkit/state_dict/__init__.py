@@ -15,11 +15,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import HaiError
-from .archive import Limits, read_legacy, read_zip
+from .archive import Accepted, Limits, read_legacy, read_zip
 from .pickle_subset import Value
 from .tensors import Tensor, array_bytes, check_bounds, shown, to_array
 
-__all__ = ["Limits", "StateDict", "read_state_dict"]
+__all__ = ["Accepted", "Limits", "StateDict", "read_state_dict", "read_value"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "net", "weights")
 _COPY_FACTOR = 2  # of the stored bytes: how much non-contiguous tensors may copy, since many can view one storage
@@ -40,6 +40,11 @@ def read_state_dict(path: str | os.PathLike[str], key: str | None = None, limits
     A training checkpoint holds its state dict under a name; `key` says which, and may be left out for the usual ones.
     Raises HaiError for a file that is damaged, hostile or not a state dict.
     """
+    return _to_arrays(_find_state_dict(read_value(path, limits), key, Path(path).name), Path(path).name)
+
+
+def read_value(path: str | os.PathLike[str], limits: Limits | None = None, more: Accepted | None = None) -> Value:
+    """The object that the file holds: containers, numbers, strings and `Tensor` records, and what `more` accepts."""
     limits = limits or Limits()
     where = Path(path).name
     try:
@@ -52,13 +57,11 @@ def read_state_dict(path: str | os.PathLike[str], key: str | None = None, limits
                 )
             # A zip archive is read entry by entry; the older container has to be scanned for the ends of its pickles.
             if file.read(4) == b"PK\x03\x04":
-                result = read_zip(file, where, status.st_size, limits)
-            else:
-                file.seek(0)
-                result = read_legacy(file.read(status.st_size), where, limits)
+                return read_zip(file, where, status.st_size, limits, more)
+            file.seek(0)
+            return read_legacy(file.read(status.st_size), where, limits, more)
     except OSError as cause:
         raise HaiError("HAI-Y161", f"{where}: cannot be read: {cause.strerror or cause}") from None
-    return _to_arrays(_find_state_dict(result, key, where), where)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

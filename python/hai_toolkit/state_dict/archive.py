@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..errors import HaiError
@@ -34,14 +34,27 @@ class Limits:
     storages: int = 1_000_000
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """What a caller takes beside tensors and containers: names, how records get their state, the words of a refusal."""
+
+    globals: Mapping[str, Global]
+    set_state: Callable[[Value, Value], None]
+    refusal: Callable[[str], str]
+
+
 class _Reader:
     """State while one file is read: its storages by key, and the table of names it may mention."""
 
-    def __init__(self, where: str, limits: Limits) -> None:
+    def __init__(self, where: str, limits: Limits, more: Accepted | None) -> None:
         self.where = where
         self.limits = limits
         self.storages: dict[str, Storage] = {}
         self._globals = self._known_globals()
+        self._set_state = more.set_state if more else None
+        self._refusal = more.refusal if more else lambda name: f"the file asks for {name}. {_ADVICE}"
+        if more:
+            self._globals = {**more.globals, **self._globals}
 
     def _known_globals(self) -> dict[str, Global]:
         def rebuild(arguments: tuple[Value, ...]) -> Tensor:
@@ -83,7 +96,7 @@ class _Reader:
     def find_global(self, name: str) -> Global:
         found = self._globals.get(name)
         if found is None:
-            raise HaiError("HAI-Y132", f"{self.where}: the file asks for {shown(name)}. {_ADVICE}")
+            raise HaiError("HAI-Y132", f"{self.where}: {self._refusal(shown(name))}")
         return found
 
     def find_storage(self, identity: Value) -> Storage:
@@ -114,12 +127,14 @@ class _Reader:
         return known
 
     def machine(self, data: memoryview) -> PickleSubset:
-        return PickleSubset(data, self.where, self.find_global, self.find_storage, self.limits.opcodes)
+        return PickleSubset(data, self.where, self.find_global, self.find_storage, self.limits.opcodes, self._set_state)
 
 
-def read_zip(file: io.BufferedIOBase, where: str, size_bytes: int, limits: Limits) -> Value:
+def read_zip(
+    file: io.BufferedIOBase, where: str, size_bytes: int, limits: Limits, more: Accepted | None = None
+) -> Value:
     """The object of a zip archive."""
-    reader = _Reader(where, limits)
+    reader = _Reader(where, limits, more)
     try:
         with zipfile.ZipFile(file) as archive:
             if any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist()):
@@ -182,9 +197,9 @@ def _checked_entries(archive: zipfile.ZipFile, where: str, size_bytes: int) -> d
     return entries
 
 
-def read_legacy(data: bytes, where: str, limits: Limits) -> Value:
+def read_legacy(data: bytes, where: str, limits: Limits, more: Accepted | None = None) -> Value:
     """The object of the older container: magic, protocol, system, object and key pickles, then the storages."""
-    reader = _Reader(where, limits)
+    reader = _Reader(where, limits, more)
     view = memoryview(data)
     machine = reader.machine(view[: limits.pickle_bytes])
     magic = machine.load()

@@ -5,7 +5,8 @@ on whatever that look-up returns. This one is a small stack machine over `pickle
 on its stack are numbers, strings, tuples, lists, dicts and three opaque records; the only calls are those of the table
 it is given; every other opcode and every other global is refused by name. Nothing in a file is executed or imported.
 
-Not supported on purpose: extension codes, out-of-band buffers, object construction (NEWOBJ, OBJ, INST), sets.
+Objects (NEWOBJ, BUILD) are made only where the caller gives `set_state`, and then as that caller's records (`checkpoints`).
+Not supported on purpose: extension codes, out-of-band buffers, OBJ, INST, sets.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class PickleSubset:
     """Reads one pickle after another from `data`, starting at `position`.
 
     `find_global` maps a dotted name to what the name stands for and raises HaiError for one it does not know;
-    `find_storage` turns a persistent id into a record.
+    `find_storage` turns a persistent id into a record; `set_state` takes a record and its state.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class PickleSubset:
         find_global: Callable[[str], Global],
         find_storage: Callable[[Value], Value],
         opcode_limit: int,
+        set_state: Callable[[Value, Value], None] | None = None,
     ) -> None:
         self.position = 0
         self._data = data
@@ -89,6 +91,7 @@ class PickleSubset:
         self._find_global = find_global
         self._find_storage = find_storage
         self._opcode_limit = opcode_limit
+        self._set_state = set_state
         self._stack: list[Value] = []
         self._memo: dict[int, Value] = {}
 
@@ -184,12 +187,15 @@ class PickleSubset:
             stack.append(self._find_global(f"{module}.{attribute}"))
         elif name == "BINPERSID":
             stack.append(self._find_storage(self._pop()))
-        elif name == "REDUCE":
+        elif name == "REDUCE" or (name == "NEWOBJ" and self._set_state is not None):
             arguments, function = self._pop(), self._pop()
             if not isinstance(function, Global) or function.make is None or not isinstance(arguments, tuple):
                 what = function.name if isinstance(function, Global) else f"a {type(function).__name__}"
                 raise self.error("HAI-Y105", f"the pickle calls {what}, which is not a function of a state dict")
             stack.append(function.make(arguments))
+        elif name == "BUILD" and self._set_state is not None:
+            state = self._pop()
+            self._set_state(self._top(), state)
         elif name == "BUILD":
             self._pop()  # the state: module.state_dict() leaves `_metadata` here, which nothing needs
             if not isinstance(self._top(), dict):

@@ -1,0 +1,296 @@
+"""Runs a HAI graph in PyTorch, with gradients: what distillation optimises pictures through.
+
+Method: an interpreter over the graph's nodes in order; tensors are NHWC as everywhere in HAI, and are handed to PyTorch's spatial
+operators as views in its channels-last order, so that nothing is copied. Only f32 graphs before quantization, and only what lies
+before the last batch normalization, are of interest here. An operator that is not known raises `UnknownOperatorError`; the caller
+then does without. It is not a second runtime: results differ from HAI's in the last bits.
+
+Imported only where PyTorch is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from . import _core
+from .dtypes import numpy_dtype
+
+
+class UnknownOperatorError(Exception):
+    """An operator that this interpreter does not have."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    op: str
+    name: str
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int, ...]
+    attributes: dict[str, Any]
+
+    def ints(self, key: str, default: list[int]) -> list[int]:
+        value = self.attributes.get(key)
+        return default if value is None else [int(v) for v in value]
+
+
+@dataclass(frozen=True)
+class NormalizedInput:
+    """What comes into a batch normalization, and the statistics it had in training."""
+
+    name: str
+    value: int
+    mean: Any
+    variance: Any
+
+
+class TorchGraph:
+    """The part of a graph up to its last batch normalization, or all of it where there is none."""
+
+    def __init__(self, graph: _core.Graph) -> None:
+        nodes = [_Node(op, name, tuple(i), tuple(o), dict(a)) for op, name, i, o, a in graph.nodes()]
+        self.inputs: list[int] = list(graph.input_ids())
+        self._constants: dict[int, Any] = {}
+        self._graph = graph
+        self.norms: list[NormalizedInput] = []
+        for node in nodes:
+            if node.op == "batch_norm":
+                x, _, _, mean, variance = node.inputs
+                assert x is not None and mean is not None and variance is not None
+                self.norms.append(NormalizedInput(node.name, x, self._constant(mean), self._constant(variance)))
+        wanted = {norm.value for norm in self.norms} or set(graph.output_ids())
+        self._nodes = []
+        for node in reversed(nodes):
+            if wanted.intersection(node.outputs):
+                wanted.update(i for i in node.inputs if i is not None)
+                self._nodes.append(node)
+        self._nodes.reverse()
+        for node in self._nodes:
+            if node.op not in _OPERATORS:
+                raise UnknownOperatorError(f'operator {node.op} of "{node.name}"')
+        self._last_use = {i: n for n, node in enumerate(self._nodes) for i in node.inputs if i is not None}
+
+    def _constant(self, value: int) -> Any:
+        if value not in self._constants:
+            data: Any = self._graph.constant_bytes(value)
+            if data is None:
+                raise UnknownOperatorError("a batch normalization with computed statistics")
+            dtype, shape = self._graph.value_type(value)
+            array = np.frombuffer(data, numpy_dtype(dtype)).reshape([int(str(d)) for d in shape])
+            self._constants[value] = torch.from_numpy(array.copy())
+        return self._constants[value]
+
+    def run(self, inputs: list[Any], watch: Callable[[int, Any], None]) -> None:
+        """One forward pass; `watch` is called with every input of a batch normalization, by value."""
+        values: dict[int, Any] = dict(zip(self.inputs, inputs))
+        watched = {norm.value for norm in self.norms}
+        for index, node in enumerate(self._nodes):
+            operands: list[Any] = []
+            for i in node.inputs:
+                if i is None:
+                    operands.append(None)
+                elif i in values:
+                    operands.append(values[i])
+                else:
+                    operands.append(self._constant(i))
+            result = _OPERATORS[node.op](node, operands)
+            for output, tensor in zip(node.outputs, result if isinstance(result, tuple) else (result,)):
+                values[output] = tensor
+                if output in watched:
+                    watch(output, tensor)
+            for i in node.inputs:
+                if i is not None and self._last_use[i] == index:
+                    values.pop(i, None)
+
+
+def _nchw(x: Any) -> Any:
+    return x.permute(0, 3, 1, 2)
+
+
+def _nhwc(x: Any) -> Any:
+    return x.permute(0, 2, 3, 1)
+
+
+def _padded(x: Any, pads: list[int], value: float = 0.0) -> Any:
+    """NCHW `x` with borders top, left, bottom, right."""
+    top, left, bottom, right = pads
+    return functional.pad(x, (left, right, top, bottom), value=value) if any(pads) else x
+
+
+def _conv2d(node: _Node, x: list[Any]) -> Any:
+    if node.attributes.get("activation", "none") != "none" or len(x) > 3:
+        raise UnknownOperatorError("a convolution with an epilogue")
+    pads = node.ints("pads", [0] * 4)
+    options = (tuple(node.ints("dilations", [1, 1])), int(node.attributes.get("groups", 1)))
+    symmetric = pads[0] == pads[2] and pads[1] == pads[3]
+    image = _nchw(x[0]) if symmetric else _padded(_nchw(x[0]), pads)
+    padding = (pads[0], pads[1]) if symmetric else (0, 0)
+    bias = x[2] if len(x) > 2 else None
+    return _nhwc(functional.conv2d(image, _nchw(x[1]), bias, tuple(node.ints("strides", [1, 1])), padding, *options))
+
+
+def _matmul(node: _Node, x: list[Any]) -> Any:
+    if node.attributes.get("activation", "none") != "none" or len(x) > 3:
+        raise UnknownOperatorError("a matrix product with an epilogue")
+    y = x[0] @ (x[1].transpose(-1, -2) if node.attributes.get("transpose_b", 0) else x[1])
+    return y + x[2] if len(x) > 2 and x[2] is not None else y
+
+
+def _batch_norm(node: _Node, x: list[Any]) -> Any:
+    scale = x[1] / (x[4] + float(node.attributes.get("epsilon", 1e-5))).sqrt()
+    return x[0] * scale + (x[2] - x[3] * scale)
+
+
+def _max_pool(node: _Node, x: list[Any]) -> Any:
+    image = _padded(_nchw(x[0]), node.ints("pads", [0] * 4), float("-inf"))
+    return _nhwc(
+        functional.max_pool2d(
+            image,
+            node.ints("kernel", []),
+            node.ints("strides", [1, 1]),
+            0,
+            node.ints("dilations", [1, 1]),
+            bool(node.attributes.get("ceil_mode", 0)),
+        )
+    )
+
+
+def _average_pool(node: _Node, x: list[Any]) -> Any:
+    pads = node.ints("pads", [0] * 4)
+    options = (node.ints("kernel", []), node.ints("strides", [1, 1]), 0, bool(node.attributes.get("ceil_mode", 0)))
+    y = functional.avg_pool2d(_padded(_nchw(x[0]), pads), *options)
+    if any(pads) and not node.attributes.get("count_include_pad", 0):
+        inside = torch.ones(1, 1, *x[0].shape[1:3])
+        y = y / functional.avg_pool2d(_padded(inside, pads), *options)
+    return _nhwc(y)
+
+
+def _reduced(function: Callable[..., Any]) -> Callable[[_Node, list[Any]], Any]:
+    def reduce(node: _Node, x: list[Any]) -> Any:
+        axes = node.ints("axes", list(range(x[0].ndim)))
+        return function(x[0], axes, keepdim=bool(node.attributes.get("keep_dims", 1)))
+
+    return reduce
+
+
+def _reshape(node: _Node, x: list[Any]) -> Any:
+    shape = [x[0].shape[i] if size == 0 else size for i, size in enumerate(node.ints("shape", []))]
+    return x[0].reshape(shape)
+
+
+def _slice(node: _Node, x: list[Any]) -> Any:
+    starts, ends = node.ints("starts", []), node.ints("ends", [])
+    axes, steps = node.ints("axes", []), node.ints("steps", [1] * len(starts))
+    index: list[Any] = [slice(None)] * x[0].ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps):
+        if step < 1:
+            raise UnknownOperatorError("a slice that goes backwards")
+        index[axis] = slice(start, end, step)
+    return x[0][tuple(index)]
+
+
+def _pad(node: _Node, x: list[Any]) -> Any:
+    if node.attributes.get("mode", "constant") != "constant":
+        raise UnknownOperatorError("a mirrored border")
+    pads = node.ints("pads", [])
+    count = len(pads) // 2
+    pairs = [p for axis in reversed(range(count)) for p in (pads[axis], pads[axis + count])]
+    return functional.pad(x[0], pairs, value=float(node.attributes.get("value", 0.0)))
+
+
+def _resize(node: _Node, x: list[Any]) -> Any:
+    height, width = x[0].shape[1:3]
+    scales = node.attributes.get("scales")
+    sizes = node.ints("sizes", [int(height * scales[0]), int(width * scales[1])] if scales is not None else [])
+    if node.attributes.get("mode", "nearest") == "nearest":
+        return _nhwc(functional.interpolate(_nchw(x[0]), sizes, mode="nearest"))
+    aligned = node.attributes.get("coordinates", "half_pixel") == "align_corners"
+    return _nhwc(functional.interpolate(_nchw(x[0]), sizes, mode="bilinear", align_corners=aligned))
+
+
+def _conv_transpose2d(node: _Node, x: list[Any]) -> Any:
+    pads = node.ints("pads", [0] * 4)
+    groups = int(node.attributes.get("groups", 1))
+    if groups != 1 or node.attributes.get("activation", "none") != "none":
+        raise UnknownOperatorError("a transposed convolution in groups")
+    y = functional.conv_transpose2d(
+        _nchw(x[0]),
+        x[1].permute(3, 0, 1, 2),
+        x[2] if len(x) > 2 else None,
+        node.ints("strides", [1, 1]),
+        0,
+        node.ints("output_padding", [0, 0]),
+        1,
+        node.ints("dilations", [1, 1]),
+    )
+    return _nhwc(y[:, :, pads[0] : y.shape[2] - pads[2], pads[1] : y.shape[3] - pads[3]])
+
+
+def _unary(function: Callable[[Any], Any]) -> Callable[[_Node, list[Any]], Any]:
+    return lambda node, x: function(x[0])
+
+
+def _binary(function: Callable[[Any, Any], Any]) -> Callable[[_Node, list[Any]], Any]:
+    return lambda node, x: function(x[0], x[1])
+
+
+def _hard_sigmoid(node: _Node, x: list[Any]) -> Any:
+    alpha, beta = float(node.attributes.get("alpha", 0.2)), float(node.attributes.get("beta", 0.5))
+    return (alpha * x[0] + beta).clamp(0, 1)
+
+
+_OPERATORS: dict[str, Callable[[_Node, list[Any]], Any]] = {
+    "abs": _unary(torch.abs),
+    "add": _binary(torch.add),
+    "average_pool": _average_pool,
+    "batch_norm": _batch_norm,
+    "clip": lambda node, x: x[0].clamp(node.attributes.get("min"), node.attributes.get("max")),
+    "concat": lambda node, x: torch.cat(x, int(node.attributes.get("axis", 0))),
+    "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
+    "div": _binary(torch.div),
+    "elu": lambda node, x: functional.elu(x[0], float(node.attributes.get("alpha", 1.0))),
+    "erf": _unary(torch.erf),
+    "exp": _unary(torch.exp),
+    "expand": lambda node, x: x[0].expand(node.ints("shape", [])),
+    "gelu": _unary(functional.gelu),
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_swish": _unary(functional.hardswish),
+    "leaky_relu": lambda node, x: functional.leaky_relu(x[0], float(node.attributes.get("alpha", 0.01))),
+    "log": _unary(torch.log),
+    "matmul": _matmul,
+    "max": _binary(torch.maximum),
+    "max_pool": _max_pool,
+    "min": _binary(torch.minimum),
+    "mish": _unary(functional.mish),
+    "mul": _binary(torch.mul),
+    "neg": _unary(torch.neg),
+    "pad": _pad,
+    "pow": _binary(torch.pow),
+    "prelu": lambda node, x: torch.where(x[0] < 0, x[0] * x[1], x[0]),
+    "reciprocal": _unary(torch.reciprocal),
+    "reduce_max": _reduced(torch.amax),
+    "reduce_mean": _reduced(torch.mean),
+    "reduce_min": _reduced(torch.amin),
+    "reduce_sum": _reduced(torch.sum),
+    "relu": _unary(functional.relu),
+    "relu6": _unary(functional.relu6),
+    "reshape": _reshape,
+    "resize": _resize,
+    "sigmoid": _unary(torch.sigmoid),
+    "silu": _unary(functional.silu),
+    "slice": _slice,
+    "softmax": lambda node, x: torch.softmax(x[0], int(node.attributes.get("axis", -1))),
+    "softplus": _unary(functional.softplus),
+    "split": lambda node, x: torch.split(x[0], node.ints("sizes", []), int(node.attributes.get("axis", 0))),
+    "sqrt": _unary(torch.sqrt),
+    "square": _unary(torch.square),
+    "sub": _binary(torch.sub),
+    "tanh": _unary(torch.tanh),
+    "transpose": lambda node, x: x[0].permute(node.ints("permutation", [])),
+}

@@ -1,9 +1,9 @@
 // compile(): binds dimensions, runs the pipeline, lowers for the device, gathers graph, program and weights.
 //
-// The stored portable graph is the optimised one: fused operators are operators of the IR that keep every rounding
-// point as an attribute, so nothing is lost for another device, and graph and program share their weights byte for
-// byte. Only the batch symbol (symbol 0) may stay free. Everything here is a function of graph and options; times go
-// into the report only.
+// The stored portable graph is the canonical one, before anything is fused: another device fuses in its own way, and
+// every tensor that a tool may want to compare still has its name. Fusing changes no constant, so that graph and
+// program share their weights byte for byte. Only the batch symbol (symbol 0) may stay free. Everything here is a
+// function of graph and options; times go into the report only.
 #include "compiler/compile.h"
 
 #include <algorithm>
@@ -155,9 +155,6 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   for (const ir::ValueId output : graph.outputs()) output_names.push_back(graph.value(output).name);
   HAI_TRY_STATUS(separate_outputs(graph));
   HAI_TRY_STATUS(run_steps(graph, canonical_steps(), options, &model.report.passes));
-  HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &model.report.passes));
-  graph.erase_dead();
-  graph = graph.compact();
 
   WeightTable weights;
   format::ModelFile& file = model.file;
@@ -165,8 +162,12 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   file.metadata = graph.metadata;
   file.preprocessing = options.preprocessing;
   file.quantization_report = options.quantization_report;
+  graph.erase_dead();
   HAI_TRY(file.graph, to_portable(graph, weights));
   name_outputs(*file.graph, output_names);
+  HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &model.report.passes));
+  graph.erase_dead();
+  graph = graph.compact();
   const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
     return weights.add(bytes, std::move(owner));
   };

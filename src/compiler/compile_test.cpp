@@ -67,6 +67,55 @@ TEST(Compile, SameGraphSameBytes) {
   }
 }
 
+// The stored graph is the one before fusing: every tensor has its name; it computes the same and compiles again.
+TEST(Compile, StoresTheGraphBeforeFusing) {
+  const auto model = compile(small_graph());
+  ASSERT_TRUE(model) << model.error().to_string();
+  const auto& nodes = model->file.graph->instructions;
+  ASSERT_EQ(nodes.size(), 3U);
+  EXPECT_EQ(nodes[1].kernel, "relu");
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    for (const ir::Graph& graph : {random_float_graph(seed), random_integer_graph(seed)}) {
+      SCOPED_TRACE(seed);
+      const auto first = compile(graph);
+      ASSERT_TRUE(first) << first.error().to_string();
+      const auto stored = from_portable(first->file);
+      ASSERT_TRUE(stored) << stored.error().to_string();
+      passes::testing::expect_equal_results(graph, *stored);
+      const auto second = compile(*stored);
+      ASSERT_TRUE(second) << second.error().to_string();
+      // Not more: canonical passes may find something new in their own result.
+      EXPECT_LE(second->file.programs[0].instructions.size(), first->file.programs[0].instructions.size());
+      EXPECT_LE(second->file.weights_bytes(), first->file.weights_bytes());
+    }
+  }
+}
+
+// Files made before carry the fused graph: the same program comes out of it.
+TEST(Compile, AFusedGraphOfAnOlderFileCompilesToTheSameProgram) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(seed);
+    ir::Graph graph = random_integer_graph(seed);
+    const auto now = compile(graph);
+    ASSERT_TRUE(now) << now.error().to_string();
+    for (const auto& steps : {canonical_steps(), fusing_steps()}) ASSERT_TRUE(run_steps(graph, steps, {}, nullptr));
+    graph.erase_dead();
+    WeightTable weights;
+    format::ModelFile old;
+    old.name = graph.name;
+    old.graph = *to_portable(graph, weights);
+    old.weights = weights.take();
+    const auto stored = from_portable(old);
+    ASSERT_TRUE(stored) << stored.error().to_string();
+    const auto again = compile(*stored);
+    ASSERT_TRUE(again) << again.error().to_string();
+    ASSERT_EQ(again->file.programs[0].instructions.size(), now->file.programs[0].instructions.size());
+    for (size_t i = 0; i < now->file.programs[0].instructions.size(); ++i) {
+      EXPECT_EQ(again->file.programs[0].instructions[i].kernel, now->file.programs[0].instructions[i].kernel);
+    }
+  }
+}
+
 TEST(Compile, BindsDimensions) {
   CompileOptions options;
   options.dims["batch"] = {4, 4};

@@ -7,9 +7,11 @@ model.compile(device="cpu").save("net.hai")
 outputs = hai.load("net.hai").session(threads=1).run({"input": x})
 """
 
-from . import checkpoints, zoo
+from . import checkpoints, evaluation, zoo
 from ._core import pass_names, version
+from .datasets import Dataset, read_dataset
 from .errors import HaiError
+from .evaluation import Figure, evaluate
 from .graph import GraphBuilder, Quantization, Tensor
 from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
 from .preprocessing import Preprocessing, list_images, read_image
@@ -24,6 +26,8 @@ checkpoints.register_with_torch()
 
 __all__ = [
     "CompiledModel",
+    "Dataset",
+    "Figure",
     "GraphBuilder",
     "HaiError",
     "LoadedModel",
@@ -36,12 +40,15 @@ __all__ = [
     "Tensor",
     "TensorInfo",
     "checkpoints",
+    "evaluate",
+    "evaluation",
     "from_onnx",
     "from_tflite",
     "from_torch",
     "list_images",
     "load",
     "pass_names",
+    "read_dataset",
     "read_image",
     "read_state_dict",
     "version",

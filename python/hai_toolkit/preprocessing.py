@@ -19,6 +19,18 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
+class PictureTransform:
+    """Where the model's pixels come from: source = (model - offset) / scale; and the source's size."""
+
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+    width: int = 1
+    height: int = 1
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """``x = (pixel - mean) * scale`` with pixels in 0..255, after resizing; channels in ``color_order``."""
 
@@ -60,14 +72,20 @@ class Preprocessing:
 
     def __call__(self, picture: str | os.PathLike[str] | npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """One picture (a JPEG or PNG file, or RGB pixels [height, width, 3]) as a batch of one, f32."""
+        return self.with_transform(picture)[0]
+
+    def with_transform(
+        self, picture: str | os.PathLike[str] | npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], PictureTransform]:
+        """The same, and the way back from the model's pixels to the picture's, for boxes."""
         source = read_image(picture) if isinstance(picture, (str, os.PathLike)) else picture
         pixels = np.ascontiguousarray(source, np.uint8)
         channels = 1 if self.color_order == "gray" else 3
         out = np.empty(self.width * self.height * channels, np.float32)
-        _core.preprocess(pixels, self.to_native(), out)
+        transform = PictureTransform(*_core.preprocess(pixels, self.to_native(), out), pixels.shape[1], pixels.shape[0])
         if self.layout == "nchw":
-            return out.reshape(1, channels, self.height, self.width)
-        return out.reshape(1, self.height, self.width, channels)
+            return out.reshape(1, channels, self.height, self.width), transform
+        return out.reshape(1, self.height, self.width, channels), transform
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:

@@ -6,6 +6,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -53,5 +54,6 @@ void bind_graph(nb::module_& module);
 void bind_compile(nb::module_& module);
 void bind_runtime(nb::module_& module);
 void bind_data(nb::module_& module);
+void bind_metrics(nb::module_& module);
 
 }  // namespace hai::python

@@ -94,8 +94,9 @@ void bind_data(nb::module_& module) {
       "preprocess",
       [](const Pixels& pixels, const nb::dict& fields,
          nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu> out) {
-        value_or_raise(
+        const data::PictureTransform transform = value_or_raise(
             data::preprocess(image_from(pixels), preprocessing_from(fields), std::span(out.data(), out.size())));
+        return nb::make_tuple(transform.scale_x, transform.scale_y, transform.offset_x, transform.offset_y);
       },
       nb::arg("pixels"), nb::arg("rule"), nb::arg("out"));
 }

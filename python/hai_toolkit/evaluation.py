@@ -194,13 +194,18 @@ def coco_map(
     sides = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], 1)
     matches = _core.match_boxes(
         len(tables),
-        *(np.ascontiguousarray(c) for c in (truth.picture, truth.category, truth.box, truth.area, truth.crowd)),
+        np.ascontiguousarray(truth.picture),
+        np.ascontiguousarray(truth.category),
+        np.ascontiguousarray(truth.box),
+        np.ascontiguousarray(truth.area),
+        np.ascontiguousarray(truth.crowd),
         picture,
         rows[:, 5].astype(np.int32),
         np.ascontiguousarray(sides),
         np.ascontiguousarray(rows[:, 4]),
         max_detections,
-        *area,
+        area[0],
+        area[1],
     )
     return CocoFigures(matches, len(tables), len(truth.box))
 

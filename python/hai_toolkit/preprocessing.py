@@ -82,7 +82,8 @@ class Preprocessing:
         pixels = np.ascontiguousarray(source, np.uint8)
         channels = 1 if self.color_order == "gray" else 3
         out = np.empty(self.width * self.height * channels, np.float32)
-        transform = PictureTransform(*_core.preprocess(pixels, self.to_native(), out), pixels.shape[1], pixels.shape[0])
+        scale_x, scale_y, offset_x, offset_y = _core.preprocess(pixels, self.to_native(), out)
+        transform = PictureTransform(scale_x, scale_y, offset_x, offset_y, pixels.shape[1], pixels.shape[0])
         if self.layout == "nchw":
             return out.reshape(1, channels, self.height, self.width), transform
         return out.reshape(1, self.height, self.width, channels), transform

@@ -49,27 +49,33 @@ class Collector {
     if (best >= 0) add_box(place, best_score, best);
   }
 
+  // Suppression in the model's pixels, as published code does it; then the way back into the picture.
   std::vector<Detection> suppressed() && {
     std::stable_sort(boxes_.begin(), boxes_.end(),
                      [](const Detection& a, const Detection& b) { return a.score > b.score; });
     boxes_.resize(std::min(boxes_.size(), kMaxCandidates));
-    return suppress_overlaps(std::move(boxes_), rule_.max_overlap, static_cast<size_t>(std::max(rule_.max_boxes, 0)));
+    std::vector<Detection> kept =
+        suppress_overlaps(std::move(boxes_), rule_.max_overlap, static_cast<size_t>(std::max(rule_.max_boxes, 0)));
+    const auto in_picture = [](float position, double offset, double scale, int32_t side) {
+      return std::clamp(static_cast<float>((position - offset) / scale), 0.0F, static_cast<float>(side));
+    };
+    for (Detection& box : kept) {
+      box.x0 = in_picture(box.x0, transform_.offset_x, transform_.scale_x, width_);
+      box.x1 = in_picture(box.x1, transform_.offset_x, transform_.scale_x, width_);
+      box.y0 = in_picture(box.y0, transform_.offset_y, transform_.scale_y, height_);
+      box.y1 = in_picture(box.y1, transform_.offset_y, transform_.scale_y, height_);
+    }
+    return kept;
   }
 
  private:
   void add_box(const Place& place, float score, int64_t category) {
-    const auto in_picture = [](float position, double offset, double scale, int32_t side) {
-      return std::clamp(static_cast<float>((position - offset) / scale), 0.0F, static_cast<float>(side));
-    };
     const float half_width = place.width / 2;
     const float half_height = place.height / 2;
     if (!std::isfinite(place.x + place.y) || !std::isfinite(half_width + half_height) || half_width < 0 ||
         half_height < 0)
       return;
-    boxes_.push_back({in_picture(place.x - half_width, transform_.offset_x, transform_.scale_x, width_),
-                      in_picture(place.y - half_height, transform_.offset_y, transform_.scale_y, height_),
-                      in_picture(place.x + half_width, transform_.offset_x, transform_.scale_x, width_),
-                      in_picture(place.y + half_height, transform_.offset_y, transform_.scale_y, height_), score,
+    boxes_.push_back({place.x - half_width, place.y - half_height, place.x + half_width, place.y + half_height, score,
                       static_cast<int32_t>(category)});
   }
 

@@ -134,40 +134,32 @@ class Model:
         calibration: Iterable[Sample] | None = None,
         *,
         method: Literal["symmetrical", "asymmetrical"] = "asymmetrical",
-        observer: Literal["mse", "minmax"] = "mse",
-        bias_correction: bool = True,
-        keep_float: Sequence[str] = (),
-        threads: int = 0,
         progress: Callable[[int], None] | None = None,
+        **options: Any,
     ) -> Model:
         """Quantizes in place with samples like those the model will see, and returns itself.
 
         ``calibration`` gives arrays (for a single input) or dictionaries by input name, each a batch in the model's own
-        layout; it is read once, one sample at a time. ``keep_float`` names nodes that stay f32. ``progress`` is called
-        with the number of samples read.
+        layout; it is read once, one sample at a time. ``progress`` is called with the number of samples read.
+        ``options`` are the quantizer's, by name: ``observer`` ("mse", "minmax", "percentile", "kl"),
+        ``bias_correction``, ``keep_float`` (names of nodes that stay f32), ``precision`` and ``layers`` ("w8a8",
+        "w4a8", "w8a16", "w16a16", "w8", "w4", "float"; by node name), ``equalize``, ``adaround``, ``threads``,
+        ``seed``, ``force``, ...; an unknown one is an error that lists them.
         """
-        if bit_width != 8:
-            raise HaiError("HAI-Y030", f"bit_width {bit_width} is not supported yet; 8 is")
-        for name, value, choices in (
-            ("method", method, ("symmetrical", "asymmetrical")),
-            ("observer", observer, ("mse", "minmax")),
-        ):
-            if value not in choices:
-                raise HaiError("HAI-Y035", f'{name} "{value}" does not exist; choose one of {", ".join(choices)}')
+        widths = {4: "w4a8", 8: "w8a8", 16: "w16a16"}
+        if bit_width not in widths:
+            raise HaiError("HAI-Y030", f"bit_width {bit_width} does not exist; choose one of 4, 8, 16")
+        if method not in ("symmetrical", "asymmetrical"):
+            raise HaiError("HAI-Y035", f'method "{method}" does not exist; choose one of symmetrical, asymmetrical')
         if isinstance(calibration, np.ndarray):
             raise HaiError("HAI-Y036", "calibration is one array; give a list of samples: [array] for a single one")
         if calibration is None:
             raise HaiError(
                 "HAI-Y031", "quantization needs calibration=: 16 to 500 samples like those the model will see"
             )
+        chosen = {"precision": widths[bit_width], "symmetric": method == "symmetrical", **options}
         graph, report, warnings, _ = _core.quantize(
-            self._graph,
-            _sample_reader(iter(calibration), self.inputs, progress),
-            observer,
-            method == "symmetrical",
-            bias_correction,
-            threads,
-            list(keep_float),
+            self._graph, _sample_reader(iter(calibration), self.inputs, progress), _options_json(chosen)
         )
         self._graph = graph
         self.quantization_report = json.loads(report)
@@ -195,6 +187,19 @@ class Model:
         return CompiledModel(
             _core.compile(self._graph, device, ranges, list(disabled_passes), list(print_ir), sink, rule, report)
         )
+
+
+def _options_json(options: Mapping[str, Any]) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, (set, frozenset)):
+            return sorted(value)
+        raise HaiError(
+            "HAI-Y037", f"an option holds {type(value).__name__}; give numbers, strings, lists, dictionaries"
+        )
+
+    return json.dumps(options, default=plain)
 
 
 def _flat(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -47,15 +47,10 @@ ops::Tensor tensor_from(const std::tuple<std::string, std::vector<int64_t>, Cons
   return tensor;
 }
 
-std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(
-    const ir::Graph& graph, const nb::callable& next_sample, const std::string& observer, bool symmetric,
-    bool bias_correction, int threads, const std::vector<std::string>& keep_float) {
-  quantizer::QuantizeOptions options;
-  options.observer = observer == "minmax" ? quantizer::Observer::kMinMax : quantizer::Observer::kMse;
-  options.symmetric = symmetric;
-  options.bias_correction = bias_correction;
-  options.threads = threads;
-  options.keep_float = keep_float;
+std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(const ir::Graph& graph,
+                                                                               const nb::callable& next_sample,
+                                                                               const std::string& options_json) {
+  const quantizer::QuantizeOptions options = value_or_raise(quantizer::options_from_json(options_json));
   const auto next = [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
     const nb::gil_scoped_acquire acquire;
     const nb::object sample = next_sample();
@@ -128,8 +123,7 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
 void bind_compile(nb::module_& module) {
   module.def("import_onnx", &import_onnx, nb::arg("path"), nb::arg("dims"), nb::arg("batch_min"), nb::arg("batch_max"),
              nb::arg("free_batch"));
-  module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("observer"), nb::arg("symmetric"),
-             nb::arg("bias_correction"), nb::arg("threads"), nb::arg("keep_float"));
+  module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("options_json"));
   module.def("pass_names", &compiler::pass_names);
   nb::class_<compiler::CompiledModel>(module, "CompiledModel")
       .def(

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "quantizer/quantizer.h"
+#include "quantizer/options.h"
 #include "types/quantization.h"
 
 namespace hai::quantizer {

@@ -22,16 +22,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Status refuse_quantized(const ir::Graph& graph) {
+const ir::Value* quantized_value(const ir::Graph& graph) {
   for (ir::ValueId id = 0; id < graph.value_slots(); ++id) {
     const ir::Value& value = graph.value(id);
-    if (value.alive && value.type.quantization) {
-      return make_error(StatusCode::kInvalidArgument, "Q040",
-                        "the model is quantized already (tensor \"{}\" is {}); compile it as it is", value.name,
-                        data_type_name(value.type.dtype));
-    }
+    if (value.alive && value.type.quantization) return &value;
   }
-  return {};
+  return nullptr;
+}
+
+Status refuse_quantized(const ir::Graph& graph) {
+  const ir::Value* value = quantized_value(graph);
+  if (value == nullptr) return {};
+  return make_error(StatusCode::kInvalidArgument, "Q040",
+                    "the model is quantized already (tensor \"{}\" is {}); compile it as it is", value->name,
+                    data_type_name(value->type.dtype));
 }
 
 // One observer for each tensor whose range decides, and for each input of a matrix product, whose means correct the
@@ -101,7 +105,7 @@ std::string make_report(const ir::Graph& graph, const Plan& plan, const Observat
                         const Rewritten& rewritten, const QuantizeOptions& options) {
   Json report;
   report["method"] = options.symmetric ? "symmetric i8" : "affine i8";
-  report["observer"] = options.observer == Observer::kMse ? "mse" : "minmax";
+  report["observer"] = observer_name(options.observer);
   report["samples"] = result.sample_count;
   report["warnings"] = result.warnings;
   int64_t integer_nodes = 0;
@@ -139,8 +143,14 @@ std::string make_report(const ir::Graph& graph, const Plan& plan, const Observat
 
 }  // namespace
 
+bool is_quantized(const ir::Graph& graph) { return quantized_value(graph) != nullptr; }
+
 Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options) {
   HAI_TRY_STATUS(refuse_quantized(graph));
+  if (options.precision != Precision{} || !options.layers.empty()) {
+    return make_error(StatusCode::kUnsupported, "Q041", "precision {} is not supported; w8a8 is",
+                      to_string(options.precision));
+  }
   HAI_TRY_STATUS(compiler::canonicalise(graph));
   graph = graph.compact();
   HAI_TRY(const Plan plan, make_plan(graph, options.keep_float));
@@ -159,7 +169,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   }
   give_zero_tensors_a_scale(observations, quantization);
   HAI_TRY_STATUS(raise_unreachable_scales(graph, plan, quantization));
-  HAI_TRY(Rewritten rewritten, rewrite(graph, plan, quantization, observations, options));
+  HAI_TRY(Rewritten rewritten, rewrite(graph, plan, quantization, observations, {}, options));
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
   result.report_json = make_report(graph, plan, observations, quantization, result, rewritten, options);
   result.graph = std::move(rewritten.graph);

@@ -18,22 +18,9 @@
 #include "base/result.h"
 #include "ir/graph.h"
 #include "ops/interpreter.h"
+#include "quantizer/options.h"
 
 namespace hai::quantizer {
-
-// How the range of an activation is chosen from what was seen.
-enum class Observer : uint8_t {
-  kMinMax = 0,  // the whole range seen
-  kMse = 1,     // the range whose 8-bit rounding and clipping errs least, in mean square, over a histogram
-};
-
-struct QuantizeOptions {
-  Observer observer = Observer::kMse;
-  bool symmetric = false;       // activations with zero point 0
-  bool bias_correction = true;  // add to each bias the mean error that rounding the weights makes (Nagel et al., 2019)
-  int threads = 0;              // for calibration; 0: one a CPU
-  std::vector<std::string> keep_float;  // names of nodes that stay f32
-};
 
 // The next sample: one tensor per graph input, of the input's own type, batch 1 or more; std::nullopt at the end.
 using NextSample = std::function<Result<std::optional<std::vector<ops::Tensor>>>()>;
@@ -44,6 +31,9 @@ struct Quantized {
   std::vector<std::string> warnings;
   int64_t sample_count = 0;
 };
+
+// True when the graph holds integer tensors with scales: it is quantized already, and is compiled as it is.
+bool is_quantized(const ir::Graph& graph);
 
 // Errors: no samples, samples that do not fit the inputs, non-finite activations (names the tensor), a graph that is
 // quantized already, a kept-float name that no node has.

@@ -13,79 +13,15 @@
 #include <cmath>
 
 #include "ops/build.h"
+#include "quantizer/weights.h"
 #include "types/arithmetic.h"
 
 namespace hai::quantizer {
 namespace {
 
-constexpr double kWeightMax = 127.0;
 // 2^23. A bias beyond it belongs to weights that move the result by less than a step of any 8-bit output; with it, the
 // sums of a depthwise layer stay below 2^24 and exact in f32, which its quickest kernels use.
 constexpr double kBiasLimit = 8388608.0;
-
-std::span<const float> floats_of(const ir::Value& value) {
-  const auto bytes = value.constant->bytes();
-  return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
-}
-
-// How the weights of an operator lie in memory: `channels` output channels; element i belongs to channel (i / inner) %
-// channels.
-struct ChannelLayout {
-  int64_t channels = 1;
-  int64_t inner = 1;
-  int32_t axis = 0;
-};
-
-ChannelLayout layout_of(const ir::Node& node, const Shape& shape) {
-  const auto rank = static_cast<int32_t>(shape.size());
-  // Convolutions are OHWI; a matrix product's constant is [..., N, K] when transposed, else [..., K, N].
-  const int32_t axis = node.op != "matmul" ? 0 : node.int_attribute("transpose_b", 0) != 0 ? rank - 2 : rank - 1;
-  ChannelLayout layout{shape[static_cast<size_t>(axis)].value, 1, axis};
-  for (size_t i = static_cast<size_t>(axis) + 1; i < shape.size(); ++i) layout.inner *= shape[i].value;
-  return layout;
-}
-
-struct QuantizedWeights {
-  std::vector<int8_t> values;
-  std::vector<float> scales;
-  std::vector<double> bias_shift;  // what the rounding adds to each output channel, on average; empty when unknown
-  WeightRecord record;
-};
-
-QuantizedWeights quantize_weights(std::span<const float> weights, const ChannelLayout& layout,
-                                  std::span<const float> bias, double s_x, double s_y) {
-  QuantizedWeights out;
-  const auto channels = static_cast<size_t>(layout.channels);
-  std::vector<double> largest(channels, 0.0);
-  const auto channel_of = [&](size_t i) { return (i / static_cast<size_t>(layout.inner)) % channels; };
-  for (size_t i = 0; i < weights.size(); ++i) {
-    double& slot = largest[channel_of(i)];
-    slot = std::max(slot, static_cast<double>(std::abs(weights[i])));
-  }
-  for (size_t c = 0; c < channels; ++c) {
-    double scale = largest[c] / kWeightMax;
-    // An all-zero (or nearly so) channel: the least scale whose multiplier and bias are usable, doubled to stay clear
-    // of rounding.
-    if (s_y > 0) scale = std::max(scale, 2.0 * HAI_MULTIPLIER_MIN * s_y / s_x);
-    if (c < bias.size()) scale = std::max(scale, std::abs(static_cast<double>(bias[c])) / (kBiasLimit * s_x));
-    scale = std::max(scale, 1e-30);
-    out.scales.push_back(static_cast<float>(scale));
-    if (largest[c] == 0) ++out.record.zero_channels;
-  }
-  double signal = 0;
-  double noise = 0;
-  out.values.resize(weights.size());
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const double scale = static_cast<double>(out.scales[channel_of(i)]);
-    const double w = static_cast<double>(weights[i]);
-    const double q = std::clamp(std::nearbyint(w / scale), -kWeightMax, kWeightMax);
-    out.values[i] = static_cast<int8_t>(q);
-    signal += w * w;
-    noise += (q * scale - w) * (q * scale - w);
-  }
-  out.record.sqnr_db = noise > 0 && signal > 0 ? 10 * std::log10(signal / noise) : 0;
-  return out;
-}
 
 // Mean of (rounded - real weights) * input, per output channel. Means are per input channel; padding is ignored.
 std::vector<double> mean_error(const ir::Node& node, std::span<const float> weights, const QuantizedWeights& quantized,
@@ -96,7 +32,7 @@ std::vector<double> mean_error(const ir::Node& node, std::span<const float> weig
   const auto groups = static_cast<size_t>(node.int_attribute("groups", 1));
   const size_t outputs_per_group = static_cast<size_t>(layout.channels) / groups;
   for (size_t i = 0; i < weights.size(); ++i) {
-    const size_t channel = (i / static_cast<size_t>(layout.inner)) % static_cast<size_t>(layout.channels);
+    const size_t channel = layout.channel_of(i);
     size_t input = 0;
     if (convolution) {
       input = channel / outputs_per_group * per_group + i % per_group;
@@ -114,11 +50,12 @@ std::vector<double> mean_error(const ir::Node& node, std::span<const float> weig
 class Rewriter {
  public:
   Rewriter(const ir::Graph& graph, const Plan& plan, const std::vector<std::optional<Quantization>>& quantization,
-           const Observations& observations, const QuantizeOptions& options)
+           const Observations& observations, const GivenWeights& given, const QuantizeOptions& options)
       : graph_(graph),
         plan_(plan),
         quantization_(quantization),
         observations_(observations),
+        given_(given),
         options_(options),
         as_float_(graph.value_slots(), ir::kNone),
         as_integer_(graph.value_slots(), ir::kNone) {
@@ -267,7 +204,7 @@ class Rewriter {
                           bias.size());
       std::copy(given.begin(), given.end(), bias.begin());
     }
-    QuantizedWeights quantized = quantize_weights(floats_of(weights), layout, bias, s_x, s_y);
+    HAI_TRY(const QuantizedWeights quantized, weights_of(id, floats_of(weights), layout, {s_x, s_y, bias, kBiasLimit}));
     const auto seen = observations_.find(node.inputs[0]);
     if (options_.bias_correction && seen != observations_.end() && node.op != "conv_transpose2d") {
       const std::vector<float> means = seen->second.channel_means();
@@ -278,20 +215,26 @@ class Rewriter {
       }
     }
     HAI_TRY_STATUS(check_multipliers(quantized.scales, s_x, s_y));
-    const Shape& w_shape = weights.type.shape;
-    std::vector<int64_t> dims;
-    for (const Dim& dim : w_shape) dims.push_back(dim.value);
-    const std::vector<int32_t> no_zero(quantized.scales.size(), 0);
-    const ir::ValueId w = ops::add_constant_i8(out_.graph, weights.name, dims, quantized.values,
-                                               {quantized.scales, no_zero, layout.axis, 0});
+    const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
     const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x);
-    quantized.record.node = node.name;
-    quantized.record.op = node.op;
-    quantized.record.float_result = float_result;
-    out_.weights.push_back(quantized.record);
+    out_.weights.push_back({node.name, node.op, weight_sqnr_db(floats_of(weights), layout, quantized),
+                            zero_channel_count(floats_of(weights), layout), float_result});
     std::vector<std::optional<ir::TensorType>> declared;
     declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type : integer_type(node.outputs[0]));
     return emit(node, {x, w, b}, declared, !float_result);
+  }
+
+  // Given ones, or rounded to nearest.
+  Result<QuantizedWeights> weights_of(ir::NodeId id, std::span<const float> weights, const ChannelLayout& layout,
+                                      const ScaleBounds& bounds) const {
+    const auto given = given_.find(id);
+    if (given == given_.end())
+      return round_weights(weights, layout, bounded_scales(largest_scales(weights, layout, 8), bounds), 8);
+    if (given->second.values.size() == weights.size() &&
+        given->second.scales.size() == static_cast<size_t>(layout.channels))
+      return given->second;
+    return make_error(StatusCode::kInternal, "Q032", "{} weights and {} scales were given for {} and {}",
+                      given->second.values.size(), given->second.scales.size(), weights.size(), layout.channels);
   }
 
   ir::ValueId add_bias(const ir::Node& node, std::span<const float> bias, std::span<const float> scales, double s_x) {
@@ -340,6 +283,7 @@ class Rewriter {
   const Plan& plan_;
   const std::vector<std::optional<Quantization>>& quantization_;
   const Observations& observations_;
+  const GivenWeights& given_;
   const QuantizeOptions& options_;
   std::vector<ir::ValueId> as_float_;
   std::vector<ir::ValueId> as_integer_;
@@ -350,8 +294,8 @@ class Rewriter {
 
 Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan,
                           const std::vector<std::optional<Quantization>>& quantization,
-                          const Observations& observations, const QuantizeOptions& options) {
-  Rewriter rewriter(graph, plan, quantization, observations, options);
+                          const Observations& observations, const GivenWeights& given, const QuantizeOptions& options) {
+  Rewriter rewriter(graph, plan, quantization, observations, given, options);
   HAI_TRY_STATUS(rewriter.run());
   return rewriter.take();
 }

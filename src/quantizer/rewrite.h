@@ -8,6 +8,7 @@
 #include "ir/graph.h"
 #include "quantizer/calibrate.h"
 #include "quantizer/plan.h"
+#include "quantizer/weights.h"
 
 namespace hai::quantizer {
 
@@ -24,9 +25,9 @@ struct Rewritten {
   std::vector<WeightRecord> weights;
 };
 
-// `quantization` by value slot: set for the representatives of plan groups.
+// `quantization` by value slot: set for the representatives of plan groups. `given`: weights that are rounded already.
 Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan,
                           const std::vector<std::optional<Quantization>>& quantization,
-                          const Observations& observations, const QuantizeOptions& options);
+                          const Observations& observations, const GivenWeights& given, const QuantizeOptions& options);
 
 }  // namespace hai::quantizer

@@ -1,0 +1,76 @@
+// Options of a quantization: what the caller may choose, with one set of names in C++, Python and on the command line.
+//
+// Everything that comes from outside goes through options_from_json, which knows every name, type and range and refuses
+// the rest.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace hai::quantizer {
+
+// The widths of a layer: weights and activations. {4, 8} x 8, 8 x 16 and 16 x 16 bits; {4, 8} x 32 is weight-only
+// (integer weights, f32 activations).
+struct Precision {
+  int weight_bits = 8;
+  int activation_bits = 8;
+  bool is_float = false;
+
+  bool weight_only() const { return !is_float && activation_bits == 32; }
+  bool operator==(const Precision&) const = default;
+};
+
+// "w8a8", "w4a8", "w8a16", "w16a16", "w8", "w4" (weight-only), "float".
+std::string to_string(const Precision& precision);
+// The same names, and "int8", "int4" (w4a8), "int16".
+Result<Precision> parse_precision(std::string_view text);
+
+// How the range of an activation is chosen from what was seen.
+enum class Observer : uint8_t {
+  kMinMax = 0,      // the whole range seen
+  kMse = 1,         // the range whose rounding and clipping errs least, in mean square, over a histogram
+  kPercentile = 2,  // all but a share of the values at either end
+  kKl = 3,          // the range whose quantized histogram diverges least from the histogram itself
+};
+std::string_view observer_name(Observer observer);
+
+struct AdaRoundOptions {
+  int iterations = 1000;        // a layer
+  int batch_rows = 256;         // output positions a step
+  double learning_rate = 1e-2;  // of the rounding variables
+  double regularization = 0.01;
+  int64_t max_rows = 4096;  // output positions a layer that are kept
+  bool operator==(const AdaRoundOptions&) const = default;
+};
+
+struct QuantizeOptions {
+  Observer observer = Observer::kMse;
+  double percentile = 99.99;    // for Observer::kPercentile: how much of the values the range keeps, in per cent
+  bool symmetric = false;       // activations with zero point 0
+  bool bias_correction = true;  // add to each bias the mean error that rounding the weights makes (Nagel et al., 2019)
+  Precision precision;          // of every layer (a layer: a node that multiplies and accumulates)
+  std::map<std::string, Precision> layers;  // by node name; goes before `precision`
+  std::vector<std::string> keep_float;      // names of nodes that stay f32
+  bool equalize = true;                     // cross-layer equalization of the weights
+  bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
+  bool adaround = false;                    // learn how to round the weights
+  AdaRoundOptions adaround_options;
+  double sparsity = 0;                               // share of the weights of a layer that is pruned, [0, 1)
+  bool self_check = true;                            // compare float and quantized outputs on samples held back
+  int64_t sample_memory_bytes = int64_t{256} << 20;  // calibration samples beyond it go to a temporary file
+  int threads = 0;                                   // for calibration; 0: one a CPU
+  uint64_t seed = 1;
+  bool force = false;  // hand out the result even when the self-check finds a collapse
+};
+
+// A JSON object whose names are the fields above ("adaround" is true, false or an object of AdaRoundOptions' fields;
+// a precision is one of its names or {"weight_bits", "activation_bits"}). Empty text gives the defaults. Errors:
+// unknown names, wrong types, values out of range.
+Result<QuantizeOptions> options_from_json(std::string_view text);
+
+}  // namespace hai::quantizer

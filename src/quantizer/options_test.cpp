@@ -1,0 +1,113 @@
+// Options from JSON: every field, and every way to get one wrong.
+#include "quantizer/options.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace hai::quantizer {
+namespace {
+
+std::string error_of(std::string_view text) {
+  const auto options = options_from_json(text);
+  return options.has_value() ? "none" : options.error().id;
+}
+
+TEST(Options, EmptyTextAndAnEmptyObjectAreTheDefaults) {
+  for (const std::string_view text : {"", "{}"}) {
+    const auto options = options_from_json(text);
+    ASSERT_TRUE(options.has_value()) << options.error().to_string();
+    EXPECT_EQ(options->observer, Observer::kMse);
+    EXPECT_EQ(options->precision, Precision{});
+    EXPECT_TRUE(options->bias_correction);
+    EXPECT_FALSE(options->adaround);
+  }
+}
+
+TEST(Options, EveryFieldIsRead) {
+  const auto options = options_from_json(R"({"observer": "kl", "percentile": 99.5, "symmetric": true,
+    "bias_correction": false, "precision": "w4a8", "layers": {"a": "float", "b": {"weight_bits": 8,
+    "activation_bits": 16}}, "keep_float": ["c", "d"], "equalize": false, "smooth": true,
+    "adaround": {"iterations": 7, "batch_rows": 13, "learning_rate": 0.5, "regularization": 0.25, "max_rows": 19},
+    "sparsity": 0.3, "self_check": false, "sample_memory_bytes": 1000, "threads": 2, "seed": 77, "force": true})");
+  ASSERT_TRUE(options.has_value()) << options.error().to_string();
+  EXPECT_EQ(options->observer, Observer::kKl);
+  EXPECT_EQ(options->percentile, 99.5);
+  EXPECT_TRUE(options->symmetric);
+  EXPECT_FALSE(options->bias_correction);
+  EXPECT_EQ(options->precision, (Precision{4, 8, false}));
+  EXPECT_TRUE(options->layers.at("a").is_float);
+  EXPECT_EQ(options->layers.at("b"), (Precision{8, 16, false}));
+  EXPECT_EQ(options->keep_float, (std::vector<std::string>{"c", "d"}));
+  EXPECT_FALSE(options->equalize);
+  EXPECT_TRUE(options->smooth);
+  EXPECT_TRUE(options->adaround);
+  EXPECT_EQ(options->adaround_options, (AdaRoundOptions{7, 13, 0.5, 0.25, 19}));
+  EXPECT_EQ(options->sparsity, 0.3);
+  EXPECT_FALSE(options->self_check);
+  EXPECT_EQ(options->sample_memory_bytes, 1000);
+  EXPECT_EQ(options->threads, 2);
+  EXPECT_EQ(options->seed, 77U);
+  EXPECT_TRUE(options->force);
+}
+
+TEST(Options, WrongTypesAndRangesAreErrors) {
+  for (const std::string_view text : {R"({"observer": "zz"})",
+                                      R"({"observer": 1})",
+                                      R"({"percentile": 49})",
+                                      R"({"percentile": 100.1})",
+                                      R"({"percentile": "99"})",
+                                      R"({"symmetric": 1})",
+                                      R"({"symmetric": "true"})",
+                                      R"({"layers": []})",
+                                      R"({"keep_float": "a"})",
+                                      R"({"keep_float": [1]})",
+                                      R"({"threads": 1.5})",
+                                      R"({"threads": -1})",
+                                      R"({"threads": 1025})",
+                                      R"({"seed": 18446744073709551615})",
+                                      R"({"sparsity": 1})",
+                                      R"({"sparsity": -0.1})",
+                                      R"({"precision": 8})",
+                                      R"({"adaround": 3})",
+                                      R"({"adaround": {"iterations": 0}})",
+                                      R"({"precision": {"weight_bits": "8"}})",
+                                      R"({"threads": null})"}) {
+    EXPECT_EQ(error_of(text), "Q050") << text;
+  }
+}
+
+TEST(Options, UnknownNamesAreErrorsThatListTheKnown) {
+  EXPECT_EQ(error_of(R"({"obserwer": "mse"})"), "Q057");
+  EXPECT_NE(options_from_json(R"({"obserwer": "mse"})").error().message.find("observer"), std::string::npos);
+  EXPECT_EQ(error_of(R"({"adaround": {"steps": 3}})"), "Q054");
+  EXPECT_EQ(error_of(R"({"precision": {"bits": 8}})"), "Q052");
+  EXPECT_EQ(error_of(R"({"precision": "w3a8"})"), "Q051");
+  EXPECT_EQ(error_of(R"({"layers": {"a": "w3a8"}})"), "Q051");
+}
+
+TEST(Options, WidthsThatDoNotGoTogetherAreErrors) {
+  EXPECT_EQ(error_of(R"({"precision": {"weight_bits": 16, "activation_bits": 8}})"), "Q053");
+  EXPECT_EQ(error_of(R"({"precision": {"weight_bits": 5}})"), "Q053");
+}
+
+TEST(Options, WhatIsNoObjectIsAnError) {
+  for (const std::string_view text : {"[]", "3", "{", "nonsense", "{\"a\": }", "\xff\xfe", "{\"threads\": 1} x"})
+    EXPECT_EQ(error_of(text), "Q056") << text;
+  const std::string deep = "{\"layers\": " + std::string(100000, '[') + std::string(100000, ']') + "}";
+  EXPECT_EQ(error_of(deep), "Q056");
+  EXPECT_EQ(error_of(std::string((size_t{16} << 20) + 1, ' ')), "Q055");
+}
+
+TEST(Precision, NamesGoThereAndBack) {
+  for (const std::string_view name : {"w8a8", "w4a8", "w8a16", "w16a16", "w8", "w4", "float"}) {
+    const auto precision = parse_precision(name);
+    ASSERT_TRUE(precision.has_value());
+    EXPECT_EQ(to_string(*precision), name);
+  }
+  EXPECT_EQ(to_string(*parse_precision("int4")), "w4a8");
+  EXPECT_TRUE(parse_precision("w4")->weight_only());
+}
+
+}  // namespace
+}  // namespace hai::quantizer

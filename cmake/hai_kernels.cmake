@@ -1,10 +1,12 @@
 # C kernels, compiled once per instruction set into OBJECT libraries hai_cpu_kernels_<isa> and folded into one room.
-#   src/devices/cpu/exec/kernels/foo.c, src/ops/x/x_cpu_kernel.c   every instruction set of the target
+#   src/devices/cpu/exec/kernels/foo.c, src/ops/x/x_cpu_kernel.c   every vector width of the target: scalar avx2 avx512, scalar neon
+#   src/devices/cpu/exec/kernels/foo__dot.c                        every instruction set, those with dot products as well
 #   src/devices/cpu/exec/kernels/foo__avx2.c                       that instruction set only
 # Why C, -ffreestanding and a symbol check: an inline C++ function compiled with AVX-512 can be chosen by the linker for the
 # whole program and then crash on an older CPU. So these objects may define no weak symbol and need nothing but memcpy & co.
 set(HAI_KERNEL_ISAS_X86 scalar avx2 avx2vnni avx512 avx512vnni)
 set(HAI_KERNEL_ISAS_ARM scalar neon neondot neoni8mm)
+set(HAI_KERNEL_DOT_ISAS avx2vnni avx512vnni neondot neoni8mm)  # the kernels of the set they extend serve them but for foo__dot.c
 set(HAI_FLAGS_X86_scalar -march=x86-64)
 set(HAI_FLAGS_X86_avx2 -march=x86-64 -mavx2 -mfma -mf16c)
 set(HAI_FLAGS_X86_avx2vnni ${HAI_FLAGS_X86_avx2} -mavxvnni)
@@ -31,14 +33,20 @@ function(hai_cpu_kernels room)
   endforeach()
   set(known ${HAI_KERNEL_ISAS_X86} ${HAI_KERNEL_ISAS_ARM})
   foreach(file IN LISTS files)
-    if(file MATCHES "__([a-z0-9]+)\\.c$")
+    if(file MATCHES "__dot\\.c$")
+      foreach(isa IN LISTS HAI_KERNEL_ISAS_${HAI_KERNEL_FAMILY})
+        list(APPEND sources_${isa} "${file}")
+      endforeach()
+    elseif(file MATCHES "__([a-z0-9]+)\\.c$")
       if(NOT CMAKE_MATCH_1 IN_LIST known)
         message(FATAL_ERROR "${file}: '${CMAKE_MATCH_1}' is no instruction set; known: ${known}")
       endif()
       list(APPEND sources_${CMAKE_MATCH_1} "${file}")  # one of another architecture is simply never used
     else()
       foreach(isa IN LISTS HAI_KERNEL_ISAS_${HAI_KERNEL_FAMILY})
-        list(APPEND sources_${isa} "${file}")
+        if(NOT isa IN_LIST HAI_KERNEL_DOT_ISAS)
+          list(APPEND sources_${isa} "${file}")
+        endif()
       endforeach()
     endif()
   endforeach()

@@ -17,8 +17,8 @@
 #include "devices/cpu/exec/exec_registry.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 
-HAI_KERNEL_FAMILY(peak_f32, float, (int64_t, int64_t*));
-HAI_KERNEL_FAMILY(peak_i8, int32_t, (int64_t, int64_t*));
+HAI_DOT_KERNEL_FAMILY(peak_f32, float, (int64_t, int64_t*));
+HAI_DOT_KERNEL_FAMILY(peak_i8, int32_t, (int64_t, int64_t*));
 
 namespace hai::cpu {
 namespace {

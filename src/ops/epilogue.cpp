@@ -12,6 +12,7 @@ namespace hai::ops {
 namespace {
 
 constexpr DataTypeSet kWeightIntegers = set_of({DataType::kI8, DataType::kI4});
+constexpr DataTypeSet kWideWeightIntegers = kWeightIntegers | set_of({DataType::kI16});
 
 float weight_scale(const Quantization* quantization, int64_t channel) {
   return quantization->per_tensor() ? quantization->scales[0] : quantization->scales[static_cast<size_t>(channel)];
@@ -78,7 +79,8 @@ Status check_product_types(const OpSchema& schema, const InferContext& context, 
   if (is_float(x.dtype)) {
     HAI_TRY_STATUS(require_same_dtype(schema, context, 1, 0));
   } else {
-    HAI_TRY_STATUS(require_dtype(schema, context, 1, kWeightIntegers));
+    HAI_TRY_STATUS(
+        require_dtype(schema, context, 1, x.dtype == DataType::kI16 ? kWideWeightIntegers : kWeightIntegers));
     HAI_TRY_STATUS(check_weight_quantization(schema, weights, channel_axis));
   }
   if (!has_input(context, 2)) return {};

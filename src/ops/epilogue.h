@@ -15,8 +15,8 @@ namespace hai::ops {
 std::vector<AttributeSpec> epilogue_attributes(bool with_residual);
 
 // Type rules of "products": x float, or quantized i8, u8, i16; weights (operand 1) of the same float type, or i8 or i4
-// with one scale, or with one scale along `channel_axis`; bias (operand 2) [channels] of x's float type, or i32 (i64
-// where x is i16). `channels` is the size of the output's last axis.
+// (i16 too where x is i16) with one scale, or with one scale along `channel_axis`; bias (operand 2) [channels] of x's
+// float type, or i32 (i64 where x is i16). `channels` is the size of the output's last axis.
 Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels);
 
 // The output type for `shape`, with the residual (operand `residual`, when the node has it) and the epilogue checked. A

@@ -49,8 +49,9 @@ SampleInput bias_input(const ProductTypes& types, int64_t channels) {
   if (!is_integer(types.x)) return out;
   out.type.dtype = types.x == DataType::kI16 ? DataType::kI64 : DataType::kI32;
   out.integers_in_bounds = true;
-  out.low = -20000;
-  out.high = 20000;
+  const double width = types.x == DataType::kI16 ? types.weights == DataType::kI16 ? 65536.0 : 256.0 : 1.0;
+  out.low = -20000 * width;
+  out.high = 20000 * width;
   return out;
 }
 
@@ -73,7 +74,7 @@ Sample product_sample(std::string name, const ProductTypes& types, Shape x, Shap
   Sample sample;
   sample.name = std::move(name);
   const float width_x = types.x == DataType::kI16 ? 256.0F : 1.0F;
-  const float width_w = types.weights == DataType::kI4 ? 1.0F / 16.0F : 1.0F;
+  const float width_w = types.weights == DataType::kI4 ? 1.0F / 16.0F : types.weights == DataType::kI16 ? 256.0F : 1.0F;
   const float real = kScaleX * kScaleWeights * 5476.0F * width_x * width_w * std::sqrt(static_cast<float>(depth));
   const float scale_y = real / (types.y == DataType::kI16 ? 10000.0F : 40.0F);
   SampleInput input;

@@ -103,6 +103,14 @@ double dot(const Example& e) {
   return acc;
 }
 
+double dot_wide(const Example& e) {
+  const std::vector<int32_t> x = e.list("x");
+  const std::vector<int32_t> w = e.list("w");
+  auto acc = static_cast<int64_t>(e.real("bias"));
+  for (size_t i = 0; i < x.size(); ++i) acc += int64_t{x[i] - e.i32("zero_x")} * w[i];
+  return static_cast<double>(acc);
+}
+
 double resize(const Example& e) {
   std::vector<int32_t> d = e.list("x");
   for (int32_t& q : d) q -= e.i32("zero_x");
@@ -183,6 +191,7 @@ const std::map<std::string, Function>& functions() {
       {"requantize_i32", [](const Example& e) { return hai_requantize_i32(e.i32("acc"), e.f32("m"), e.range()); }},
       {"requantize_i64", requantize_wide},
       {"dot", dot},
+      {"dot_wide", dot_wide},
       {"bound",
        [](const Example& e) { return hai_store_f64(e.real("real") / static_cast<double>(e.f32("scale")), e.range()); }},
       {"add", add_or_sub},

@@ -135,10 +135,13 @@ OpSchema make_schema() {
       "y[n, i, j, o] = f(bias[o] + sum over (ky, kx, c) of x[n, i s - p + ky d, j s - p + kx d, c] weights[o, ky, kx, "
       "c]) with f the epilogue: residual_activation(activation(...) + residual). Groups split channels of x and "
       "outputs; groups == C is a depthwise convolution. Integers sum exactly (docs/reference/arithmetic.md).";
-  schema.inputs = {{"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
-                   {"weights", "[O, KH, KW, C / groups]: the same float type, or i8, i4 with a scale per entry of O"},
-                   {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true},
-                   {"residual", "[N, OH, OW, O]: added after the activation", true}};
+  schema.inputs = {
+      {"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
+      {"weights",
+       "[O, KH, KW, C / groups]: the same float type, or i8, i4, i16 (where x is i16) with a scale per entry "
+       "of O"},
+      {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true},
+      {"residual", "[N, OH, OW, O]: added after the activation", true}};
   schema.outputs = {{"y", "[N, OH, OW, O]; a quantized x needs a declared integer type, or f32"}};
   schema.attributes = {{"strides", AttributeKind::kInts, "[rows, columns], default [1, 1]"},
                        {"pads", AttributeKind::kInts, "[top, left, bottom, right], default 0"},

@@ -1,8 +1,8 @@
 // conv2d on the CPU: checks the instruction, packs the weights once, and runs either the implicit matrix product or the
 // direct depthwise kernels (groups == C == O).
 //
-// An integer depthwise layer whose sums might reach 2^24 (a bias of that size) takes the matrix-product path, which is
-// exact up to 2^31. i4 weights are unpacked to i8. i16 activations are refused: the reference has them.
+// An integer depthwise layer whose sums might reach 2^24 (a bias of that size; i16 activations: 2^53) takes the
+// matrix-product path, which is exact up to 2^31 (2^53). i4 weights are unpacked to i8.
 #include <algorithm>
 
 #include "devices/cpu/exec/convolution.h"

@@ -1,7 +1,7 @@
-// conv2d on the CPU: f32, and i8 or u8 with i8 or i4 weights.
+// conv2d on the CPU: f32, i8 or u8 with i8 or i4 weights, and i16 with i16, i8 or i4 weights.
 //
-// One instruction as it is; exec chooses between matrix product and depthwise kernels, and packs the weights. i16
-// activations and float types other than f32 have the reference only.
+// One instruction as it is; exec chooses between matrix product and depthwise kernels, and packs the weights. Float
+// types other than f32 have the reference only.
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/cpu/lower/product_supports.h"
 

@@ -97,7 +97,11 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
   constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
   constexpr ProductTypes kUint8{DataType::kU8, DataType::kU8, DataType::kI8, true, true};
   std::vector<Sample> out;
+  constexpr ProductTypes kInt16{DataType::kI16, DataType::kI16, DataType::kI16, true, true};
+  constexpr ProductTypes kInt16Weights8{DataType::kI16, DataType::kI16, DataType::kI8, true, true};
   for (const Geometry& g : geometries()) {
+    out.push_back(make_sample(g, "_i16_i8", kInt16Weights8, {}));
+    out.push_back(make_sample(g, "_i16_i16", kInt16, {}));
     out.push_back(make_sample(g, "_f32", kFloat, {}));
     out.push_back(make_sample(g, "_i8", kInt8, {}));
     out.push_back(make_sample(g, "_u8", kUint8, {}));
@@ -105,7 +109,7 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
   const char* activations[] = {"none", "relu", "relu6", "clip", "silu", "hard_swish", "leaky_relu"};
   for (const char* shape : {"3x3", "1x1_odd_channels", "depthwise_odd_channels"}) {
     for (const char* activation : activations) {
-      for (const ProductTypes& types : {kFloat, kInt8, kUint8}) {
+      for (const ProductTypes& types : {kFloat, kInt8, kUint8, kInt16}) {
         const std::string suffix = "_" + std::string(activation) + "_" + std::string(data_type_name(types.x));
         out.push_back(make_sample(geometry(shape), suffix, types, {activation, false, "none"}));
         out.push_back(make_sample(geometry(shape), suffix + "_residual", types, {activation, true, "none"}));
@@ -123,7 +127,10 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
     out.push_back(make_sample(g, "_i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {}));
     out.push_back(make_sample(g, "_f32_no_bias", {DataType::kF32, DataType::kF32, DataType::kF32, true, false}, {}));
     out.push_back(make_sample(g, "_i4", {DataType::kI8, DataType::kI8, DataType::kI4, true, true}, {}));
-    out.push_back(make_sample(g, "_i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {}));
+    out.push_back(make_sample(g, "_i16_i4", {DataType::kI16, DataType::kI16, DataType::kI4, true, true}, {}));
+    out.push_back(
+        make_sample(g, "_i16_one_scale_no_bias", {DataType::kI16, DataType::kI16, DataType::kI8, false, false}, {}));
+    out.push_back(make_sample(g, "_i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI16, true, true}, {}));
     out.push_back(make_sample(g, "_f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {}));
   }
   return out;

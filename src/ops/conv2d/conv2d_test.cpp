@@ -25,7 +25,7 @@ struct Instruction {
     x.dtype = weights.dtype = y.dtype = residual.dtype = type;
     x.shape = {1, 13, 19, 5};
     weights.shape = {7, 3, 3, 5};
-    bias.dtype = integer ? DataType::kI32 : DataType::kF32;
+    bias.dtype = type == DataType::kI16 ? DataType::kI64 : integer ? DataType::kI32 : DataType::kF32;
     bias.shape = {7};
     y.shape = residual.shape = {1, 13, 19, 7};
     if (integer) {
@@ -35,7 +35,7 @@ struct Instruction {
     }
     weight_bytes.resize(static_cast<size_t>(bytes_for(type, 7 * 3 * 3 * 5)));
     for (size_t i = 0; i < weight_bytes.size(); ++i) weight_bytes[i] = static_cast<std::byte>(integer ? i * 37 : 0);
-    bias_bytes.resize(7 * 4);
+    bias_bytes.resize(static_cast<size_t>(bytes_for(bias.dtype, 7)));
     weight_view = {type, Dims{7, 3, 3, 5}, weight_bytes.data(), nullptr};
     bias_view = {bias.dtype, Dims{7}, bias_bytes.data(), nullptr};
   }
@@ -129,10 +129,30 @@ TEST(Conv2dExec, HostileQuantizationIsRefused) {
   });
 }
 
+TEST(Conv2dExec, HostileInstructionsOf16BitsAreRefused) {
+  const auto refused = [](const char* what, const std::function<void(Instruction&)>& damage) {
+    expect_refused(DataType::kI16, what, damage);
+  };
+  const auto set_bias = [](int64_t bias) {
+    return [bias](Instruction& i) { std::memcpy(i.bias_bytes.data() + 16, &bias, 8); };
+  };
+  refused("sums beyond 53 bits", set_bias((int64_t{1} << 53) - 1000));
+  refused("the least bias there is", set_bias(std::numeric_limits<int64_t>::min()));
+  refused("8-bit output", [](Instruction& i) { i.y.dtype = DataType::kI8; });
+  refused("i32 bias", [](Instruction& i) { i.bias_view.dtype = DataType::kI32; });
+  refused("i32 weights", [](Instruction& i) { i.weights.dtype = DataType::kI32; });
+  refused("x with a zero point out of range", [](Instruction& i) { i.x.quantization->zero_points[0] = 32768; });
+  refused("residual of i32", [](Instruction& i) {
+    i.with_residual = true;
+    i.residual.dtype = DataType::kI32;
+  });
+  expect_refused(DataType::kI8, "i16 weights for i8", [](Instruction& i) { i.weights.dtype = DataType::kI16; });
+}
+
 TEST(Conv2dExec, ThreadsDoNotChangeABit) {
   constexpr int64_t kSize = 37;
   for (const Isa isa : available_isas()) {
-    for (const DataType type : {DataType::kF32, DataType::kI8}) {
+    for (const DataType type : {DataType::kF32, DataType::kI8, DataType::kI16}) {
       Instruction layer(type);
       layer.x.shape = {2, kSize, kSize, 5};
       layer.y.shape = {2, kSize, kSize, 7};

@@ -173,7 +173,14 @@ std::vector<Sample> samples(const OpSchema&) {
     out.push_back(make_sample(geometries[2], name + "_f32", kFloat, {activation, false, "none"}));
     out.push_back(make_sample(geometries[2], name + "_i8", kInt8, {activation, false, "none"}));
   }
-  out.push_back(make_sample(geometries[2], "_i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {}));
+  for (const Geometry& g : geometries) {
+    out.push_back(make_sample(g, "_i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {}));
+    out.push_back(make_sample(g, "_i16_i16", {DataType::kI16, DataType::kI16, DataType::kI16, true, true}, {}));
+  }
+  out.push_back(
+      make_sample(geometries[2], "_i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI16, true, true}, {}));
+  out.push_back(make_sample(geometries[2], "_i16_silu", {DataType::kI16, DataType::kI16, DataType::kI16, true, true},
+                            {"silu", false, "none"}));
   out.push_back(
       make_sample(geometries[2], "_i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {}));
   out.push_back(make_sample(geometries[2], "_f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {}));
@@ -187,9 +194,12 @@ OpSchema make_schema() {
       "y[n, i s - p + ky d, j s - p + kx d, o] += x[n, i, j, c] weights[o, ky, kx, c], then bias and activation. The "
       "output has (H - 1) s - pads + d (KH - 1) + output_padding + 1 rows. Integers sum exactly "
       "(docs/reference/arithmetic.md).";
-  schema.inputs = {{"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
-                   {"weights", "[O, KH, KW, C / groups]: the same float type, or i8, i4 with a scale per entry of O"},
-                   {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true}};
+  schema.inputs = {
+      {"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
+      {"weights",
+       "[O, KH, KW, C / groups]: the same float type, or i8, i4, i16 (where x is i16) with a scale per entry "
+       "of O"},
+      {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true}};
   schema.outputs = {{"y", "[N, OH, OW, O]; a quantized x needs a declared integer type, or f32"}};
   schema.attributes = {{"strides", AttributeKind::kInts, "[rows, columns], default [1, 1]"},
                        {"pads", AttributeKind::kInts, "[top, left, bottom, right] cut off the output, default 0"},

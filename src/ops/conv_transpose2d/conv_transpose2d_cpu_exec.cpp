@@ -148,10 +148,14 @@ Result<Phase> make_phase(const KernelContext& context, const ProductInputs& inpu
   g.out_col_offset = col_offset;
   std::vector<float> f32;
   std::vector<int8_t> i8;
+  std::vector<int16_t> i16;
   ConvolutionWeights weights;
   if (inputs.weights.f32 != nullptr) {
     f32 = phase_weights(inputs.weights.f32, t.w, rows, cols);
     weights.f32 = f32.data();
+  } else if (inputs.weights.i16 != nullptr) {
+    i16 = phase_weights(inputs.weights.i16, t.w, rows, cols);
+    weights.i16 = i16.data();
   } else {
     i8 = phase_weights(inputs.weights.i8, t.w, rows, cols);
     weights.i8 = i8.data();

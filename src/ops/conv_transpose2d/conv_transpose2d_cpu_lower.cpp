@@ -1,4 +1,4 @@
-// conv_transpose2d on the CPU: f32, and i8 or u8 with i8 or i4 weights.
+// conv_transpose2d on the CPU: f32, i8 or u8 with i8 or i4 weights, and i16 with i16, i8 or i4 weights.
 //
 // One instruction as it is; exec turns it into one ordinary convolution for each phase of the stride.
 #include "devices/cpu/lower/lower_registry.h"

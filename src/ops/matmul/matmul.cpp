@@ -139,8 +139,17 @@ std::vector<Sample> samples(const OpSchema&) {
   out.push_back(make_sample("broadcast_b_f32", {}, {4, 13, 19}, {1, 19, 33}, false, {"relu", true, "none"}, false));
   out.push_back(make_sample("broadcast_a_f32", {.bias = false}, {1, 13, 19}, {3, 19, 7}, false, {}, false));
   out.push_back(make_sample("constant_batch_f32", {}, {3, 5, 19}, {3, 19, 33}, false, {"silu", false, "none"}));
-  out.push_back(
-      make_sample("i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {5, 19}, {19, 7}, false, {}));
+  for (const DataType weights : {DataType::kI8, DataType::kI4, DataType::kI16}) {
+    const ProductTypes types{DataType::kI16, DataType::kI16, weights, true, true};
+    const std::string type = "_i16_" + std::string(data_type_name(weights));
+    out.push_back(make_sample("odd" + type, types, {5, 19}, {19, 7}, false, {}));
+    out.push_back(make_sample("one_row" + type, types, {1, 127}, {127, 35}, false, {}));
+    out.push_back(make_sample("transposed" + type, types, {13, 19}, {33, 19}, true, {"gelu", true, "relu"}));
+    out.push_back(make_sample("long_sums" + type, types, {3, 1280}, {1280, 100}, false, {}));
+    out.push_back(make_sample("three_axes" + type, types, {2, 13, 24}, {24, 40}, false, {}));
+  }
+  out.push_back(make_sample("i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI8, true, true}, {5, 19}, {19, 7},
+                            false, {}));
   out.push_back(make_sample("i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {5, 19}, {19, 7},
                             false, {}));
   out.push_back(make_sample("i8_one_scale", {DataType::kI8, DataType::kI8, DataType::kI8, false, false}, {5, 19},
@@ -159,8 +168,8 @@ OpSchema make_schema() {
       "(docs/reference/arithmetic.md).";
   schema.inputs = {{"a", "[..., M, K]: float, or i8, u8, i16 with one scale"},
                    {"b",
-                    "[..., K, N], or [..., N, K] with transpose_b: the same float type, or i8, i4 with a scale "
-                    "per entry of N"},
+                    "[..., K, N], or [..., N, K] with transpose_b: the same float type, or i8, i4, i16 (where "
+                    "a is i16) with a scale per entry of N"},
                    {"bias", "[N]: float, or i32 (i64 for i16) with scale s_a s_b", true},
                    {"residual", "[..., M, N]: added after the activation", true}};
   schema.outputs = {{"y", "[..., M, N]; a quantized a needs a declared integer type, or f32"}};

@@ -181,9 +181,13 @@ Result<std::unique_ptr<CpuKernel>> make_constant(const KernelContext& context, c
   HAI_TRY(ProductInputs inputs, read_product_inputs(context, 3));
   std::vector<float> f32;
   std::vector<int8_t> i8;
+  std::vector<int16_t> i16;
   if (!shapes.transpose_b && inputs.weights.f32 != nullptr) {
     f32 = transposed(inputs.weights.f32, shapes);
     inputs.weights.f32 = f32.data();
+  } else if (!shapes.transpose_b && inputs.weights.i16 != nullptr) {
+    i16 = transposed(inputs.weights.i16, shapes);
+    inputs.weights.i16 = i16.data();
   } else if (!shapes.transpose_b) {
     i8 = transposed(inputs.weights.i8, shapes);
     inputs.weights.i8 = i8.data();

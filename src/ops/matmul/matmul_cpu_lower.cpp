@@ -1,4 +1,4 @@
-// matmul on the CPU: f32 with any b; i8 and u8 with a constant matrix b of i8 or i4.
+// matmul on the CPU: f32 with any b; i8 and u8 with a constant matrix b of i8 or i4; i16 with one of i16 too.
 //
 // One instruction as it is. An integer b that varies, or a batch of them, has the reference only.
 #include "devices/cpu/lower/lower_registry.h"

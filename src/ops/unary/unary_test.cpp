@@ -16,7 +16,7 @@ namespace hai::cpu {
 namespace {
 
 HAI_KERNEL_FAMILY(hai_unary_f32, void, (int32_t, const float*, float*, int64_t, float, float));
-HAI_KERNEL_FAMILY(hai_lookup_u8, void, (const uint8_t*, const uint8_t*, uint8_t*, int64_t));
+HAI_DOT_KERNEL_FAMILY(hai_lookup_u8, void, (const uint8_t*, const uint8_t*, uint8_t*, int64_t));
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 

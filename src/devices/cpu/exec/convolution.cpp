@@ -7,6 +7,7 @@
 #include "devices/cpu/exec/convolution.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/checked.h"
 
@@ -20,7 +21,8 @@ constexpr int64_t kTasksPerThread = 3;
 constexpr int64_t kMaxScratchBytes = int64_t{1} << 30;
 constexpr int64_t kMostParts = 32;
 constexpr double kPartPenalty = 0.005;
-constexpr int64_t kSlackBytes = 64;  // a step may read past the last pixel of a copy
+constexpr int64_t kLargestWide = 32768;  // of an i16 activation
+constexpr int64_t kSlackBytes = 64;      // a step may read past the last pixel of a copy
 
 // Interleaves `count` weights of `columns` channels, `length` apart: [k / k_group][nr][k % k_group]. Reads run along
 // each channel, writes along the panel.
@@ -56,32 +58,17 @@ Result<Convolution> Convolution::make(const ConvolutionGeometry& geometry, const
   out.geometry_ = geometry;
   out.isa_ = isa;
   out.integer_ = is_integer(x_dtype);
-  out.kernel_ = out.integer_ ? gemm_s8_s8_s32_for(isa)() : gemm_f32_for(isa)();
+  out.zero_point_ = x_zero_point;
+  out.choose_kernel(weights, x_dtype);
   const bool padded = out.covers_padding();
-  const bool is_signed = x_dtype == DataType::kI8;
-  if (out.integer_) {
-    out.x_element_bytes_ = 1;
-    out.zero_point_ = x_zero_point;
-    if (out.kernel_->left == HAI_GEMM_LEFT_S16) {
-      out.left_element_bytes_ = 2;
-      out.copy_kind_ = is_signed ? HAI_STRIPE_S8_TO_S16 : HAI_STRIPE_U8_TO_S16;
-      out.left_offset_ = -x_zero_point;
-    } else {
-      const bool wants_signed = out.kernel_->left == HAI_GEMM_LEFT_S8;
-      out.left_element_bytes_ = 1;
-      out.copy_kind_ = HAI_STRIPE_BYTES;
-      out.flip_ = wants_signed == is_signed ? 0 : 0x80;
-      out.left_offset_ = out.flip_ == 0 ? 0 : is_signed ? 128 : -128;
-      out.padding_ = static_cast<uint8_t>(x_zero_point + out.left_offset_);
-    }
-  }
   const int64_t depth = geometry.in_channels / geometry.groups;
   const bool contiguous_rows = geometry.groups == 1 && geometry.dilation_cols == 1;
   out.segment_cols_ = contiguous_rows ? geometry.kernel_cols : 1;
   out.segment_count_ = geometry.kernel_rows * (contiguous_rows ? 1 : geometry.kernel_cols);
   out.segment_steps_ = ceil_div(out.segment_cols_ * depth, out.kernel_->k_group);
   const bool whole_steps = out.segment_cols_ * depth % out.kernel_->k_group == 0;
-  const bool same_form = !out.integer_ || (out.copy_kind_ == HAI_STRIPE_BYTES && out.flip_ == 0);
+  const bool same_form =
+      !out.integer_ || out.copy_kind_ == HAI_STRIPE_S16 || (out.copy_kind_ == HAI_STRIPE_BYTES && out.flip_ == 0);
   const bool point = geometry.kernel_rows == 1 && geometry.kernel_cols == 1;
   out.copies_ = padded || !same_form || !whole_steps;
   out.subsamples_ = out.copies_ && point;
@@ -92,6 +79,31 @@ Result<Convolution> Convolution::make(const ConvolutionGeometry& geometry, const
   HAI_TRY_STATUS(out.pack(weights));
   HAI_TRY_STATUS(out.choose_blocks());
   return out;
+}
+
+// The kernel, and the form in which it reads the image.
+void Convolution::choose_kernel(const ConvolutionWeights& weights, DataType x_dtype) {
+  kernel_ = gemm_f32_for(isa_)();
+  if (!integer_) return;
+  const bool is_signed = x_dtype == DataType::kI8;
+  wide_ = x_dtype == DataType::kI16;
+  kernel_ = !wide_ ? gemm_s8_s8_s32_for(isa_)() : weights.i16 ? gemm_s16_s16_for(isa_)() : gemm_s16_s8_for(isa_)();
+  x_element_bytes_ = wide_ ? 2 : 1;
+  if (wide_) {
+    left_element_bytes_ = 2;
+    copy_kind_ = HAI_STRIPE_S16;
+  } else if (kernel_->left == HAI_GEMM_LEFT_S16) {
+    left_element_bytes_ = 2;
+    copy_kind_ = is_signed ? HAI_STRIPE_S8_TO_S16 : HAI_STRIPE_U8_TO_S16;
+    left_offset_ = -zero_point_;
+  } else {
+    const bool wants_signed = kernel_->left == HAI_GEMM_LEFT_S8;
+    left_element_bytes_ = 1;
+    copy_kind_ = HAI_STRIPE_BYTES;
+    flip_ = wants_signed == is_signed ? 0 : 0x80;
+    left_offset_ = flip_ == 0 ? 0 : is_signed ? 128 : -128;
+    padding_ = static_cast<uint8_t>(zero_point_ + left_offset_);
+  }
 }
 
 // True when some window reaches outside of the image.
@@ -111,7 +123,7 @@ Status Convolution::pack(const ConvolutionWeights& weights) {
   const int64_t length = segment_count_ * segment_length;  // of one channel's weights
   panels_ = ceil_div(outputs, nr);
   const int64_t panel_elements = segment_count_ * segment_steps_ * nr * group_of_k;
-  panel_bytes_ = panel_elements * (integer_ ? 1 : 4);
+  panel_bytes_ = panel_elements * (weights.i8 ? 1 : weights.i16 ? 2 : 4);
   HAI_TRY(packed_, AlignedBuffer::zeros(g.groups * panels_ * panel_bytes_));
   if (integer_) channel_weights_.assign(static_cast<size_t>(g.out_channels), {});
   for (int64_t panel = 0; panel < g.groups * panels_; ++panel) {
@@ -120,25 +132,29 @@ Status Convolution::pack(const ConvolutionWeights& weights) {
     for (int64_t s = 0; s < segment_count_; ++s) {
       const int64_t from = first * length + s * segment_length;
       const int64_t to = panel * panel_elements + s * segment_steps_ * nr * group_of_k;
-      if (integer_) {
-        pack_columns(weights.i8 + from, length, segment_length, columns, nr, group_of_k,
-                     packed_.as<int8_t>().data() + to);
-      } else {
-        pack_columns(weights.f32 + from, length, segment_length, columns, nr, 1, packed_.as<float>().data() + to);
-      }
+      const auto pack = [&]<typename T>(const T* values) {
+        pack_columns(values + from, length, segment_length, columns, nr, group_of_k, packed_.as<T>().data() + to);
+      };
+      if (weights.i8 != nullptr) pack(weights.i8);
+      if (weights.i16 != nullptr) pack(weights.i16);
+      if (weights.f32 != nullptr) pack(weights.f32);
     }
   }
   if (!integer_) return {};
+  int64_t largest = 1;
   for (int64_t o = 0; o < g.out_channels; ++o) {
-    int64_t sum = 0;
-    int64_t absolute_sum = 0;
+    ChannelWeights& channel = channel_weights_[static_cast<size_t>(o)];
     for (int64_t i = 0; i < length; ++i) {
-      const int weight = weights.i8[o * length + i];
-      sum += weight;
-      absolute_sum += weight < 0 ? -weight : weight;
+      const int64_t weight = weights.i8 != nullptr ? weights.i8[o * length + i] : weights.i16[o * length + i];
+      const int64_t size = weight < 0 ? -weight : weight;
+      channel.sum += weight;
+      channel.absolute_sum += size;
+      largest = std::max(largest, size);
     }
-    channel_weights_[static_cast<size_t>(o)] = {sum, absolute_sum};
   }
+  // i16 weights are summed in two parts, of which the larger reaches 255.
+  const int64_t part = weights.i16 != nullptr ? 255 : largest;
+  most_steps_ = std::numeric_limits<int32_t>::max() / (kLargestWide * part * kernel_->k_group);
   return {};
 }
 
@@ -187,7 +203,7 @@ Status Convolution::choose_blocks() {
   scratch_.segments = 0;
   scratch_.offsets = aligned(segment_count_ * static_cast<int64_t>(sizeof(void*)));
   scratch_.sums = scratch_.offsets + aligned(segment_count_ * static_cast<int64_t>(sizeof(int64_t)));
-  scratch_.copy = scratch_.sums + aligned(int64_t{kernel_->mr} * kernel_->nr * 4);
+  scratch_.copy = scratch_.sums + aligned(int64_t{kernel_->mr} * kernel_->nr * (wide_ ? 8 : 4));
   const auto pixels = checked_mul(copy_rows(block_rows_), copy_cols(block_cols_));
   const auto copy = pixels ? checked_mul(*pixels, pixel_bytes) : std::nullopt;
   if (copies_ && (!copy || *copy > kMaxScratchBytes)) {
@@ -318,6 +334,12 @@ Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductE
   in.cols = out.cols;
   std::byte* sums = block.scratch + scratch_.sums;
   const bool stores = epilogue.stores_in_kernel();
+  if (wide_) {
+    out.s16.in = in;
+    out.s16.sums = reinterpret_cast<int64_t*>(sums);
+    out.s16.most_steps = most_steps_;
+    return out;
+  }
   if (integer_) {
     out.i8.in = in;
     out.i8.sums = reinterpret_cast<int32_t*>(sums);
@@ -363,7 +385,7 @@ void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue,
                first_pixel + col * g.out_col_step);
     }
     // Not tile by tile: a load that needs several stores still on their way waits for them.
-    if (integer_ && epilogue.stores_in_kernel()) {
+    if (integer_ && !wide_ && epilogue.stores_in_kernel()) {
       epilogue.look_up(buffers.y + first_pixel * g.out_channels + panel.channel, panel.out_stride, cols, panel.cols);
     }
   }
@@ -371,6 +393,7 @@ void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue,
 
 void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
                            int64_t pixel) const {
+  if (wide_) return run_wide_tile(panel, epilogue, buffers, rows, pixel);
   const int64_t first = pixel * geometry_.out_channels + panel.channel;
   std::byte* out = buffers.y + first * epilogue.output_element_bytes();
   const bool stores = epilogue.stores_in_kernel();
@@ -392,6 +415,18 @@ void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const 
       buffers.residual == nullptr ? nullptr : reinterpret_cast<const float*>(buffers.residual) + first;
   epilogue.finish_f32(panel.f32.out, panel.f32.out_stride, rows, panel.cols, residual, panel.out_stride,
                       reinterpret_cast<float*>(out), panel.out_stride);
+}
+
+void Convolution::run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
+                                int64_t pixel) const {
+  const int64_t first = pixel * geometry_.out_channels + panel.channel;
+  panel.s16.in.rows = rows;
+  kernel_->run_s16(&panel.s16);
+  const std::byte* residual =
+      buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
+  std::byte* out = buffers.y + first * epilogue.output_element_bytes();
+  epilogue.store_s16(panel.s16.sums, kernel_->nr, rows, panel.cols, panel.position, out, panel.out_stride);
+  epilogue.finish_s16(out, panel.out_stride, rows, panel.cols, residual, panel.out_stride);
 }
 
 }  // namespace hai::cpu

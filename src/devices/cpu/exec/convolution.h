@@ -32,15 +32,16 @@ struct ConvolutionGeometry {
   int64_t out_col_step = 1, out_col_offset = 0;
 };
 
-// Weights [O][KH][KW][C / groups], dense: f32, or i8.
+// Weights [O][KH][KW][C / groups], dense, of one of these types: f32 for f32 images, i8 for integers, i16 for i16.
 struct ConvolutionWeights {
   const float* f32 = nullptr;
   const int8_t* i8 = nullptr;
+  const int16_t* i16 = nullptr;
 };
 
 class Convolution {
  public:
-  // `x_dtype`: f32, i8 or u8. `x_zero_point` is what padding holds.
+  // `x_dtype`: f32, i8, u8 or i16. `x_zero_point` is what padding holds.
   static Result<Convolution> make(const ConvolutionGeometry& geometry, const ConvolutionWeights& weights,
                                   DataType x_dtype, int32_t x_zero_point, Isa isa);
 
@@ -71,6 +72,7 @@ class Convolution {
   struct Panel {
     hai_gemm_i8_tile i8;
     hai_gemm_f32_tile f32;
+    hai_gemm_s16_tile s16;
     int64_t channel, position;  // of the first column: in the output, and in the epilogue's arrays
     int64_t out_stride;
     int32_t cols;
@@ -84,6 +86,7 @@ class Convolution {
     int64_t panel_splits;
   };
 
+  void choose_kernel(const ConvolutionWeights& weights, DataType x_dtype);
   Status pack(const ConvolutionWeights& weights);
   Status choose_blocks();
   Plan plan(int64_t images, int thread_count) const;
@@ -95,11 +98,14 @@ class Convolution {
   Panel prepare_panel(const Block& block, const ProductEpilogue& epilogue, int64_t group, int64_t panel) const;
   void run_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
                 int64_t pixel) const;
+  void run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
+                     int64_t pixel) const;
 
   ConvolutionGeometry geometry_;
   Isa isa_ = Isa::kScalar;
   const hai_gemm_kernel* kernel_ = nullptr;
   bool integer_ = false;
+  bool wide_ = false;        // sums of 64 bits
   bool flat_ = false;        // 1x1, stride 1, no padding: all images are one row of pixels
   bool copies_ = false;      // the image is read through a copy
   bool subsamples_ = false;  // 1x1 with stride: the copy takes only the pixels that are read
@@ -115,6 +121,7 @@ class Convolution {
   int64_t segment_steps_ = 1;
   int64_t panels_ = 1;  // per group
   int64_t panel_bytes_ = 0;
+  int64_t most_steps_ = 1;  // before 32-bit sums of wide products might overflow
   int64_t block_rows_ = 1;
   int64_t block_cols_ = 1;
   Scratch scratch_;

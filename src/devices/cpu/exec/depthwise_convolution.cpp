@@ -14,6 +14,7 @@ namespace hai::cpu {
 namespace {
 
 constexpr int64_t kExactBound = int64_t{1} << 24;
+constexpr int64_t kExactWideBound = int64_t{1} << 53;
 constexpr int64_t kFinishBytes = 16 * 1024;
 constexpr int64_t kTasksPerThread = 4;
 
@@ -27,15 +28,20 @@ Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometr
   out.isa_ = isa;
   out.integer_ = is_integer(x_dtype);
   out.x_signed_ = x_dtype == DataType::kI8;
-  out.element_bytes_ = out.integer_ ? 1 : 4;
+  out.wide_ = x_dtype == DataType::kI16;
+  out.element_bytes_ = out.wide_ ? 2 : out.integer_ ? 1 : 4;
   const int64_t channels = geometry.in_channels;
   const int64_t taps = geometry.kernel_rows * geometry.kernel_cols;
   out.padded_ = align_up(channels, 16);
   HAI_TRY(out.packed_, AlignedBuffer::zeros(taps * out.padded_ * 4));
   HAI_TRY(out.idle_row_, AlignedBuffer::zeros(geometry.in_cols * channels * out.element_bytes_));
-  HAI_TRY(out.bias_, AlignedBuffer::zeros(out.padded_ * 4));
-  if (out.integer_) {
+  HAI_TRY(out.bias_, AlignedBuffer::zeros(out.padded_ * (out.wide_ ? 8 : 4)));
+  if (out.wide_) {
+    for (int16_t& element : out.idle_row_.as<int16_t>()) element = static_cast<int16_t>(x_zero_point);
+  } else if (out.integer_) {
     std::memset(out.idle_row_.data(), x_zero_point & 0xff, static_cast<size_t>(out.idle_row_.size_bytes()));
+  }
+  if (out.integer_) {
     out.channel_weights_.assign(static_cast<size_t>(channels), {});
   }
   float* packed = out.packed_.as<float>().data();
@@ -45,11 +51,11 @@ Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometr
         packed[t * out.padded_ + c] = weights.f32[c * taps + t];
         continue;
       }
-      const int8_t weight = weights.i8[c * taps + t];
-      packed[t * out.padded_ + c] = weight;
+      const int weight = weights.i8 != nullptr ? weights.i8[c * taps + t] : weights.i16[c * taps + t];
+      packed[t * out.padded_ + c] = static_cast<float>(weight);
       ChannelWeights& channel = out.channel_weights_[static_cast<size_t>(c)];
       channel.sum += weight;
-      channel.absolute_sum += std::abs(int{weight});
+      channel.absolute_sum += std::abs(weight);
     }
   }
   const int64_t pixel_bytes = out.padded_ * 4;
@@ -67,15 +73,21 @@ std::vector<int64_t> DepthwiseConvolution::channel_positions() const {
 
 bool DepthwiseConvolution::is_exact(const ProductEpilogue& epilogue) const {
   for (size_t c = 0; c < channel_weights_.size(); ++c) {
-    const int64_t products = channel_weights_[c].absolute_sum * (x_signed_ ? 128 : 255);
-    if (std::abs(int64_t{epilogue.bias[c]}) + products >= kExactBound) return false;
+    const int64_t products = channel_weights_[c].absolute_sum * (wide_ ? 32768 : x_signed_ ? 128 : 255);
+    const int64_t bias = wide_ ? epilogue.bias_i64[c] : epilogue.bias[c];
+    if (std::abs(bias) + products >= (wide_ ? kExactWideBound : kExactBound)) return false;
   }
   return true;
 }
 
 Status DepthwiseConvolution::take_bias(ProductEpilogue& epilogue) {
-  float* bias = bias_.as<float>().data();
   const auto count = static_cast<size_t>(padded_);
+  if (wide_) {
+    for (size_t c = 0; c < count; ++c) bias_.as<double>()[c] = static_cast<double>(epilogue.bias_i64[c]);
+    epilogue.take_bias_out();
+    return {};
+  }
+  float* bias = bias_.as<float>().data();
   for (size_t c = 0; c < count; ++c) {
     bias[c] = integer_ ? static_cast<float>(epilogue.bias[c]) : epilogue.bias_f32[c];
   }
@@ -108,6 +120,7 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
     const bool inside = y >= 0 && y < g.in_rows;
     rows[k] = inside ? buffers.x + (image * g.in_rows + y) * row_bytes : idle_row_.data();
   }
+  if (wide_) return run_wide_row(epilogue, buffers, rows, (image * g.out_rows + row) * g.out_cols);
   hai_depthwise d = {};
   d.rows = rows;
   d.idle = idle_row_.data();
@@ -155,6 +168,38 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
                           g.out_channels);
     }
   }
+}
+
+void DepthwiseConvolution::run_wide_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers,
+                                        const void* const* rows, int64_t first_pixel) const {
+  const ConvolutionGeometry& g = geometry_;
+  const int64_t first = first_pixel * g.out_channels;
+  std::byte* out = buffers.y + first * epilogue.output_element_bytes();
+  hai_depthwise_s16 d = {};
+  d.rows = rows;
+  d.idle = idle_row_.data();
+  d.image_cols = g.in_cols;
+  d.channels = g.in_channels;
+  d.channels_padded = padded_;
+  d.kernel_rows = g.kernel_rows;
+  d.kernel_cols = g.kernel_cols;
+  d.stride_cols = g.stride_cols;
+  d.dilation_cols = g.dilation_cols;
+  d.pad_left = g.pad_left;
+  d.col_count = g.out_cols;
+  d.weights = packed_.as<float>();
+  d.bias = bias_.as<double>();
+  d.multiplier = epilogue.multiplier.data();
+  d.lo = static_cast<double>(epilogue.lo);
+  d.hi = static_cast<double>(epilogue.hi);
+  d.zero_point = epilogue.zero_point;
+  d.out = epilogue.to_float ? nullptr : reinterpret_cast<int16_t*>(out);
+  d.out_f32 = epilogue.to_float ? reinterpret_cast<float*>(out) : nullptr;
+  d.out_stride = g.out_channels;
+  depthwise_s16_for(isa_)(&d);
+  const std::byte* residual =
+      buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
+  epilogue.finish_s16(out, g.out_channels, g.out_cols, static_cast<int32_t>(g.out_channels), residual, g.out_channels);
 }
 
 }  // namespace hai::cpu

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <random>
 #include <vector>
@@ -191,9 +192,66 @@ TEST(GemmKernels, IntegersAreExact) {
   }
 }
 
+// Whole ranges of 16 bits, with few and with many steps before 32-bit sums are put aside.
+template <typename Weight>
+void check_wide(const hai_gemm_kernel& kernel, int64_t most_steps) {
+  std::mt19937 random(13);
+  for (Problem p : problems(kernel)) {
+    p.steps += 40;
+    const LeftOperand left(p, 2 * kernel.k_group, random, false);
+    if (p.rows % 3 == 0) {  // the largest sums there are
+      for (const auto& block : left.blocks) {
+        for (int64_t i = 0; i < (p.rows - 1) * left.stride + p.steps * 2 * kernel.k_group; i += 2) {
+          constexpr int16_t kLeast = INT16_MIN;
+          std::memcpy(&block[static_cast<size_t>(i)], &kLeast, 2);
+        }
+      }
+    }
+    AlignedBuffer panel =
+        *AlignedBuffer::zeros(p.segments * p.steps * kernel.nr * kernel.k_group * static_cast<int64_t>(sizeof(Weight)));
+    for (Weight& weight : panel.as<Weight>()) {
+      weight = static_cast<Weight>(p.rows % 3 == 0 ? std::numeric_limits<Weight>::min() : random());
+    }
+    const auto columns = static_cast<size_t>(kernel.nr);
+    std::vector<int64_t> sums(columns * static_cast<size_t>(kernel.mr), 77);
+    hai_gemm_s16_tile tile = {};
+    tile.in = operands(p, left, panel);
+    tile.sums = sums.data();
+    tile.most_steps = most_steps;
+    kernel.run_s16(&tile);
+    for (int32_t m = 0; m < p.rows; ++m) {
+      for (int32_t n = 0; n < p.cols; ++n) {
+        int64_t sum = 0;
+        for (int64_t s = 0; s < p.segments; ++s) {
+          const std::byte* row = static_cast<const std::byte*>(left.pointers[static_cast<size_t>(s)]) + m * left.stride;
+          for (int64_t k = 0; k < p.steps * kernel.k_group; ++k) {
+            const int64_t step = s * p.steps + k / kernel.k_group;
+            const int64_t column = (step * kernel.nr + n) * kernel.k_group + k % kernel.k_group;
+            sum += left_value(kernel, row, k) * panel.as<Weight>()[static_cast<size_t>(column)];
+          }
+        }
+        ASSERT_EQ(sums[static_cast<size_t>(m) * columns + static_cast<size_t>(n)], sum)
+            << kernel.name << " rows " << p.rows << " cols " << p.cols << " element " << m << ", " << n
+            << " most_steps " << most_steps;
+      }
+    }
+  }
+}
+
+TEST(GemmKernels, WideIntegersAreExact) {
+  for (const Isa isa : available_isas()) {
+    for (const int64_t most_steps : {1, 7, 127}) {
+      check_wide<int8_t>(*gemm_s16_s8_for(isa)(), most_steps);
+      check_wide<int16_t>(*gemm_s16_s16_for(isa)(), most_steps);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(GemmKernels, NamesAreContracts) {
   for (const Isa isa : available_isas()) {
-    for (const hai_gemm_kernel* kernel : {gemm_f32_for(isa)(), gemm_s8_s8_s32_for(isa)()}) {
+    for (const hai_gemm_kernel* kernel :
+         {gemm_f32_for(isa)(), gemm_s8_s8_s32_for(isa)(), gemm_s16_s8_for(isa)(), gemm_s16_s16_for(isa)()}) {
       const std::string tile = "_" + std::to_string(kernel->mr) + "x" + std::to_string(kernel->nr);
       const std::string name = kernel->name;
       EXPECT_NE(name.find("__" + std::string(isa_name(isa)) + tile), std::string::npos) << name;

@@ -2,7 +2,8 @@
 // whatever could go wrong later is refused here.
 //
 // Integers: M = s_x s_w / s_first per channel, where s_first is the scale of the first rounding point. The true sum
-// |bias| + sum |w| * max |q - z| must fit i32; the kernels' own sums may wrap on the way. Formulas: types/arithmetic.h.
+// |bias| + sum |w| * max |q - z| must fit i32 (i16 activations: 53 bits); the kernels' own sums may wrap on the way.
+// Formulas: types/arithmetic.h.
 #include "devices/cpu/exec/product_epilogue.h"
 
 #include <array>
@@ -16,6 +17,8 @@ HAI_KERNEL_FAMILY(hai_unary_f32, void, (int32_t, const float*, float*, int64_t, 
 
 namespace hai::cpu {
 namespace {
+
+constexpr int64_t kWideLimit = (int64_t{1} << 53) - 1;  // sums of i16 products go through f64
 
 hai_output_range full_range(DataType dtype, const RoundingPoint& point) {
   return {point.zero_point, static_cast<int32_t>(integer_min(dtype)), static_cast<int32_t>(integer_max(dtype))};
@@ -62,20 +65,26 @@ Result<ProductEpilogue> ProductEpilogue::make(const KernelContext& context, cons
   out.activation_ = parsed->activation;
   out.residual_activation_ = parsed->residual_activation;
   out.integer = is_integer(context.inputs[operands.x]->dtype);
+  out.wide = context.inputs[operands.x]->dtype == DataType::kI16;
   out.has_residual = operands.residual < context.inputs.size() && context.inputs[operands.residual] != nullptr;
   if (!out.has_residual && !out.residual_activation_.is_none()) {
     return context.refuse("residual_activation is given but no residual");
   }
   if (out.has_residual) {
     const format::ProgramTensor& residual = *context.inputs[operands.residual];
-    const bool fits = residual.shape == context.outputs[0]->shape &&
-                      (out.integer ? residual.dtype == DataType::kI8 || residual.dtype == DataType::kU8
-                                   : residual.dtype == DataType::kF32);
-    if (!fits) return context.refuse("the residual must have the output's shape, and f32 or 8 bits as x has");
+    const bool bytes = residual.dtype == DataType::kI8 || residual.dtype == DataType::kU8;
+    const bool fits =
+        residual.shape == context.outputs[0]->shape &&
+        (out.integer ? bytes || (out.wide && residual.dtype == DataType::kI16) : residual.dtype == DataType::kF32);
+    if (!fits) return context.refuse("the residual must have the output's shape, and f32 or no more bits than x has");
   }
   const auto count = static_cast<size_t>(padded);
   if (out.integer) {
-    out.bias.assign(count, 0);
+    if (out.wide) {
+      out.bias_i64.assign(count, 0);
+    } else {
+      out.bias.assign(count, 0);
+    }
     out.multiplier.assign(count, 0.0F);
     HAI_TRY_STATUS(out.make_integer(context, operands, positions, weights, left_offset));
   } else {
@@ -113,20 +122,28 @@ Status ProductEpilogue::make_bias(const KernelContext& context, const ProductOpe
   const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
   const bool given = operands.bias < context.inputs.size() && context.inputs[operands.bias] != nullptr;
   const TensorView view = given ? context.constants[operands.bias] : TensorView{};
-  if (given && (view.data == nullptr || view.dtype != DataType::kI32 ||
-                view.count() != static_cast<int64_t>(positions.size()))) {
-    return context.refuse("the bias must be a constant of i32 with one entry a channel");
+  const DataType wanted = wide ? DataType::kI64 : DataType::kI32;
+  if (given &&
+      (view.data == nullptr || view.dtype != wanted || view.count() != static_cast<int64_t>(positions.size()))) {
+    return context.refuse(
+        fmt::format("the bias must be a constant of {} with one entry a channel", data_type_name(wanted)));
   }
+  const int64_t limit = wide ? kWideLimit : std::numeric_limits<int32_t>::max();
   for (size_t c = 0; c < positions.size(); ++c) {
-    const int64_t own = given ? data_of<int32_t>(view)[c] : 0;
-    const int64_t bound = std::abs(own) + weights[c].absolute_sum * reach;
-    if (bound > std::numeric_limits<int32_t>::max()) {
-      return context.refuse(fmt::format("the sums of channel {} may reach {}, beyond 32 bits", c, bound));
+    const int64_t own = !given ? 0 : wide ? data_of<int64_t>(view)[c] : data_of<int32_t>(view)[c];
+    const bool fits = own <= limit && own >= -limit && weights[c].absolute_sum <= (limit - std::abs(own)) / reach;
+    if (!fits) {
+      return context.refuse(fmt::format("the sums of channel {}, {} * {} beside a bias of {}, may pass {} bits", c,
+                                        weights[c].absolute_sum, reach, own, wide ? 53 : 31));
     }
-    // The kernels sum (q + left_offset) * w modulo 2^32.
+    // The kernels sum (q + left_offset) * w modulo 2^32 or 2^64.
     const int64_t folded = own - (zero + left_offset) * weights[c].sum;
-    bias[static_cast<size_t>(positions[c])] =
-        static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(folded)));
+    const auto at = static_cast<size_t>(positions[c]);
+    if (wide) {
+      bias_i64[at] = folded;
+    } else {
+      bias[at] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(folded)));
+    }
   }
   return {};
 }
@@ -146,7 +163,8 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
   if (to_float) {
     if (has_residual || !activation_.is_none()) return context.refuse("f32 output takes no activation or residual");
   } else {
-    if (y.dtype != DataType::kI8 && y.dtype != DataType::kU8) return context.refuse("the output must be i8, u8 or f32");
+    const bool fits = wide ? y.dtype == DataType::kI16 : y.dtype == DataType::kI8 || y.dtype == DataType::kU8;
+    if (!fits) return context.refuse(wide ? "the output must be i16 or f32" : "the output must be i8, u8 or f32");
     HAI_TRY(last, one_scale(context, y, "y"));
   }
   HAI_TRY(const Epilogue points, parse_epilogue(context.instruction.attributes));
@@ -168,36 +186,55 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
   lo = static_cast<float>(range.lo - range.zero_point);
   hi = static_cast<float>(range.hi - range.zero_point);
   zero_point = range.zero_point;
-  if (!activation_.is_clamp()) {
-    std::array<uint8_t, 256> bytes{};
-    const bool is_signed = y.dtype == DataType::kI8;
-    unary_table8(activation_.function, activation_.alpha, activation_.beta, is_signed, first.scale, first.zero_point,
-                 before_add.scale, full_range(y.dtype, before_add), bytes);
-    table_bytes_.assign(bytes.begin(), bytes.end());
-    for (const uint8_t byte : bytes) table_.push_back(is_signed ? static_cast<int8_t>(byte) : int32_t{byte});
+  if (!activation_.is_clamp()) make_table(y.dtype, first, before_add);
+  return has_residual ? make_residual(context, operands, before_add, last) : Status{};
+}
+
+void ProductEpilogue::make_table(DataType y, const RoundingPoint& from, const RoundingPoint& to) {
+  if (wide) {
+    table_s16_.resize(65536);
+    for (int32_t q = INT16_MIN; q <= INT16_MAX; ++q) {
+      table_s16_[static_cast<uint16_t>(q)] =
+          static_cast<int16_t>(unary_integer(activation_.function, activation_.alpha, activation_.beta, q, from.scale,
+                                             from.zero_point, to.scale, full_range(y, to)));
+    }
+    return;
   }
-  if (!has_residual) return {};
+  std::array<uint8_t, 256> bytes{};
+  const bool is_signed = y == DataType::kI8;
+  unary_table8(activation_.function, activation_.alpha, activation_.beta, is_signed, from.scale, from.zero_point,
+               to.scale, full_range(y, to), bytes);
+  table_bytes_.assign(bytes.begin(), bytes.end());
+  for (const uint8_t byte : bytes) table_.push_back(is_signed ? static_cast<int8_t>(byte) : int32_t{byte});
+}
+
+Status ProductEpilogue::make_residual(const KernelContext& context, const ProductOperands& operands,
+                                      const RoundingPoint& before_add, const RoundingPoint& last) {
   const format::ProgramTensor& residual = *context.inputs[operands.residual];
   HAI_TRY(const RoundingPoint r, one_scale(context, residual, "residual"));
   sum_zero_point_ = before_add.zero_point;
   sum_multiplier_ = hai_multiplier_ratio(before_add.scale, last.scale);
   residual_zero_point_ = r.zero_point;
   residual_multiplier_ = hai_multiplier_ratio(r.scale, last.scale);
-  residual_signed_ = residual.dtype == DataType::kI8;
+  residual_signed_ = is_signed_integer(residual.dtype);
+  residual_bits_ = bit_width(residual.dtype);
   HAI_TRY_STATUS(usable(context, sum_multiplier_, "the residual addition"));
   HAI_TRY_STATUS(usable(context, residual_multiplier_, "the residual"));
-  const hai_output_range out = clamp_range(residual_activation_, last.scale, full_range(y.dtype, last));
-  residual_lo_ = static_cast<float>(out.lo - out.zero_point);
-  residual_hi_ = static_cast<float>(out.hi - out.zero_point);
-  out_zero_point_ = out.zero_point;
+  out_range_ = clamp_range(residual_activation_, last.scale, full_range(context.outputs[0]->dtype, last));
+  residual_lo_ = static_cast<float>(out_range_.lo - out_range_.zero_point);
+  residual_hi_ = static_cast<float>(out_range_.hi - out_range_.zero_point);
   return {};
 }
 
 int64_t ProductEpilogue::bytes() const {
-  return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size() + table_.size()));
+  return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size() + table_.size()) +
+                              8 * bias_i64.size() + 2 * table_s16_.size() + table_bytes_.size());
 }
 
-void ProductEpilogue::take_bias_out() { bias.assign(bias.size(), 0); }
+void ProductEpilogue::take_bias_out() {
+  bias.assign(bias.size(), 0);
+  bias_i64.assign(bias_i64.size(), 0);
+}
 
 void ProductEpilogue::finish_f32(float* tile, int64_t tile_stride, int32_t rows, int32_t cols, const float* residual,
                                  int64_t residual_stride, float* out, int64_t out_stride) const {
@@ -248,11 +285,52 @@ void ProductEpilogue::finish_i8(const int32_t* sums, int64_t sums_stride, int32_
   e.sum_multiplier = sum_multiplier_;
   e.out_lo = residual_lo_;
   e.out_hi = residual_hi_;
-  e.out_zero_point = out_zero_point_;
+  e.out_zero_point = out_range_.zero_point;
   e.out = to_float ? nullptr : reinterpret_cast<uint8_t*>(out);
   e.out_f32 = to_float ? reinterpret_cast<float*>(out) : nullptr;
   e.out_stride = out_stride;
   epilogue_i8_for(isa_)(&e);
+}
+
+void ProductEpilogue::store_s16(const int64_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+                                std::byte* out, int64_t out_stride) const {
+  hai_requantize_s16 e = {};
+  e.sums = sums;
+  e.sums_stride = sums_stride;
+  e.rows = rows;
+  e.cols = cols;
+  e.bias = bias_i64.data() + position;
+  e.multiplier = multiplier.data() + position;
+  e.lo = static_cast<double>(lo);
+  e.hi = static_cast<double>(hi);
+  e.zero_point = zero_point;
+  e.out = to_float ? nullptr : reinterpret_cast<int16_t*>(out);
+  e.out_f32 = to_float ? reinterpret_cast<float*>(out) : nullptr;
+  e.out_stride = out_stride;
+  requantize_s16_for(isa_)(&e);
+}
+
+void ProductEpilogue::finish_s16(std::byte* out, int64_t out_stride, int64_t rows, int32_t cols,
+                                 const std::byte* residual, int64_t residual_stride) const {
+  if (table_s16_.empty() && !has_residual) return;
+  hai_finish_s16 e = {};
+  e.y = reinterpret_cast<int16_t*>(out);
+  e.y_stride = out_stride;
+  e.rows = static_cast<int32_t>(rows);
+  e.cols = cols;
+  e.table = table_s16_.empty() ? nullptr : table_s16_.data();
+  e.residual = residual;
+  e.residual_stride = residual_stride;
+  e.residual_bits = residual_bits_;
+  e.residual_signed = residual_signed_ ? 1 : 0;
+  e.zero_point = sum_zero_point_;
+  e.residual_zero_point = residual_zero_point_;
+  e.multiplier = sum_multiplier_;
+  e.residual_multiplier = residual_multiplier_;
+  e.lo = out_range_.lo;
+  e.hi = out_range_.hi;
+  e.out_zero_point = out_range_.zero_point;
+  finish_s16_for(isa_)(&e);
 }
 
 }  // namespace hai::cpu

@@ -28,25 +28,28 @@ struct ProductOperands {
 
 class ProductEpilogue {
  public:
-  // Precondition: the operands' dtypes are x f32 or i8/u8, weights f32 or i8/i4. `positions[c]` is where channel c
-  // stands in the per-channel arrays of `padded` entries. `weights` is empty for f32. `left_offset`: what packing adds
-  // to q of x.
+  // Precondition: the operands' dtypes are x f32 or i8/u8/i16, weights f32 or i8/i4/i16. `positions[c]` is where
+  // channel c stands in the per-channel arrays of `padded` entries. `weights` is empty for f32. `left_offset`: what
+  // packing adds to q of x.
   static Result<ProductEpilogue> make(const KernelContext& context, const ProductOperands& operands,
                                       std::span<const int64_t> positions, int64_t padded,
                                       std::span<const ChannelWeights> weights, int64_t left_offset);
 
-  bool integer = false;   // 8-bit operands
+  bool integer = false;
+  bool wide = false;      // i16 activations: sums and bias of 64 bits
   bool to_float = false;  // integer sums stored as f32
   bool has_residual = false;
   std::vector<float> bias_f32;
-  std::vector<int32_t> bias;  // integer bias with the left operand's offset and zero point folded in
+  std::vector<int32_t> bias;      // integer bias with the left operand's offset and zero point folded in
+  std::vector<int64_t> bias_i64;  // the same, where wide
   std::vector<float> multiplier;
   float lo = 0.0F, hi = 0.0F;  // of the first store: clamp (f32), bounds minus zero point (integer)
   int32_t zero_point = 0;
 
   // The kernel stores into the output; look_up() must follow.
   bool stores_in_kernel() const { return !has_residual && !to_float && (integer || activation_.is_clamp()); }
-  int64_t output_element_bytes() const { return integer && !to_float ? 1 : 4; }
+  int64_t output_element_bytes() const { return !integer || to_float ? 4 : wide ? 2 : 1; }
+  int64_t residual_element_bytes() const { return integer ? residual_bits_ / 8 : 4; }
   int64_t bytes() const;
 
   // `tile` is [rows][tile_stride], clamped already where the activation is a clamp. Strides count elements.
@@ -55,6 +58,12 @@ class ProductEpilogue {
   // `sums` without bias; `position` is that of its first column.
   void finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                  const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
+  // Wide: `sums` without bias to the first rounding point, or to f32; `position` is that of the first column.
+  void store_s16(const int64_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position, std::byte* out,
+                 int64_t out_stride) const;
+  // Table and residual on what store_s16 or a kernel stored, in place.
+  void finish_s16(std::byte* out, int64_t out_stride, int64_t rows, int32_t cols, const std::byte* residual,
+                  int64_t residual_stride) const;
   // Replaces stored integers by the table's, where there is a table.
   void look_up(std::byte* out, int64_t out_stride, int64_t rows, int64_t cols) const;
   // The bias has been added to the sums: finish_i8 adds none.
@@ -66,6 +75,9 @@ class ProductEpilogue {
                       std::span<const ChannelWeights> weights, int64_t left_offset);
   Status make_bias(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions,
                    std::span<const ChannelWeights> weights, int64_t left_offset);
+  void make_table(DataType y, const RoundingPoint& from, const RoundingPoint& to);
+  Status make_residual(const KernelContext& context, const ProductOperands& operands, const RoundingPoint& before_add,
+                       const RoundingPoint& last);
 
   Isa isa_ = Isa::kScalar;
   Activation activation_;
@@ -73,12 +85,14 @@ class ProductEpilogue {
   float residual_lo_ = 0.0F, residual_hi_ = 0.0F;
   std::vector<int32_t> table_;        // 256 entries, empty: none
   std::vector<uint8_t> table_bytes_;  // the same as bytes
+  std::vector<int16_t> table_s16_;    // wide: 65,536 entries, indexed by the bits of q
   bool residual_signed_ = true;
+  int32_t residual_bits_ = 8;
   int32_t residual_zero_point_ = 0;
   float residual_multiplier_ = 1.0F;
   int32_t sum_zero_point_ = 0;
   float sum_multiplier_ = 1.0F;
-  int32_t out_zero_point_ = 0;
+  hai_output_range out_range_{};  // of the sum with the residual
 };
 
 // Per-tensor parameters of an 8-bit tensor, checked; an error names the operand.

@@ -3,15 +3,22 @@
 
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/kernels/depthwise.h"
+#include "devices/cpu/exec/kernels/depthwise_s16.h"
 #include "devices/cpu/exec/kernels/epilogue.h"
+#include "devices/cpu/exec/kernels/epilogue_s16.h"
 #include "devices/cpu/exec/kernels/gemm.h"
 #include "devices/cpu/exec/kernels/stripe.h"
 
 HAI_KERNEL_FAMILY(gemm_f32, const hai_gemm_kernel*, (void));
-HAI_KERNEL_FAMILY(gemm_s8_s8_s32, const hai_gemm_kernel*, (void));
+HAI_DOT_KERNEL_FAMILY(gemm_s8_s8_s32, const hai_gemm_kernel*, (void));
+HAI_DOT_KERNEL_FAMILY(gemm_s16_s8, const hai_gemm_kernel*, (void));
+HAI_DOT_KERNEL_FAMILY(gemm_s16_s16, const hai_gemm_kernel*, (void));
 HAI_KERNEL_FAMILY(stripe_copy, void, (const hai_stripe*));
 HAI_KERNEL_FAMILY(epilogue_f32, void, (const hai_epilogue_f32*));
 HAI_KERNEL_FAMILY(epilogue_i8, void, (const hai_epilogue_i8*));
-HAI_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int64_t, int64_t));
+HAI_KERNEL_FAMILY(requantize_s16, void, (const hai_requantize_s16*));
+HAI_KERNEL_FAMILY(finish_s16, void, (const hai_finish_s16*));
+HAI_DOT_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int64_t, int64_t));
 HAI_KERNEL_FAMILY(depthwise_f32, void, (const hai_depthwise*));
 HAI_KERNEL_FAMILY(depthwise_s8, void, (const hai_depthwise*));
+HAI_KERNEL_FAMILY(depthwise_s16, void, (const hai_depthwise_s16*));

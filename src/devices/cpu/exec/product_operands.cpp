@@ -36,14 +36,19 @@ Result<ProductInputs> read_product_inputs(const KernelContext& context, size_t r
     out.weights.f32 = data_of<float>(constant);
     return out;
   }
+  const bool wide = out.x_dtype == DataType::kI16;
   const bool bytes = out.x_dtype == DataType::kI8 || out.x_dtype == DataType::kU8;
-  if (!bytes || (weights != DataType::kI8 && weights != DataType::kI4)) {
-    return context.refuse(fmt::format("{} with weights of {}: the CPU has f32 with f32, and i8 or u8 with i8 or i4",
-                                      data_type_name(out.x_dtype), data_type_name(weights)));
+  const bool small = weights == DataType::kI8 || weights == DataType::kI4;
+  if (!(bytes && small) && !(wide && (small || weights == DataType::kI16))) {
+    return context.refuse(fmt::format(
+        "{} with weights of {}: the CPU has f32 with f32, i8 or u8 with i8 or i4, and i16 with i16, i8 or i4",
+        data_type_name(out.x_dtype), data_type_name(weights)));
   }
   HAI_TRY(const RoundingPoint x, one_scale(context, *context.inputs[0], "x"));
   out.x_zero_point = x.zero_point;
-  if (weights == DataType::kI8) {
+  if (weights == DataType::kI16) {
+    out.weights.i16 = data_of<int16_t>(constant);
+  } else if (weights == DataType::kI8) {
     out.weights.i8 = data_of<int8_t>(constant);
   } else {
     out.unpacked = unpack_nibbles(constant);

@@ -17,8 +17,8 @@ struct ProductInputs {
   std::vector<int8_t> unpacked;  // i4 weights
 };
 
-// Checks operand and result counts, x f32 or i8/u8 with one scale, weights constant f32 or i8/i4. `residual_operand`
-// SIZE_MAX: the kernel takes none.
+// Checks operand and result counts, x f32 or i8/u8/i16 with one scale, weights constant f32 or i8/i4, or i16 where x
+// is. `residual_operand` SIZE_MAX: the kernel takes none.
 Result<ProductInputs> read_product_inputs(const KernelContext& context, size_t residual_operand);
 
 // The buffers of a run. `residual_operand` may be absent.

@@ -10,7 +10,7 @@
 namespace hai::cpu {
 namespace {
 
-HAI_KERNEL_FAMILY(hai_lookup_u8, void, (const uint8_t*, const uint8_t*, uint8_t*, int64_t));
+HAI_DOT_KERNEL_FAMILY(hai_lookup_u8, void, (const uint8_t*, const uint8_t*, uint8_t*, int64_t));
 
 class ByteTable final : public CpuKernel {
  public:

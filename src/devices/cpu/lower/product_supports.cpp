@@ -24,6 +24,7 @@ bool has_operand(const ir::Node& node, size_t i) { return i < node.inputs.size()
 
 int64_t weight_at(const ir::Value& weights, int64_t i) {
   const auto* bytes = reinterpret_cast<const int8_t*>(weights.constant->bytes().data());
+  if (weights.type.dtype == DataType::kI16) return reinterpret_cast<const int16_t*>(bytes)[i];
   if (weights.type.dtype == DataType::kI8) return bytes[i];
   const int nibble = (static_cast<uint8_t>(bytes[i / 2]) >> (4 * (i % 2))) & 0xf;
   return nibble < 8 ? nibble : nibble - 16;
@@ -42,14 +43,17 @@ Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) 
     sums[static_cast<size_t>(i / inner % channels)] += std::abs(weight_at(weights, i));
   const int64_t zero = x.quantization->zero_points[0];
   const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
-  const int32_t* bias = nullptr;
-  if (has_operand(node, 2)) {
-    bias = reinterpret_cast<const int32_t*>(graph.value(node.inputs[2]).constant->bytes().data());
-  }
+  const bool wide = x.dtype == DataType::kI16;
+  const int64_t limit = wide ? (int64_t{1} << 53) - 1 : std::numeric_limits<int32_t>::max();
+  const std::byte* bias = has_operand(node, 2) ? graph.value(node.inputs[2]).constant->bytes().data() : nullptr;
   for (size_t c = 0; c < sums.size(); ++c) {
-    const int64_t bound = sums[c] * reach + (bias == nullptr ? 0 : std::abs(int64_t{bias[c]}));
-    if (bound > std::numeric_limits<int32_t>::max()) {
-      return refuse(node, fmt::format("the sums of channel {} may reach {}, beyond 32 bits", c, bound));
+    int64_t own = 0;
+    if (bias != nullptr) {
+      own = wide ? reinterpret_cast<const int64_t*>(bias)[c] : reinterpret_cast<const int32_t*>(bias)[c];
+    }
+    if (own > limit || own < -limit || sums[c] > (limit - std::abs(own)) / reach) {
+      return refuse(node, fmt::format("the sums of channel {}, {} * {} beside a bias of {}, may pass {} bits", c,
+                                      sums[c], reach, own, wide ? 53 : 31));
     }
   }
   return {};
@@ -86,15 +90,17 @@ Status supports_product(const ir::Graph& graph, const ir::Node& node, int channe
     return refuse(node, "the bias must be a constant");
   }
   if (x.dtype == DataType::kF32) return {};
-  if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8) {
-    return refuse(node, fmt::format("{} activations; f32, i8 and u8 run here", data_type_name(x.dtype)));
+  const bool wide = x.dtype == DataType::kI16;
+  if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8 && !wide) {
+    return refuse(node, fmt::format("{} activations; f32, i8, u8 and i16 run here", data_type_name(x.dtype)));
   }
   for (const int32_t zero_point : weights.type.quantization->zero_points) {
     if (zero_point != 0) return refuse(node, "weights with a zero point other than 0");
   }
   if (has_operand(node, 3)) {
     const DataType residual = graph.value(node.inputs[3]).type.dtype;
-    if (residual != DataType::kI8 && residual != DataType::kU8) return refuse(node, "a residual that is not 8 bits");
+    const bool fits = residual == DataType::kI8 || residual == DataType::kU8 || (wide && residual == DataType::kI16);
+    if (!fits) return refuse(node, "a residual that has more bits than x");
   }
   HAI_TRY_STATUS(sums_fit(graph, node, channel_axis));
   HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));

@@ -46,31 +46,6 @@ HAI_INLINE ivec look_up(const int32_t* table, ivec q) {
 #endif
 }
 
-/* y = table[y] for `cols` bytes of each row. AVX-512 VBMI holds the whole table in four registers. */
-void HAI_KERNEL(lookup_rows)(const uint8_t* table, uint8_t* y, int64_t stride, int64_t rows, int64_t cols);
-void HAI_KERNEL(lookup_rows)(const uint8_t* table, uint8_t* y, int64_t stride, int64_t rows, int64_t cols) {
-#if defined(HAI_ISA_AVX512VNNI)
-  const __m512i t0 = _mm512_loadu_si512(table);
-  const __m512i t1 = _mm512_loadu_si512(table + 64);
-  const __m512i t2 = _mm512_loadu_si512(table + 128);
-  const __m512i t3 = _mm512_loadu_si512(table + 192);
-  for (int64_t m = 0; m < rows; ++m, y += stride) {
-    for (int64_t c = 0; c < cols; c += 64) {
-      const int64_t left = cols - c;
-      const __mmask64 mask = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
-      const __m512i index = _mm512_maskz_loadu_epi8(mask, y + c);
-      const __m512i low = _mm512_permutex2var_epi8(t0, index, t1);
-      const __m512i high = _mm512_permutex2var_epi8(t2, index, t3);
-      _mm512_mask_storeu_epi8(y + c, mask, _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high));
-    }
-  }
-#else
-  for (int64_t m = 0; m < rows; ++m, y += stride) {
-    for (int64_t c = 0; c < cols; ++c) y[c] = table[y[c]];
-  }
-#endif
-}
-
 /* What an integer epilogue does; constants, so that each combination has a loop of its own. */
 enum { kToFloat = 1, kTable = 2, kResidual = 4, kResidualSigned = 8 };
 

@@ -10,6 +10,9 @@
  * i8: a step is `k_group` ks (4 for dot-product instructions, 2 or 1 otherwise), laid out [step][column][k_group]. The
  * left operand is of `left` type (see hai_gemm_left). Sums are i32 and wrap; the caller has proved that the true sums
  * fit. Either requantized and stored (out != 0), or added raw into `sums`.
+ * s16: left 16-bit, right i8 or i16, laid out like i8's; sums are i64 and exact. Products are summed in 32 bits for
+ * at most `most_steps` steps, then added to the i64 sums. i16 weights are split in the register into 256 high + low, so
+ * that neither part's sums leave 32 bits early.
  */
 #ifndef HAI_DEVICES_CPU_EXEC_KERNELS_GEMM_H_
 #define HAI_DEVICES_CPU_EXEC_KERNELS_GEMM_H_
@@ -56,11 +59,18 @@ typedef struct {
 } hai_gemm_i8_tile;
 
 typedef struct {
+  hai_gemm_operands in;
+  int64_t* sums;      /* [mr][nr], written */
+  int64_t most_steps; /* steps after which 32 bits might overflow, at least 1 */
+} hai_gemm_s16_tile;
+
+typedef struct {
   const char* name; /* the contract: gemm_f32__avx512_14x32 */
   int32_t mr, nr, k_group;
-  hai_gemm_left left; /* i8 only */
+  hai_gemm_left left; /* integers */
   void (*run_f32)(const hai_gemm_f32_tile* tile);
   void (*run_i8)(const hai_gemm_i8_tile* tile);
+  void (*run_s16)(const hai_gemm_s16_tile* tile);
 } hai_gemm_kernel;
 
 #endif /* HAI_DEVICES_CPU_EXEC_KERNELS_GEMM_H_ */

@@ -101,6 +101,6 @@ static void HAI_KERNEL(gemm_f32_tile)(const hai_gemm_f32_tile* tile) {
 const hai_gemm_kernel* HAI_KERNEL(gemm_f32)(void);
 const hai_gemm_kernel* HAI_KERNEL(gemm_f32)(void) {
   static const hai_gemm_kernel kernel = {
-      "gemm_f32__" TEXT(HAI_ISA) TILE_NAME, MR, NR, 1, HAI_GEMM_LEFT_S8, HAI_KERNEL(gemm_f32_tile), 0};
+      "gemm_f32__" TEXT(HAI_ISA) TILE_NAME, MR, NR, 1, HAI_GEMM_LEFT_S8, HAI_KERNEL(gemm_f32_tile), 0, 0};
   return &kernel;
 }

@@ -9,6 +9,10 @@
 HAI_INLINE void fill(const hai_stripe* stripe, char* out, int64_t count) {
   if (stripe->kind == HAI_STRIPE_BYTES) {
     __builtin_memset(out, stripe->padding, (uint64_t)count);
+  } else if (stripe->kind == HAI_STRIPE_S16) {
+    int16_t* wide = (int16_t*)(void*)out;
+    const int16_t zero_point = (int16_t)stripe->zero_point;
+    for (int64_t i = 0; i < count; ++i) wide[i] = zero_point;
   } else {
     __builtin_memset(out, 0, (uint64_t)(count * (stripe->kind == HAI_STRIPE_F32 ? 4 : 2)));
   }
@@ -18,6 +22,9 @@ HAI_INLINE void copy(const hai_stripe* stripe, char* out, const char* from, int6
   switch (stripe->kind) {
     case HAI_STRIPE_F32:
       __builtin_memcpy(out, from, (uint64_t)count * 4);
+      break;
+    case HAI_STRIPE_S16:
+      __builtin_memcpy(out, from, (uint64_t)count * 2);
       break;
     case HAI_STRIPE_BYTES: {
       const uint8_t flip = stripe->flip;
@@ -47,7 +54,7 @@ HAI_INLINE int64_t first_at_least(int64_t first, int64_t step, int64_t bound, in
 
 void HAI_KERNEL(stripe_copy)(const hai_stripe* stripe);
 void HAI_KERNEL(stripe_copy)(const hai_stripe* stripe) {
-  const int64_t from_bytes = stripe->kind == HAI_STRIPE_F32 ? 4 : 1;
+  const int64_t from_bytes = stripe->kind == HAI_STRIPE_F32 ? 4 : stripe->kind == HAI_STRIPE_S16 ? 2 : 1;
   const int64_t to_bytes = stripe->kind == HAI_STRIPE_F32 ? 4 : stripe->kind == HAI_STRIPE_BYTES ? 1 : 2;
   const int64_t channels = stripe->channels;
   const int64_t inside_begin = first_at_least(stripe->first_col, stripe->col_step, 0, stripe->col_count);

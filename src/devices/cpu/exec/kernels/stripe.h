@@ -9,7 +9,8 @@ typedef enum {
   HAI_STRIPE_F32 = 0,       /* copied; padding 0 */
   HAI_STRIPE_BYTES = 1,     /* q ^ flip; padding `padding` */
   HAI_STRIPE_S8_TO_S16 = 2, /* q - zero_point of i8; padding 0 */
-  HAI_STRIPE_U8_TO_S16 = 3  /* q - zero_point of u8; padding 0 */
+  HAI_STRIPE_U8_TO_S16 = 3, /* q - zero_point of u8; padding 0 */
+  HAI_STRIPE_S16 = 4        /* copied; padding zero_point */
 } hai_stripe_kind;
 
 typedef struct {

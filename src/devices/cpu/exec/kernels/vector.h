@@ -28,8 +28,10 @@
 #define HAI_INLINE static inline __attribute__((always_inline, unused))
 #if defined(__clang__)
 #define HAI_UNROLL _Pragma("unroll")
+#define HAI_NO_UNROLL _Pragma("nounroll")
 #else
 #define HAI_UNROLL _Pragma("GCC unroll 32")
+#define HAI_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 /* Bytes in a loop that the compiler may not turn into a call. */

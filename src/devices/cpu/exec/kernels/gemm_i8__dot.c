@@ -185,6 +185,6 @@ static void HAI_KERNEL(gemm_s8_s8_s32_tile)(const hai_gemm_i8_tile* tile) {
 const hai_gemm_kernel* HAI_KERNEL(gemm_s8_s8_s32)(void);
 const hai_gemm_kernel* HAI_KERNEL(gemm_s8_s8_s32)(void) {
   static const hai_gemm_kernel kernel = {
-      "gemm_s8_s8_s32__" TEXT(HAI_ISA) TILE_NAME, MR, NR, K_GROUP, LEFT, 0, HAI_KERNEL(gemm_s8_s8_s32_tile)};
+      "gemm_s8_s8_s32__" TEXT(HAI_ISA) TILE_NAME, MR, NR, K_GROUP, LEFT, 0, HAI_KERNEL(gemm_s8_s8_s32_tile), 0};
   return &kernel;
 }

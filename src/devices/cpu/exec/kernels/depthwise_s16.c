@@ -1,0 +1,102 @@
+/* depthwise_s16: see depthwise_s16.h. Four pixels share each weight vector; pixels at the left and right border read
+ * columns outside of the image from the idle pixel. Products and sums are integers below 2^53: fusing their addition
+ * rounds nothing. */
+#include "devices/cpu/exec/kernels/depthwise_s16.h"
+
+#include "devices/cpu/exec/kernel_name.h"
+#include "devices/cpu/exec/kernels/vector64.h"
+
+#define PIXELS 4
+
+/* `tail` 0: HAI_LANES64 channels, else so many. */
+HAI_INLINE dvec load_input(const int16_t* x, int tail) { return tail == 0 ? d_from_s16(x) : d_from_s16_n(x, tail); }
+
+HAI_INLINE void store_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c, dvec sum, int tail) {
+  const dvec real = d_mul(sum, d_from_f32(d->multiplier + c));
+  const int64_t at = pixel * d->out_stride + c;
+  if (d->out_f32 != 0) {
+    if (tail == 0) {
+      d_store_f32(d->out_f32 + at, real);
+    } else {
+      d_store_f32_n(d->out_f32 + at, real, tail);
+    }
+    return;
+  }
+  const dvec clamped = d_min(d_set(d->hi), d_max(d_set(d->lo), real));
+  if (tail == 0) {
+    d_store_s16(d->out + at, clamped, d->zero_point);
+  } else {
+    d_store_s16_n(d->out + at, clamped, d->zero_point, tail);
+  }
+}
+
+HAI_INLINE void border_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c, int tail) {
+  const int64_t col0 = (d->first_col + pixel) * d->stride_cols - d->pad_left;
+  dvec sum = d_load(d->bias + c);
+  const float* weights = d->weights + c;
+  for (int64_t r = 0; r < d->kernel_rows; ++r) {
+    const int16_t* row = (const int16_t*)d->rows[r];
+    for (int64_t k = 0; k < d->kernel_cols; ++k, weights += d->channels_padded) {
+      const int64_t col = col0 + k * d->dilation_cols;
+      const int16_t* x = col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
+      sum = d_fma(load_input(x + c, tail), d_from_f32(weights), sum);
+    }
+  }
+  store_pixel(d, pixel, c, sum, tail);
+}
+
+HAI_INLINE void inner_pixels(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int count, int tail) {
+  const int64_t tap = d->dilation_cols * d->channels;
+  const int64_t move = d->stride_cols * d->channels;
+  const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->channels + c;
+  const float* weights = d->weights + c;
+  dvec sum[PIXELS];
+  HAI_UNROLL
+  for (int p = 0; p < count; ++p) sum[p] = d_load(d->bias + c);
+  for (int64_t r = 0; r < d->kernel_rows; ++r) {
+    const int16_t* x = (const int16_t*)d->rows[r] + first;
+    for (int64_t k = 0; k < d->kernel_cols; ++k) {
+      const dvec w = d_from_f32(weights);
+      HAI_UNROLL
+      for (int p = 0; p < count; ++p) sum[p] = d_fma(load_input(x + p * move, tail), w, sum[p]);
+      weights += d->channels_padded;
+      x += tap;
+    }
+  }
+  HAI_UNROLL
+  for (int p = 0; p < count; ++p) store_pixel(d, pixel + p, c, sum[p], tail);
+}
+
+HAI_INLINE void channel_block(const hai_depthwise_s16* d, int64_t begin, int64_t end, int64_t c, const int tail) {
+  int64_t pixel = 0;
+  for (; pixel < begin; ++pixel) border_pixel(d, pixel, c, tail);
+  for (; pixel + PIXELS <= end; pixel += PIXELS) inner_pixels(d, pixel, c, PIXELS, tail);
+  for (; pixel < end; ++pixel) inner_pixels(d, pixel, c, 1, tail);
+  for (pixel = end; pixel < d->col_count; ++pixel) border_pixel(d, pixel, c, tail);
+}
+
+/* Columns of the range whose window lies inside the image: [begin, end). */
+HAI_INLINE void inside_range(const hai_depthwise_s16* d, int64_t* begin, int64_t* end) {
+  int64_t first = (d->pad_left + d->stride_cols - 1) / d->stride_cols;
+  const int64_t last_start = d->image_cols - 1 - (d->kernel_cols - 1) * d->dilation_cols + d->pad_left;
+  int64_t after = last_start < 0 ? 0 : last_start / d->stride_cols + 1;
+  const int64_t limit = d->first_col + d->col_count;
+  first = first < d->first_col ? d->first_col : first > limit ? limit : first;
+  after = after < first ? first : after > limit ? limit : after;
+  *begin = first - d->first_col;
+  *end = after - d->first_col;
+}
+
+void HAI_KERNEL(depthwise_s16)(const hai_depthwise_s16* d);
+void HAI_KERNEL(depthwise_s16)(const hai_depthwise_s16* given) {
+  const hai_depthwise_s16 copy = *given; /* stores cannot change it */
+  const hai_depthwise_s16* d = &copy;
+  int64_t begin = 0;
+  int64_t end = 0;
+  inside_range(d, &begin, &end);
+  int64_t c = 0;
+  for (; c + HAI_LANES64 <= d->channels; c += HAI_LANES64) channel_block(d, begin, end, c, 0);
+#if HAI_LANES64 > 1
+  if (c < d->channels) channel_block(d, begin, end, c, (int)(d->channels - c));
+#endif
+}

@@ -16,6 +16,7 @@ from .graph import GraphBuilder, Quantization, Tensor
 from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
 from .preprocessing import Preprocessing, list_images, read_image
 from .quantizer import QuantizedModel, Quantizer
+from .report import Report, compare
 from .runtime import LoadedModel, Session, load
 from .state_dict import read_state_dict
 from .tensorflow import from_tflite
@@ -36,10 +37,12 @@ __all__ = [
     "Quantization",
     "QuantizedModel",
     "Quantizer",
+    "Report",
     "Session",
     "Tensor",
     "TensorInfo",
     "checkpoints",
+    "compare",
     "evaluate",
     "evaluation",
     "from_onnx",

@@ -55,5 +55,6 @@ void bind_compile(nb::module_& module);
 void bind_runtime(nb::module_& module);
 void bind_data(nb::module_& module);
 void bind_metrics(nb::module_& module);
+void bind_accuracy(nb::module_& module);
 
 }  // namespace hai::python

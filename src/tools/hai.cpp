@@ -63,6 +63,33 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
   command->callback([&] { chosen = [&] { return compile_command(a); }; });
 }
 
+void add_compare(CLI::App& app, CompareArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand(
+      "compare", "Show layer by layer where a quantized model loses accuracy against its float model");
+  command->add_option("float", a.float_model, "the float model: .onnx or .hai")->required();
+  command->add_option("quantized", a.quantized_model, "the quantized one: .hai or .onnx")->required();
+  command
+      ->add_option("-i,--inputs", a.inputs, "folder of pictures or .npy files (several inputs: a subfolder a sample)")
+      ->required();
+  command->add_option("--samples", a.samples, "use at most this many, spread evenly (0: all)")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  command->add_option("--layers", a.layers, "how many layers to print, worst first (0: all)")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  command->add_option("--try", a.examined_layers, "how many of the worst layers to try at 16 bits")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  command->add_option("--dim", a.dims, "bind a named dimension of an ONNX model: height=640");
+  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")->check(CLI::Range(0, 1024));
+  command->add_option("--json", a.json, "write the whole report to this file");
+  command->add_option("--html", a.html, "write it as a page with pictures to this file");
+  command->footer(
+      "Examples:\n  hai compare net.onnx net.hai --inputs pictures/\n"
+      "  hai compare net.onnx net.hai --inputs pictures/ --layers 20 --html report.html --json report.json");
+  command->callback([&] { chosen = [&] { return compare_command(a); }; });
+}
+
 void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
   CLI::App* command = app.add_subcommand("run", "Run a model once and print the largest outputs");
   command->add_option("model", a.model, "the .hai file")->required();
@@ -137,12 +164,14 @@ int main(int argc, char** argv) {
       "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line.");
   std::function<Status()> chosen;
   CompileArguments compile;
+  CompareArguments compare;
   RunArguments run;
   InspectArguments inspect;
   BenchArguments bench;
   OpsArguments ops;
   bool devices_json = false;
   add_compile(app, compile, chosen);
+  add_compare(app, compare, chosen);
   add_run(app, run, chosen);
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);

@@ -36,6 +36,20 @@ struct CompileArguments {
 };
 Status compile_command(const CompileArguments& arguments);
 
+struct CompareArguments {
+  std::string float_model;      // .onnx or .hai
+  std::string quantized_model;  // .hai or .onnx
+  std::string inputs;           // folder of pictures or .npy files
+  std::vector<std::string> dims;
+  int64_t samples = 32;  // 0: all
+  int layers = 10;       // rows of the table; 0: all
+  int examined_layers = 8;
+  int threads = 0;
+  std::string json;  // files to write; empty: none
+  std::string html;
+};
+Status compare_command(const CompareArguments& arguments);
+
 struct RunArguments {
   std::string model;
   std::string device;

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         return next(self._items, None)
 
 
-def quantize_statically(path: Path, calibration: Iterable[Array], out: Path) -> None:
-    """Write ONNX Runtime's INT8 model: QDQ, uint8 activations by min-max, int8 weights per channel."""
+def quantize_statically(path: Path, calibration: Iterable[Array], out: Path, float_nodes: Sequence[str] = ()) -> None:
+    """Write ONNX Runtime's INT8 model: QDQ, uint8 activations by min-max, int8 weights per channel; some nodes float."""
     name = onnxruntime_session(path).get_inputs()[0].name
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -59,5 +59,6 @@ def quantize_statically(path: Path, calibration: Iterable[Array], out: Path) -> 
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            nodes_to_exclude=list(float_nodes),
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )

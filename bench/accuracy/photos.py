@@ -1,6 +1,7 @@
-"""The labelled photos of HAI_TEST_DATA and the preprocessing of each network, with Pillow.
+"""The labelled photos of HAI_TEST_DATA, and how each published network wants its pictures.
 
-The data is not part of the repository; without it `test_data` says so by name and the benchmarks that need it are skipped.
+The rules are hai_toolkit's own Preprocessing: the code that calibrates and runs in the field. The data is not part of the
+repository; without it `test_data` says so by name and the benchmarks that need it are skipped.
 """
 
 from __future__ import annotations
@@ -10,13 +11,22 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import hai_toolkit as hai
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bench.reasons import Skipped
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+CLASSIFIER = hai.Preprocessing(
+    width=224, height=224, resize_rule="short_side", resize_size=256, mean=(127, 127, 127), scale=(1 / 128, 1 / 128, 1 / 128)
+)  # fmt: skip
+YOLOV5 = hai.Preprocessing(
+    width=640, height=640, resize_rule="letterbox", pad_value=114, scale=(1 / 255, 1 / 255, 1 / 255)
+)
+YOLOX = hai.Preprocessing(width=416, height=416, resize_rule="letterbox", pad_value=114, color_order="bgr")
+FASTESTDET = hai.Preprocessing(width=352, height=352, color_order="bgr", scale=(1 / 255, 1 / 255, 1 / 255))
 
 
 def test_data() -> Path:
@@ -45,29 +55,4 @@ def photos(split: str) -> list[Photo]:
 
 def classifier_input(path: Path) -> NDArray[np.float32]:
     """EfficientNet-Lite's input: short side 256 (bilinear, antialiased), centre crop 224, RGB, (x - 127) / 128, NCHW."""
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
-    scale = 256 / min(picture.size)
-    size = (round(picture.width * scale), round(picture.height * scale))
-    if size != picture.size:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    left, top = (picture.width - 224) // 2, (picture.height - 224) // 2
-    pixels = np.asarray(picture.crop((left, top, left + 224, top + 224)), np.float32)
-    return np.ascontiguousarray(((pixels - 127) / 128).transpose(2, 0, 1)[None])
-
-
-def letterboxed(path: Path, side: int) -> NDArray[np.float32]:
-    """A square RGB picture in 0..255, the photo in its upper left corner, grey 114 elsewhere; height, width, channel."""
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    canvas = np.full((side, side, 3), 114, np.float32)
-    canvas[: size[1], : size[0]] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32)
-    return canvas
-
-
-def stretched(path: Path, side: int) -> NDArray[np.float32]:
-    """A square RGB picture in 0..255 without regard to the aspect ratio; height, width, channel."""
-    with Image.open(path) as file:
-        return np.asarray(file.convert("RGB").resize((side, side), Image.Resampling.BILINEAR), np.float32)
+    return CLASSIFIER(path)

@@ -1,0 +1,57 @@
+"""HAI: f32, and every way of quantizing that the table names, through `hai_toolkit.Quantizer`."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hai_toolkit as hai
+
+from bench.accuracy.systems import Run
+from bench.accuracy.tasks import Task
+from bench.reasons import Skipped
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "int8": {"bit_width": 8},
+    "no_data": {"bit_width": 8},
+    "w4a8": {"bit_width": 4, "adaround": True},
+    "mixed": {"bit_width": "mixed", "max_drop": 1.0},
+}
+
+
+def _saved(model: hai.Model, path: Path) -> Run:
+    model.compile(device="cpu").save(path)
+    return hai.load(path).session(threads=2).run
+
+
+def prepare(task: Task, options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
+    """A network that runs, and what else is to be reported."""
+    facts: dict[str, Any] = {"version": hai.__version__}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.hai"
+        if options["kind"] == "f32":
+            run = _saved(hai.from_onnx(task.onnx(), preprocessing=task.rule), path)
+        else:
+            settings = {"method": "asymmetrical", **_KINDS[options["kind"]], **options.get("quantizer", {})}
+            known = inspect.signature(hai.Quantizer).parameters
+            missing = [name for name in settings if name not in known]
+            if missing:
+                raise Skipped(f"this build's Quantizer has no option {', '.join(missing)}")
+            source = task.source() if task.source is not None else str(task.onnx())
+            calibration = None if options["kind"] == "no_data" else [str(p) for p in task.calibration()]
+            quantized = hai.Quantizer(**settings).convert(source, calibration=calibration, preprocessing=task.rule)
+            quantized.save(path)
+            run = hai.load(path).session(threads=2).run
+            facts |= _bits_of(quantized)
+        facts["file_bytes"] = path.stat().st_size
+    return run, facts
+
+
+def _bits_of(quantized: Any) -> dict[str, Any]:
+    """Average bits of a weight, where the report says it."""
+    report = quantized.report()
+    getter = getattr(report, "get", None)
+    found = getter("average_weight_bits") if getter is not None else getattr(report, "average_weight_bits", None)
+    return {} if found is None else {"average_weight_bits": float(found)}

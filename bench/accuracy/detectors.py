@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+import hai_toolkit as hai
 import numpy as np
 
 from bench.accuracy.figures import (
-    Array,
     Row,
     largest_difference,
     largest_difference_by_field,
@@ -22,31 +20,23 @@ from bench.accuracy.figures import (
     print_table,
 )
 from bench.accuracy.peers import onnxruntime_session, run_all
-from bench.accuracy.photos import letterboxed, stretched, test_data
+from bench.accuracy.photos import FASTESTDET, YOLOX, test_data
 from bench.reasons import exit_status
 
 _GOAL = 1e-3
-
-
-def _yolox_input(path: Path) -> Array:
-    return np.ascontiguousarray(letterboxed(path, 416)[:, :, ::-1].transpose(2, 0, 1)[None])
-
-
-def _fastestdet_input(path: Path) -> Array:
-    return np.ascontiguousarray(stretched(path, 352)[:, :, ::-1].transpose(2, 0, 1)[None] / np.float32(255))
 
 
 @dataclass(frozen=True)
 class _Detector:
     name: str
     file: str
-    preprocess: Callable[[Path], Array]
+    rule: hai.Preprocessing
     field_axis: int
 
 
 _DETECTORS = [
-    _Detector("YOLOX-nano", "yolox_nano_coco.onnx", _yolox_input, 2),
-    _Detector("FastestDet", "FastestDet.onnx", _fastestdet_input, 1),
+    _Detector("YOLOX-nano", "yolox_nano_coco.onnx", YOLOX, 2),
+    _Detector("FastestDet", "FastestDet.onnx", FASTESTDET, 1),
 ]
 
 
@@ -57,7 +47,7 @@ def measure(with_hai: bool = True) -> bool:
     for detector in _DETECTORS:
         path = test_data() / "models" / detector.file
         session = onnxruntime_session(path)
-        inputs = [detector.preprocess(file) for file in files]
+        inputs = [detector.rule(file) for file in files]
         expected = run_all(session, inputs)
         shape = expected[0][0].shape
         rows.append(Row(f"{detector.name}: outputs {shape}, standard deviation", f"{np.std(expected[0][0]):.3g}"))

@@ -51,33 +51,3 @@ def largest_difference_by_field(actual: Array, expected: Array, axis: int) -> fl
     """
     fields = range(expected.shape[axis])
     return max(largest_difference(actual.take([i], axis), expected.take([i], axis)) for i in fields)
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(1, keepdims=True)
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return result
-
-
-def divergence(reference: Array, other: Array) -> float:
-    """Mean Kullback-Leibler divergence of the class distributions, in nats."""
-    p, q = _log_softmax(reference.astype(np.float64)), _log_softmax(other.astype(np.float64))
-    return float((np.exp(p) * (p - q)).sum(1).mean())
-
-
-def agreement(reference: Array, other: Array) -> float:
-    """Share of pictures on which both name the same class first."""
-    return float((reference.argmax(1) == other.argmax(1)).mean())
-
-
-def top1(logits: Array, labels: Sequence[int]) -> float:
-    """Share of pictures whose first class is the label."""
-    return float((logits.argmax(1) == np.asarray(labels)).mean())
-
-
-def bootstrap_interval(hits: NDArray[np.bool_], seed: int = 1) -> tuple[float, float]:
-    """95 % interval of a share, by resampling the pictures."""
-    random = np.random.default_rng(seed)
-    means = hits[random.integers(0, len(hits), (2000, len(hits)))].mean(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import quantization
 from onnxruntime.quantization import preprocess
 
 Array = NDArray[np.float32]
+_PER_CHANNEL_OPSET = 13
 
 
 def onnxruntime_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -50,7 +53,10 @@ def quantize_statically(path: Path, calibration: Iterable[Array], out: Path, flo
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         prepared = os.path.join(folder, "prepared.onnx")
-        preprocess.quant_pre_process(str(path), prepared)
+        model = onnx.load(str(path))
+        if model.opset_import[0].version < _PER_CHANNEL_OPSET:
+            model = onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET)
+        preprocess.quant_pre_process(model, prepared)
         quantization.quantize_static(
             prepared,
             str(out),

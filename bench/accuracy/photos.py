@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hai_toolkit as hai
-import numpy as np
-from numpy.typing import NDArray
 
 from bench.reasons import Skipped
 
@@ -51,8 +49,3 @@ def photos(split: str) -> list[Photo]:
     with open(folder / f"{split}.tsv", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [Photo(folder / row["file"], int(row["class_index"])) for row in rows]
-
-
-def classifier_input(path: Path) -> NDArray[np.float32]:
-    """EfficientNet-Lite's input: short side 256 (bilinear, antialiased), centre crop 224, RGB, (x - 127) / 128, NCHW."""
-    return CLASSIFIER(path)

@@ -1,7 +1,8 @@
-// RangeObserver: what calibration remembers of one tensor, and the choice of an 8-bit range from it.
+// RangeObserver: what calibration remembers of one tensor, and the choice of a range from it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,8 +29,17 @@ class RangeObserver {
   // Empty unless channels were asked for.
   std::vector<float> channel_means() const;
 
-  // The i8 quantization of what was seen; zero is always exactly representable.
-  Quantization choose(Observer observer, bool symmetric) const;
+  // The i8 quantization of what was seen; zero is always exactly representable. `percentile` is for
+  // Observer::kPercentile.
+  Quantization choose(Observer observer, bool symmetric, double percentile = 99.99) const;
+  // The range whose rounding and clipping err least in mean square behind `functions`, which are all that reads the
+  // tensor (a silu that is flat below -6 needs no steps there).
+  using Function = std::function<double(double)>;
+  Quantization choose_behind(std::span<const Function> functions, bool symmetric) const;
+  // The share of all values that a range would clip.
+  double clipped_share(const Quantization& quantization) const;
+  // The magnitude that `percentile` per cent of the values do not exceed, to a bin's width.
+  double magnitude_percentile(double percentile) const;
 
  private:
   struct Range {
@@ -37,19 +47,29 @@ class RangeObserver {
     double high = 0;
   };
   void grow(float largest);
-  Range best_range(bool symmetric) const;
+  // The range of least `cost` among the whole one and ever smaller ones.
+  template <typename Cost>
+  Range least(bool symmetric, Cost cost) const;
+  Range percentile_range(double percentile) const;
   double error_of(Range range, double step) const;
+  double divergence_of(Range range, int levels) const;
+  double error_behind(Range range, bool symmetric, std::span<const Function> functions,
+                      std::span<const std::vector<double>> exact) const;
+  double bin_center(int bin) const { return (bin + 0.5) * (2 * limit_ / kBins) - limit_; }
 
   static constexpr int kBins = 8192;
   float min_ = 0;
   float max_ = 0;
   int64_t count_ = 0;
-  double limit_ = 0;  // a power of two; 0 before the first non-zero value
+  int64_t zeros_ = 0;  // exactly zero: every range keeps them
+  double limit_ = 0;   // a power of two; 0 before the first non-zero value
   std::vector<int64_t> bins_;
   std::vector<double> channel_sums_;
 };
 
 // Scale and zero point for i8 over [low, high], widened to contain zero.
 Quantization affine_i8(double low, double high, bool symmetric);
+// The same for 8 bits; 16-bit tensors are symmetric, with as much room again above the largest magnitude.
+Quantization range_quantization(double low, double high, bool symmetric, int bits);
 
 }  // namespace hai::quantizer

@@ -64,6 +64,41 @@ TEST(RangeObserver, MeanSquareErrorIsNeverAboveMinMax) {
   }
 }
 
+TEST(RangeObserver, PercentileCutsBothEnds) {
+  std::vector<float> values;
+  for (int i = 0; i <= 10000; ++i) values.push_back(static_cast<float>(i) * 0.001F - 2.0F);
+  RangeObserver observer;
+  ASSERT_TRUE(observer.add(values));
+  const Quantization cut = observer.choose(Observer::kPercentile, false, 90.0);
+  EXPECT_NEAR(cut.scales[0], 9.0 / 255, 0.01 * 9 / 255);  // 5 % at either end of [-2, 8]
+  EXPECT_NEAR(observer.clipped_share(cut), 0.1, 0.005);
+  EXPECT_NEAR(observer.choose(Observer::kPercentile, false, 100.0).scales[0], 10.0 / 255, 0.001 * 10 / 255);
+  EXPECT_EQ(observer.clipped_share(observer.choose(Observer::kMinMax, false)), 0.0);
+}
+
+TEST(RangeObserver, DivergenceCutsAFarOutlierAndKeepsAPlainTensor) {
+  std::vector<float> values = normal_values(50000, 5, 1.0F);
+  RangeObserver plain;
+  ASSERT_TRUE(plain.add(values));
+  values.push_back(80.0F);
+  RangeObserver observer;
+  ASSERT_TRUE(observer.add(values));
+  const float whole = observer.choose(Observer::kMinMax, false).scales[0];
+  EXPECT_LT(observer.choose(Observer::kKl, false).scales[0], 0.4F * whole);
+  EXPECT_GT(plain.choose(Observer::kKl, false).scales[0], 0.4F * plain.choose(Observer::kMinMax, false).scales[0]);
+}
+
+TEST(RangeObserver, BehindAFunctionFlatPartsGetNoSteps) {
+  std::vector<float> values = normal_values(50000, 6, 6.0F);
+  RangeObserver observer;
+  ASSERT_TRUE(observer.add(values));
+  const RangeObserver::Function relu6 = [](double x) { return std::clamp(x, 0.0, 6.0); };
+  const Quantization behind = observer.choose_behind({&relu6, 1}, false);
+  const auto scale = static_cast<double>(behind.scales[0]);
+  EXPECT_GT((-128 - behind.zero_points[0]) * scale, -4.0);
+  EXPECT_NEAR((127 - behind.zero_points[0]) * scale, 6.0, 1.0);
+}
+
 TEST(RangeObserver, AUniformTensorKeepsItsRange) {
   std::vector<float> values;
   for (int i = 0; i <= 1000; ++i) values.push_back(static_cast<float>(i) * 0.006F);

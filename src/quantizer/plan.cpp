@@ -8,8 +8,11 @@
 // their input's; a concatenation's input that nothing else reads takes the result's.
 #include "quantizer/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string_view>
 
 namespace hai::quantizer {
@@ -55,22 +58,40 @@ class Planner {
     plan_.roles.assign(nodes, Role::kFloat);
     plan_.integer.assign(nodes, false);
     plan_.float_result.assign(nodes, false);
+    plan_.weight_only.assign(nodes, false);
+    plan_.precision.resize(nodes);
+    plan_.bits.assign(graph.value_slots(), 8);
     plan_.group.resize(graph.value_slots());
     for (size_t i = 0; i < plan_.group.size(); ++i) plan_.group[i] = static_cast<uint32_t>(i);
     plan_.observed.assign(graph.value_slots(), false);
   }
 
-  Status assign_roles(const std::vector<std::string>& keep_float) {
-    for (const ir::NodeId id : order_) plan_.roles[id] = role_of(graph_, graph_.node(id));
-    for (const std::string& name : keep_float) {
-      const auto it =
-          std::find_if(order_.begin(), order_.end(), [&](ir::NodeId id) { return graph_.node(id).name == name; });
-      if (it == order_.end()) {
+  Status assign_roles(const QuantizeOptions& options) {
+    std::map<std::string_view, ir::NodeId> by_name;
+    for (const ir::NodeId id : order_) {
+      plan_.roles[id] = role_of(graph_, graph_.node(id));
+      by_name.emplace(graph_.node(id).name, id);
+    }
+    for (const ir::NodeId id : order_) {
+      if (plan_.roles[id] != Role::kMac) continue;
+      const auto own = options.layers.find(graph_.node(id).name);
+      assign_precision(id, own != options.layers.end() ? own->second : options.precision);
+    }
+    for (const auto& [name, precision] : options.layers) {
+      const auto node = by_name.find(name);
+      if (node != by_name.end() && role_of(graph_, graph_.node(node->second)) == Role::kMac) continue;
+      return make_error(StatusCode::kNotFound, "Q011",
+                        "no layer is called \"{}\", so it cannot be given {}; layers are convolutions and products "
+                        "with constant weights: {}",
+                        name, to_string(precision), layer_names());
+    }
+    for (const std::string& name : options.keep_float) {
+      if (by_name.find(name) == by_name.end()) {
         return make_error(StatusCode::kNotFound, "Q010",
                           "no node is called \"{}\", so it cannot be kept in f32; the report lists the names", name);
       }
       for (const ir::NodeId id : order_) {
-        if (graph_.node(id).name == name) plan_.roles[id] = Role::kFloat;
+        if (graph_.node(id).name == name) keep_float(id);
       }
     }
     return {};
@@ -161,9 +182,54 @@ class Planner {
     }
   }
 
+  // After choose_groups. Against the order, since wishes go from a tensor to what it is made of.
+  void choose_bits() {
+    for (const ir::NodeId id : order_) {
+      if (!plan_.integer[id] || plan_.roles[id] != Role::kMac || plan_.precision[id].activation_bits != 16) continue;
+      widen(graph_.node(id).inputs[0]);
+      if (!plan_.float_result[id]) widen(graph_.node(id).outputs[0]);
+    }
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+      const ir::Node& node = graph_.node(*it);
+      if (!plan_.integer[*it] || plan_.roles[*it] == Role::kMac || plan_.roles[*it] == Role::kConcat) continue;
+      if (one_of(kSums, node.op) && node.op != "average_pool") continue;
+      const bool wide = std::any_of(node.outputs.begin(), node.outputs.end(),
+                                    [&](ir::ValueId value) { return plan_.bits_of(value) == 16; });
+      if (wide) widen(node.inputs[0]);
+    }
+  }
+
   Plan take() { return std::move(plan_); }
 
  private:
+  void keep_float(ir::NodeId id) {
+    plan_.roles[id] = Role::kFloat;
+    plan_.weight_only[id] = false;
+  }
+
+  void assign_precision(ir::NodeId id, const Precision& precision) {
+    plan_.precision[id] = precision;
+    if (!precision.is_float && !precision.weight_only()) return;
+    plan_.roles[id] = Role::kFloat;
+    // conv_transpose2d has no weight-only form: it stays f32.
+    plan_.weight_only[id] = precision.weight_only() && graph_.node(id).op != "conv_transpose2d";
+  }
+
+  std::string layer_names() const {
+    constexpr size_t kShown = 12;
+    std::string names;
+    size_t count = 0;
+    for (const ir::NodeId id : order_) {
+      if (role_of(graph_, graph_.node(id)) != Role::kMac) continue;
+      if (count++ < kShown) names += (names.empty() ? "" : ", ") + graph_.node(id).name;
+    }
+    return count > kShown ? names + fmt::format(", and {} more", count - kShown) : names;
+  }
+
+  void widen(ir::ValueId value) {
+    if (value != ir::kNone) plan_.bits[plan_.group[value]] = 16;
+  }
+
   bool read_by_integer(ir::ValueId value) const {
     const auto& uses = graph_.value(value).uses;
     return std::any_of(uses.begin(), uses.end(), [&](const ir::Use& use) { return plan_.integer[use.node]; });
@@ -220,6 +286,10 @@ class Planner {
 
 }  // namespace
 
+bool is_table(std::string_view op) { return one_of(kTables, op); }
+
+bool takes_mixed_widths(std::string_view op) { return is_table(op) || (one_of(kSums, op) && op != "average_pool"); }
+
 Role role_of(const ir::Graph& graph, const ir::Node& node) {
   if (!all_f32(graph, node)) return Role::kFloat;
   if (one_of(kMacs, node.op)) {
@@ -241,12 +311,13 @@ Role role_of(const ir::Graph& graph, const ir::Node& node) {
   return Role::kFloat;
 }
 
-Result<Plan> make_plan(const ir::Graph& graph, const std::vector<std::string>& keep_float) {
+Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options) {
   HAI_TRY(std::vector<ir::NodeId> order, graph.ordered());
   Planner planner(graph, std::move(order));
-  HAI_TRY_STATUS(planner.assign_roles(keep_float));
+  HAI_TRY_STATUS(planner.assign_roles(options));
   planner.choose_integer_nodes();
   planner.choose_groups();
+  planner.choose_bits();
   planner.choose_watched();
   return planner.take();
 }

@@ -1,11 +1,14 @@
-// Plan: which nodes of a canonical float graph become integer, and which tensors must share one quantization.
+// Plan: which nodes of a canonical float graph become integer, in which widths, and which tensors must share one
+// quantization.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "quantizer/options.h"
 
 namespace hai::quantizer {
 
@@ -22,16 +25,26 @@ enum class Role : uint8_t {
 struct Plan {
   std::vector<Role> roles;           // by node slot
   std::vector<bool> integer;         // by node slot: computed in integers
+  std::vector<Precision> precision;  // by node slot: of kMac nodes, and of weight-only ones
+  std::vector<bool> weight_only;     // by node slot: integer weights, f32 activations
   std::vector<bool> float_result;    // by node slot: a kMac whose 32-bit sums are dequantized at once, because only f32
                                      // operators read it
   std::vector<uint32_t> group;       // by value slot: the value whose observations decide its quantization
+  std::vector<int> bits;             // by value slot: 8 or 16 for the representative of each group
   std::vector<bool> observed;        // by value slot: calibration must watch it (representatives of integer values)
   std::vector<ir::ValueId> watched;  // the same as a list, ascending
+
+  int bits_of(ir::ValueId value) const { return bits[group[value]]; }
 };
+
+// Functions of one tensor by table.
+bool is_table(std::string_view op);
+// Operators whose operands and result may have different widths; the others read and write one.
+bool takes_mixed_widths(std::string_view op);
 
 Role role_of(const ir::Graph& graph, const ir::Node& node);
 
-// `keep_float`: names of nodes that stay f32; an unknown name is an error.
-Result<Plan> make_plan(const ir::Graph& graph, const std::vector<std::string>& keep_float);
+// Reads of the options: precision, layers, keep_float. A name that no node (or no layer) has is an error.
+Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options);
 
 }  // namespace hai::quantizer

@@ -1,26 +1,26 @@
-// quantize(): canonical form, plan, calibration, choice of ranges, rewrite, report.
+// quantize(): canonical form, equalization, plan, calibration, choice of ranges, rewrite, self-check, report.
 //
-// Each step is a file of its own; this one only strings them together and writes the report. Invariant: the result
-// passes ops::verify.
+// Each step is a file of its own; this one only strings them together. Samples are read once into a store, since
+// several steps want them. Invariant: the result passes ops::verify.
 #include "quantizer/quantizer.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
-#include <span>
 
 #include "compiler/compile.h"
 #include "ops/build.h"
 #include "quantizer/calibrate.h"
+#include "quantizer/guards.h"
 #include "quantizer/plan.h"
+#include "quantizer/ranges.h"
+#include "quantizer/report.h"
 #include "quantizer/rewrite.h"
+#include "quantizer/sample_store.h"
+#include "quantizer/self_check.h"
 
 namespace hai::quantizer {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 const ir::Value* quantized_value(const ir::Graph& graph) {
   for (ir::ValueId id = 0; id < graph.value_slots(); ++id) {
@@ -38,107 +38,50 @@ Status refuse_quantized(const ir::Graph& graph) {
                     data_type_name(value->type.dtype));
 }
 
-// One observer for each tensor whose range decides, and for each input of a matrix product, whose means correct the
-// bias.
-Observations make_observers(const ir::Graph& graph, const Plan& plan, bool bias_correction) {
+int64_t channels_of(const ir::Graph& graph, ir::ValueId value) {
+  const Shape& shape = graph.value(value).type.shape;
+  return shape.empty() || shape.back().is_symbolic() ? 0 : shape.back().value;
+}
+
+// One observer for each tensor whose range decides; with the means of its channels for each input of a matrix product
+// (they correct the bias) and each watched batch norm.
+Observations make_observers(const ir::Graph& graph, const Plan& plan, bool bias_correction,
+                            const std::vector<std::pair<ir::ValueId, size_t>>& norms) {
   Observations observations;
-  if (bias_correction) {
-    for (ir::NodeId id = 0; id < graph.node_slots(); ++id) {
-      const ir::Node& node = graph.node(id);
-      if (!node.alive || !plan.integer[id] || plan.roles[id] != Role::kMac || graph.value(node.inputs[0]).is_constant())
-        continue;
-      const Shape& shape = graph.value(node.inputs[0]).type.shape;
-      observations.emplace(node.inputs[0], RangeObserver(shape.back().is_symbolic() ? 0 : shape.back().value));
-    }
+  for (ir::NodeId id = 0; id < graph.node_slots() && bias_correction; ++id) {
+    const ir::Node& node = graph.node(id);
+    if (!node.alive || !plan.integer[id] || plan.roles[id] != Role::kMac || graph.value(node.inputs[0]).is_constant())
+      continue;
+    observations.emplace(node.inputs[0], RangeObserver(channels_of(graph, node.inputs[0])));
   }
+  for (const auto& [value, index] : norms) observations.emplace(value, RangeObserver(channels_of(graph, value)));
   for (const ir::ValueId value : plan.watched) observations.emplace(value, RangeObserver());
   return observations;
 }
 
-// A tensor that was zero on every sample gets a scale like the others' (their geometric mean), so that no multiplier
-// leaves its range.
-void give_zero_tensors_a_scale(const Observations& observations,
-                               std::vector<std::optional<Quantization>>& quantization) {
-  double log_sum = 0;
-  int64_t count = 0;
-  const auto is_zero = [&](ir::ValueId value) {
-    return observations.at(value).min() == 0.0F && observations.at(value).max() == 0.0F;
-  };
-  for (ir::ValueId value = 0; value < quantization.size(); ++value) {
-    if (!quantization[value] || is_zero(value)) continue;
-    log_sum += std::log(static_cast<double>(quantization[value]->scales[0]));
-    ++count;
+std::vector<size_t> others(const std::vector<size_t>& held_back, size_t count) {
+  std::vector<size_t> rest;
+  for (size_t i = 0; i < count; ++i) {
+    if (std::find(held_back.begin(), held_back.end(), i) == held_back.end()) rest.push_back(i);
   }
-  const double scale = count > 0 ? std::exp(log_sum / static_cast<double>(count)) : 1.0;
-  for (ir::ValueId value = 0; value < quantization.size(); ++value) {
-    if (quantization[value] && is_zero(value))
-      quantization[value] = per_tensor_quantization(static_cast<float>(scale), 0);
-  }
+  return rest;
 }
 
-// A result much finer than the accumulator that makes it (products that cancel, a dead layer) gets the finest scale
-// that the accumulator can fill: nothing is lost, and the multiplier s_x * s_w / s_y stays below 2^8. In order, since
-// one tensor's scale is the next layer's s_x.
-Status raise_unreachable_scales(const ir::Graph& graph, const Plan& plan,
-                                std::vector<std::optional<Quantization>>& quantization) {
-  constexpr double kLargestMultiplier = 200.0;
-  HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
-  for (const ir::NodeId id : order) {
-    if (!plan.integer[id] || plan.roles[id] != Role::kMac || plan.float_result[id]) continue;
-    const ir::Node& node = graph.node(id);
-    const auto& input = quantization[plan.group[node.inputs[0]]];
-    auto& output = quantization[plan.group[node.outputs[0]]];
-    if (!input || !output) continue;
-    const auto bytes = graph.value(node.inputs[1]).constant->bytes();
-    const std::span<const float> weights(reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float));
-    float largest = 0.0F;
-    for (const float w : weights) largest = std::max(largest, std::abs(w));
-    const double least =
-        static_cast<double>(input->scales[0]) * static_cast<double>(largest) / 127.0 / kLargestMultiplier;
-    if (static_cast<double>(output->scales[0]) < least) output->scales[0] = static_cast<float>(least);
+// A collapse is an error unless forced; then, and where the check could not run, a warning.
+Status judge(const SelfCheck& check, bool force, std::vector<Warning>& warnings) {
+  for (const OutputCheck& output : check.outputs) {
+    if (!output.collapsed) continue;
+    const std::string found = fmt::format(
+        "on {} samples held back the quantized output \"{}\" does not follow the float one (correlation "
+        "{:.2f}, {} of {} channels lost)",
+        check.sample_count, output.output, output.correlation, output.lost_fields, output.fields);
+    const std::string remedy =
+        "calibrate with more samples like those the model will see, use observer minmax, give the layers that the "
+        "report names 16 bits, or pass force to take the result as it is";
+    if (!force) return make_error(StatusCode::kInvalidArgument, "Q045", "{}; {}", found, remedy);
+    warnings.push_back({"self_check", output.output, found, remedy});
   }
   return {};
-}
-
-std::string make_report(const ir::Graph& graph, const Plan& plan, const Observations& observations,
-                        const std::vector<std::optional<Quantization>>& quantization, const Quantized& result,
-                        const Rewritten& rewritten, const QuantizeOptions& options) {
-  Json report;
-  report["method"] = options.symmetric ? "symmetric i8" : "affine i8";
-  report["observer"] = observer_name(options.observer);
-  report["samples"] = result.sample_count;
-  report["warnings"] = result.warnings;
-  int64_t integer_nodes = 0;
-  int64_t float_nodes = 0;
-  Json float_list = Json::array();
-  for (ir::NodeId id = 0; id < graph.node_slots(); ++id) {
-    if (!graph.node(id).alive) continue;
-    ++(plan.integer[id] ? integer_nodes : float_nodes);
-    if (!plan.integer[id]) float_list.push_back({{"node", graph.node(id).name}, {"op", graph.node(id).op}});
-  }
-  report["integer_nodes"] = integer_nodes;
-  report["float_nodes"] = float_nodes;
-  report["float"] = std::move(float_list);
-  report["layers"] = Json::array();
-  for (const WeightRecord& record : rewritten.weights) {
-    report["layers"].push_back({{"node", record.node},
-                                {"op", record.op},
-                                {"weight_bits", 8},
-                                {"weight_sqnr_db", record.sqnr_db},
-                                {"zero_channels", record.zero_channels},
-                                {"f32_result", record.float_result}});
-  }
-  report["tensors"] = Json::array();
-  for (const ir::ValueId value : plan.watched) {
-    const RangeObserver& seen = observations.at(value);
-    const Quantization& chosen = *quantization[value];
-    report["tensors"].push_back({{"tensor", graph.value(value).name},
-                                 {"min", seen.min()},
-                                 {"max", seen.max()},
-                                 {"scale", chosen.scales[0]},
-                                 {"zero_point", chosen.zero_points[0]}});
-  }
-  return report.dump();
 }
 
 }  // namespace
@@ -147,31 +90,38 @@ bool is_quantized(const ir::Graph& graph) { return quantized_value(graph) != nul
 
 Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options) {
   HAI_TRY_STATUS(refuse_quantized(graph));
-  if (options.precision != Precision{} || !options.layers.empty()) {
-    return make_error(StatusCode::kUnsupported, "Q041", "precision {} is not supported; w8a8 is",
-                      to_string(options.precision));
-  }
+  HAI_TRY_STATUS(check_weights(graph));
+  const std::vector<NormStatistics> norms = norm_statistics(graph);
   HAI_TRY_STATUS(compiler::canonicalise(graph));
   graph = graph.compact();
-  HAI_TRY(const Plan plan, make_plan(graph, options.keep_float));
-  Observations observations = make_observers(graph, plan, options.bias_correction);
-  Quantized result;
-  HAI_TRY(result.sample_count, calibrate(graph, next, options.threads, observations));
-  std::vector<std::optional<Quantization>> quantization(graph.value_slots());
-  for (const ir::ValueId value : plan.watched) {
-    const RangeObserver& seen = observations.at(value);
-    quantization[value] = seen.choose(options.observer, options.symmetric);
-    if (seen.min() == 0.0F && seen.max() == 0.0F) {
-      result.warnings.push_back(fmt::format(
-          "tensor \"{}\" was zero on every sample: its range is unknown; calibrate with pictures that reach it",
-          graph.value(value).name));
-    }
+  SampleStore store(options.sample_memory_bytes);
+  HAI_TRY_STATUS(store.add_all(graph, next));
+  HAI_TRY(const Plan plan, make_plan(graph, options));
+  const auto watched = watched_norms(graph, norms);
+  Observations observations = make_observers(graph, plan, options.bias_correction, watched);
+  const std::vector<size_t> held_back = options.self_check ? held_back_samples(store.size()) : std::vector<size_t>();
+  Calibrated calibrated;
+  if (!plan.watched.empty() || store.size() > 0) {  // integer weights alone need no samples
+    HAI_TRY(calibrated, calibrate(graph, store.stream(others(held_back, store.size())), store.stream(held_back),
+                                  options.threads, observations));
   }
-  give_zero_tensors_a_scale(observations, quantization);
-  HAI_TRY_STATUS(raise_unreachable_scales(graph, plan, quantization));
-  HAI_TRY(Rewritten rewritten, rewrite(graph, plan, quantization, observations, {}, options));
+  HAI_TRY(const Ranges ranges, choose_ranges(graph, plan, observations, options));
+  std::vector<Warning> warnings =
+      find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
+  HAI_TRY(Rewritten rewritten, rewrite(graph, plan, ranges, observations, {}, options));
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
-  result.report_json = make_report(graph, plan, observations, quantization, result, rewritten, options);
+  SelfCheck check;
+  check.not_run = "switched off";
+  if (options.self_check) {
+    HAI_TRY(check,
+            check_outputs(rewritten.graph, store.stream(held_back), calibrated.held_back_outputs, options.threads));
+    HAI_TRY_STATUS(judge(check, options.force, warnings));
+  }
+  Quantized result;
+  result.sample_count = static_cast<int64_t>(store.size());
+  for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
+  result.report_json =
+      make_report({graph, plan, ranges, observations, rewritten, warnings, check, options, result.sample_count, 0});
   result.graph = std::move(rewritten.graph);
   return result;
 }

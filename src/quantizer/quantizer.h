@@ -27,7 +27,8 @@ using NextSample = std::function<Result<std::optional<std::vector<ops::Tensor>>>
 
 struct Quantized {
   ir::Graph graph;
-  std::string report_json;  // per tensor: scale, zero point, range seen; per layer: SQNR of its weights; warnings
+  std::string report_json;  // per tensor: scale, zero point, range seen; per layer: SQNR of its weights; warnings; the
+                            // self-check
   std::vector<std::string> warnings;
   int64_t sample_count = 0;
 };

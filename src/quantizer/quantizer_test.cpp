@@ -220,6 +220,154 @@ TEST(Quantize, SymmetricMeansZeroPointsOfZero) {
   for (const auto& tensor : report["tensors"]) EXPECT_EQ(tensor["zero_point"], 0);
 }
 
+ir::Graph small_network(uint32_t seed) {
+  NetworkBuilder b(seed);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId stem = b.op("silu", {b.conv(x, 3, 16, 3, "stem")});
+  const ir::ValueId sum = b.op("add", {b.op("relu", {b.conv(stem, 16, 16, 3, "branch")}), stem});
+  const ir::ValueId joined = b.op("concat", {sum, stem}, {{"axis", int64_t{3}}});
+  b.graph.add_output(b.conv(b.op("hard_swish", {b.conv(joined, 32, 19, 1, "mix")}), 19, 7, 1, "head"));
+  return b.graph;
+}
+
+// No self-check: it runs on the CPU device, these compare with the reference.
+Result<Quantized> quantized_as(const ir::Graph& graph, std::string_view precision,
+                               std::map<std::string, std::string> layers = {}) {
+  QuantizeOptions options;
+  options.precision = *parse_precision(precision);
+  for (const auto& [name, text] : layers) options.layers[name] = *parse_precision(text);
+  options.self_check = false;
+  return quantize(graph, samples_of({1, kSize, kSize, 3}, 16), options);
+}
+
+TEST(QuantizeWidths, MoreBitsComeCloser) {
+  const ir::Graph graph = small_network(21);
+  std::map<std::string, double> sqnr;
+  for (const std::string precision : {"w4a8", "w8a8", "w8a16"}) {
+    const auto quantized = quantized_as(graph, precision);
+    ASSERT_TRUE(quantized.has_value()) << precision << ": " << quantized.error().to_string();
+    sqnr[precision] = sqnr_db(graph, quantized->graph, {1, kSize, kSize, 3});
+  }
+  EXPECT_GT(sqnr["w4a8"], 10.0);
+  EXPECT_GT(sqnr["w8a8"], sqnr["w4a8"] + 8);
+  EXPECT_GT(sqnr["w8a16"], sqnr["w8a8"] + 3);
+}
+
+TEST(QuantizeWidths, FourBitWeightsArePackedAndSixteenBitActivationsHaveWideBiases) {
+  const auto four = quantized_as(small_network(22), "w4a8");
+  ASSERT_TRUE(four.has_value()) << four.error().to_string();
+  const auto wide = quantized_as(small_network(22), "w8a16");
+  ASSERT_TRUE(wide.has_value()) << wide.error().to_string();
+  const auto operand_type = [](const ir::Graph& graph, const std::string& name, size_t operand) {
+    for (ir::NodeId id = 0; id < graph.node_slots(); ++id) {
+      if (graph.node(id).alive && graph.node(id).name == name) return graph.value(graph.node(id).inputs[operand]).type;
+    }
+    return ir::TensorType{};
+  };
+  EXPECT_EQ(operand_type(four->graph, "mix", 0).dtype, DataType::kI8);
+  EXPECT_EQ(operand_type(four->graph, "mix", 1).dtype, DataType::kI4);
+  EXPECT_EQ(operand_type(four->graph, "mix", 2).dtype, DataType::kI32);
+  EXPECT_EQ(operand_type(wide->graph, "mix", 0).dtype, DataType::kI16);
+  EXPECT_EQ(operand_type(wide->graph, "mix", 0).quantization->zero_points[0], 0);
+  EXPECT_EQ(operand_type(wide->graph, "mix", 1).dtype, DataType::kI8);
+  EXPECT_EQ(operand_type(wide->graph, "mix", 2).dtype, DataType::kI64);
+  EXPECT_EQ(count_ops(wide->graph, "rescale"), 0U);
+}
+
+TEST(QuantizeWidths, LayersOfDifferentWidthsMeetInARescale) {
+  const ir::Graph graph = small_network(23);
+  const auto quantized = quantized_as(graph, "w8a8", {{"mix", "w8a16"}, {"branch", "float"}, {"head", "w4a8"}});
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  EXPECT_GE(count_ops(quantized->graph, "rescale"), 1U);
+  EXPECT_GT(sqnr_db(graph, quantized->graph, {1, kSize, kSize, 3}), 12.0);
+  const auto report = nlohmann::json::parse(quantized->report_json);
+  std::map<std::string, std::string> precisions;
+  for (const auto& layer : report["layers"]) precisions[layer["node"]] = layer["precision"];
+  EXPECT_EQ(precisions["mix"], "w8a16");
+  EXPECT_EQ(precisions["head"], "w4a8");
+  EXPECT_EQ(precisions.count("branch"), 0U);
+}
+
+TEST(QuantizeWidths, AnUnknownLayerIsAnErrorThatNamesTheLayers) {
+  const auto refused = quantized_as(small_network(24), "w8a8", {{"nowhere", "w4a8"}});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().id, "Q011");
+  EXPECT_NE(refused.error().message.find("branch"), std::string::npos);
+}
+
+TEST(QuantizeGuards, WarningsHaveNamesLayersAndRemedies) {
+  NetworkBuilder b(25);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", 5)}), 8, 4, 1, "b"));
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  std::map<std::string, std::string> found;
+  const auto report = nlohmann::json::parse(quantized->report_json);
+  for (const auto& warning : report["warnings"]) {
+    found[warning["id"]] = warning["layer"];
+    EXPECT_FALSE(warning["remedy"].get<std::string>().empty());
+  }
+  EXPECT_EQ(found.count("few_samples"), 1U);
+  EXPECT_EQ(found["zero_weights"], "a");
+}
+
+TEST(QuantizeGuards, AConstantInputIsNamed) {
+  NetworkBuilder b(26);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  b.graph.add_output(b.conv(x, 3, 4, 1, "a"));
+  int left = 3;
+  const auto quantized = quantize(b.graph, [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
+    if (left-- == 0) return std::optional<std::vector<ops::Tensor>>();
+    std::vector<ops::Tensor> sample;
+    sample.push_back(random_tensor({1, kSize, kSize, 3}, 1, 0.5F, 0.5F));
+    return std::optional<std::vector<ops::Tensor>>(std::move(sample));
+  });
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  EXPECT_NE(std::find_if(quantized->warnings.begin(), quantized->warnings.end(),
+                         [](const std::string& w) { return w.starts_with("constant_input: x"); }),
+            quantized->warnings.end());
+}
+
+TEST(QuantizeGuards, NanWeightsAreAnErrorThatNamesThem) {
+  NetworkBuilder b(27);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const std::vector<float> weights = {1.0F, std::numeric_limits<float>::quiet_NaN(), 0.5F};
+  const int64_t dims[] = {1, 1, 1, 3};
+  b.graph.add_output(b.op("conv2d", {x, ops::add_constant_f32(b.graph, "broken", dims, weights)}, {}, "a"));
+  const auto refused = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().id, "Q042");
+  EXPECT_NE(refused.error().message.find("broken"), std::string::npos);
+}
+
+// Batch norm statistics say that the stem's results have mean 0 and deviation 1; samples far away are reported.
+TEST(QuantizeGuards, SamplesUnlikeTheTrainingDataAreReported) {
+  for (const bool foreign : {false, true}) {
+    NetworkBuilder b(28);
+    const ir::ValueId x = b.input({1, kSize, kSize, 3});
+    const int64_t dims[] = {8};
+    const auto vector = [&](const char* name, float value) {
+      return ops::add_constant_f32(b.graph, name, dims, std::vector<float>(8, value));
+    };
+    const ir::ValueId norm = b.op("batch_norm", {b.conv(x, 3, 8, 3, "a"), vector("scale", 1), vector("offset", 0),
+                                                 vector("mean", 0), vector("variance", 0.3F)});
+    b.graph.add_output(b.conv(b.op("relu", {norm}), 8, 4, 1, "b"));
+    int left = 16;
+    const auto quantized = quantize(b.graph, [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
+      if (left-- == 0) return std::optional<std::vector<ops::Tensor>>();
+      std::vector<ops::Tensor> sample;
+      const auto seed = static_cast<uint32_t>(left);
+      sample.push_back(foreign ? random_tensor({1, kSize, kSize, 3}, seed, 20.0F, 40.0F)
+                               : random_tensor({1, kSize, kSize, 3}, seed));
+      return std::optional<std::vector<ops::Tensor>>(std::move(sample));
+    });
+    ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+    const bool reported = std::any_of(quantized->warnings.begin(), quantized->warnings.end(),
+                                      [](const std::string& w) { return w.starts_with("out_of_domain"); });
+    EXPECT_EQ(reported, foreign);
+  }
+}
+
 TEST(Quantize, BadSamplesAreClearErrors) {
   NetworkBuilder b(7);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});
@@ -229,7 +377,7 @@ TEST(Quantize, BadSamplesAreClearErrors) {
     return result.has_value() ? std::string("none") : result.error().id;
   };
   EXPECT_EQ(error_of(samples_of({1, kSize, kSize, 3}, 0)), "Q023");
-  EXPECT_EQ(error_of(samples_of({1, kSize, kSize + 1, 3}, 1)), "Q020");
+  EXPECT_EQ(error_of(samples_of({1, kSize, kSize + 1, 3}, 1)), "Q024");
   EXPECT_EQ(error_of([]() -> Result<std::optional<std::vector<ops::Tensor>>> {
               return std::optional<std::vector<ops::Tensor>>(std::vector<ops::Tensor>());
             }),
@@ -240,7 +388,7 @@ TEST(Quantize, BadSamplesAreClearErrors) {
               data_of<float>(sample[0].mutable_view())[5] = std::numeric_limits<float>::quiet_NaN();
               return std::optional<std::vector<ops::Tensor>>(std::move(sample));
             }),
-            "Q022");
+            "Q025");
 }
 
 TEST(Quantize, AQuantizedGraphIsRefused) {

@@ -1,12 +1,12 @@
 // The rewrite to integers.
 //
-// Method: nodes are copied in order into a new graph. Each old value has up to two new forms, f32 and i8, made when
-// first asked for; quantize and dequantize appear only where an f32 and an integer operator meet. Weights are rounded
-// to nearest on the symmetric grid of their output channel; biases become i32 at the scale of the accumulator; a bias
-// also takes back the mean error of its channel's rounded weights, estimated from the mean input (Nagel, van Baalen,
-// Blankevoort, Welling: "Data-Free Quantization through Weight Equalization and Bias Correction", ICCV 2019, 4.2, with
-// measured instead of derived means). Invariant: every multiplier s_x * s_w / s_y lies in [2^-40, 2^8] and every bias
-// in 30 bits: scales of weights are raised where needed.
+// Method: nodes are copied in order into a new graph. Each old value has up to three new forms, f32, i8 and i16, made
+// when first asked for; quantize, dequantize and rescale appear only where operators of different types meet. Weights
+// are rounded to nearest on the symmetric grid of their output channel; biases become i32 at the scale of the
+// accumulator; a bias also takes back the mean error of its channel's rounded weights, estimated from the mean input
+// (Nagel, van Baalen, Blankevoort, Welling: "Data-Free Quantization through Weight Equalization and Bias Correction",
+// ICCV 2019, 4.2, with measured instead of derived means). Invariant: every multiplier s_x * s_w / s_y lies in [2^-40,
+// 2^8] and every bias in 30 bits: scales of weights are raised where needed.
 #include "quantizer/rewrite.h"
 
 #include <algorithm>
@@ -22,6 +22,8 @@ namespace {
 // 2^23. A bias beyond it belongs to weights that move the result by less than a step of any 8-bit output; with it, the
 // sums of a depthwise layer stay below 2^24 and exact in f32, which its quickest kernels use.
 constexpr double kBiasLimit = 8388608.0;
+// Of 16-bit activations: far below the 2^53 of their sums.
+constexpr double kWideBiasLimit = 1099511627776.0;
 
 // Mean of (rounded - real weights) * input, per output channel. Means are per input channel; padding is ignored.
 std::vector<double> mean_error(const ir::Node& node, std::span<const float> weights, const QuantizedWeights& quantized,
@@ -49,16 +51,18 @@ std::vector<double> mean_error(const ir::Node& node, std::span<const float> weig
 
 class Rewriter {
  public:
-  Rewriter(const ir::Graph& graph, const Plan& plan, const std::vector<std::optional<Quantization>>& quantization,
-           const Observations& observations, const GivenWeights& given, const QuantizeOptions& options)
+  Rewriter(const ir::Graph& graph, const Plan& plan, const Ranges& ranges, const Observations& observations,
+           const GivenWeights& given, const QuantizeOptions& options)
       : graph_(graph),
         plan_(plan),
-        quantization_(quantization),
+        ranges_(ranges),
         observations_(observations),
         given_(given),
         options_(options),
         as_float_(graph.value_slots(), ir::kNone),
-        as_integer_(graph.value_slots(), ir::kNone) {
+        as_i8_(graph.value_slots(), ir::kNone),
+        as_i16_(graph.value_slots(), ir::kNone),
+        dequantized_(graph.value_slots(), false) {
     out_.graph.name = graph.name;
     out_.graph.symbols = graph.symbols;
     out_.graph.metadata = graph.metadata;
@@ -69,7 +73,8 @@ class Rewriter {
       as_float_[input] = out_.graph.add_input(graph_.value(input).name, graph_.value(input).type);
     HAI_TRY(const std::vector<ir::NodeId> order, graph_.ordered());
     for (const ir::NodeId id : order) {
-      Status status = !plan_.integer[id]              ? copy_float(id)
+      Status status = plan_.weight_only[id]           ? rewrite_weight_only(id)
+                      : !plan_.integer[id]            ? copy_float(id)
                       : plan_.roles[id] == Role::kMac ? rewrite_mac(id)
                                                       : rewrite_integer(id);
       if (!status.has_value()) return with_where(std::move(status).error(), graph_.node(id).name);
@@ -85,14 +90,11 @@ class Rewriter {
   Rewritten take() { return std::move(out_); }
 
  private:
-  const Quantization& quantization_of(ir::ValueId value) const {
-    const auto& chosen = quantization_[plan_.group[value]];
-    HAI_CHECK(chosen.has_value());
-    return *chosen;
-  }
+  std::vector<ir::ValueId>& integers(int bits) { return bits == 16 ? as_i16_ : as_i8_; }
 
-  ir::TensorType integer_type(ir::ValueId value) const {
-    return {DataType::kI8, graph_.value(value).type.shape, quantization_of(value)};
+  ir::TensorType integer_type(ir::ValueId value, int bits) const {
+    return {bits == 16 ? DataType::kI16 : DataType::kI8, graph_.value(value).type.shape,
+            ranges_.of(plan_, value, bits)};
   }
 
   // A constant or any other tensor as the original had it; integers are dequantized.
@@ -105,49 +107,69 @@ class Rewriter {
       form = out_.graph.add_constant(source.name, source.type, source.constant);
       return form;
     }
-    HAI_CHECK(as_integer_[value] != ir::kNone);
+    const ir::ValueId integer = as_i16_[value] != ir::kNone ? as_i16_[value] : as_i8_[value];
+    HAI_CHECK(integer != ir::kNone);
     ops::AppendOptions options;
     options.node_name = source.name + ".dequantize";
     options.output_names = {source.name + ".f32"};
-    HAI_TRY(form, ops::append_value(out_.graph, "dequantize", {as_integer_[value]}, {}, std::move(options)));
+    HAI_TRY(form, ops::append_value(out_.graph, "dequantize", {integer}, {}, std::move(options)));
+    dequantized_[value] = true;
     return form;
   }
 
-  Result<ir::ValueId> integer_form(ir::ValueId value) {
-    ir::ValueId& form = as_integer_[value];
+  // From the f32 tensor where that came first, else from the other width.
+  Result<ir::ValueId> integer_form(ir::ValueId value, int bits) {
+    ir::ValueId& form = integers(bits)[value];
     if (form != ir::kNone) return form;
     const ir::Value& source = graph_.value(value);
     if (source.is_constant()) {
-      form = integer_constant(source);
+      form = integer_constant(source, bits);
       return form;
     }
-    HAI_CHECK(as_float_[value] != ir::kNone);
+    const std::string suffix = bits == 16 ? ".i16" : ".i8";
     ops::AppendOptions options;
-    options.node_name = source.name + ".quantize";
-    options.output_names = {source.name + ".i8"};
-    options.declared = {integer_type(value)};
-    HAI_TRY(form, ops::append_value(out_.graph, "quantize", {as_float_[value]}, {}, std::move(options)));
+    options.output_names = {source.name + suffix};
+    options.declared = {integer_type(value, bits)};
+    if (as_float_[value] != ir::kNone && !dequantized_[value]) {
+      options.node_name = source.name + (bits == plan_.bits_of(value) ? ".quantize" : ".quantize" + suffix);
+      HAI_TRY(form, ops::append_value(out_.graph, "quantize", {as_float_[value]}, {}, std::move(options)));
+      return form;
+    }
+    const ir::ValueId other = integers(24 - bits)[value];
+    HAI_CHECK(other != ir::kNone);
+    options.node_name = source.name + ".rescale";
+    HAI_TRY(form, ops::append_value(out_.graph, "rescale", {other}, {}, std::move(options)));
     return form;
   }
 
   // An operand that is a constant (the addend of an addition, ...): its own range, one scale.
-  ir::ValueId integer_constant(const ir::Value& source) {
+  ir::ValueId integer_constant(const ir::Value& source, int bits) {
     const auto values = floats_of(source);
     const auto [low, high] = std::minmax_element(values.begin(), values.end());
     const Quantization quantization =
-        values.empty() ? affine_i8(0, 0, false)
-                       : affine_i8(static_cast<double>(*low), static_cast<double>(*high), options_.symmetric);
-    const hai_output_range range{quantization.zero_points[0], -128, 127};
-    auto data = ir::ConstantData::allocate(values.size());
+        values.empty()
+            ? range_quantization(0, 0, options_.symmetric, bits)
+            : range_quantization(static_cast<double>(*low), static_cast<double>(*high), options_.symmetric, bits);
+    const DataType dtype = bits == 16 ? DataType::kI16 : DataType::kI8;
+    const hai_output_range range{quantization.zero_points[0], static_cast<int32_t>(integer_min(dtype)),
+                                 static_cast<int32_t>(integer_max(dtype))};
+    auto data = ir::ConstantData::allocate(values.size() * static_cast<size_t>(bits / 8));
     const auto bytes = data->mutable_bytes();
-    for (size_t i = 0; i < values.size(); ++i)
-      bytes[i] = static_cast<std::byte>(static_cast<int8_t>(hai_quantize(values[i], quantization.scales[0], range)));
-    return out_.graph.add_constant(source.name + ".i8", {DataType::kI8, source.type.shape, quantization},
-                                   std::move(data));
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int32_t q = hai_quantize(values[i], quantization.scales[0], range);
+      if (bits == 8) {
+        bytes[i] = static_cast<std::byte>(static_cast<int8_t>(q));
+      } else {
+        reinterpret_cast<int16_t*>(bytes.data())[i] = static_cast<int16_t>(q);
+      }
+    }
+    return out_.graph.add_constant(source.name + (bits == 16 ? ".i16" : ".i8"),
+                                   {dtype, source.type.shape, quantization}, std::move(data));
   }
 
+  // `bits`: of the outputs, 0 for f32.
   Status emit(const ir::Node& node, std::vector<ir::ValueId> inputs,
-              const std::vector<std::optional<ir::TensorType>>& declared, bool integer) {
+              const std::vector<std::optional<ir::TensorType>>& declared, int bits) {
     ops::AppendOptions options;
     options.node_name = node.name;
     options.declared = declared;
@@ -156,7 +178,7 @@ class Rewriter {
     HAI_TRY(const ir::NodeId copy,
             ops::append(out_.graph, node.op, std::move(inputs), node.attributes, std::move(options)));
     for (size_t i = 0; i < node.outputs.size(); ++i)
-      (integer ? as_integer_ : as_float_)[node.outputs[i]] = out_.graph.node(copy).outputs[i];
+      (bits == 0 ? as_float_ : integers(bits))[node.outputs[i]] = out_.graph.node(copy).outputs[i];
     return {};
   }
 
@@ -169,88 +191,136 @@ class Rewriter {
     }
     std::vector<std::optional<ir::TensorType>> declared;
     for (const ir::ValueId output : node.outputs) declared.emplace_back(graph_.value(output).type);
-    return emit(node, std::move(inputs), declared, false);
+    return emit(node, std::move(inputs), declared, 0);
   }
 
   Status rewrite_integer(ir::NodeId id) {
     const ir::Node& node = graph_.node(id);
+    const int bits = plan_.bits_of(node.outputs[0]);
     std::vector<ir::ValueId> inputs;
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const ir::ValueId input = node.inputs[i];
-      const bool is_index = input != ir::kNone && graph_.value(input).type.dtype != DataType::kF32;  // gather's indices
-      HAI_TRY(const ir::ValueId form, input == ir::kNone || is_index ? float_form(input) : integer_form(input));
+    for (const ir::ValueId input : node.inputs) {
+      if (input == ir::kNone || graph_.value(input).type.dtype != DataType::kF32) {  // gather's indices
+        HAI_TRY(const ir::ValueId form, float_form(input));
+        inputs.push_back(form);
+        continue;
+      }
+      const bool own_width = takes_mixed_widths(node.op) && !graph_.value(input).is_constant();
+      HAI_TRY(const ir::ValueId form, integer_form(input, own_width ? plan_.bits_of(input) : bits));
       inputs.push_back(form);
     }
     std::vector<std::optional<ir::TensorType>> declared;
-    for (const ir::ValueId output : node.outputs) declared.emplace_back(integer_type(output));
-    return emit(node, std::move(inputs), declared, true);
+    for (const ir::ValueId output : node.outputs) declared.emplace_back(integer_type(output, bits));
+    return emit(node, std::move(inputs), declared, bits);
+  }
+
+  Result<std::vector<float>> bias_of(const ir::Node& node, int64_t channels) const {
+    std::vector<float> bias(static_cast<size_t>(channels), 0.0F);
+    if (node.inputs.size() < 3 || node.inputs[2] == ir::kNone) return bias;
+    const auto given = floats_of(graph_.value(node.inputs[2]));
+    if (given.size() != bias.size())
+      return make_error(StatusCode::kInternal, "Q030", "bias of {} numbers for {} channels", given.size(), bias.size());
+    std::copy(given.begin(), given.end(), bias.begin());
+    return bias;
+  }
+
+  // Takes the mean error of the rounded weights back, where the means of the input are known.
+  void correct_bias(const ir::Node& node, const QuantizedWeights& quantized, const ChannelLayout& layout,
+                    std::vector<float>& bias) const {
+    const auto seen = observations_.find(node.inputs[0]);
+    if (!options_.bias_correction || seen == observations_.end() || node.op == "conv_transpose2d") return;
+    const std::vector<float> means = seen->second.channel_means();
+    if (means.empty()) return;
+    const ir::Value& weights = graph_.value(node.inputs[1]);
+    const std::vector<double> error =
+        mean_error(node, floats_of(weights), quantized, layout, weights.type.shape, means);
+    for (size_t c = 0; c < bias.size(); ++c) bias[c] = static_cast<float>(static_cast<double>(bias[c]) - error[c]);
+  }
+
+  void record(ir::NodeId id, const QuantizedWeights& quantized, const ChannelLayout& layout) {
+    const ir::Node& node = graph_.node(id);
+    const auto weights = floats_of(graph_.value(node.inputs[1]));
+    out_.weights.push_back({node.name, node.op, plan_.precision[id], weight_sqnr_db(weights, layout, quantized),
+                            zero_channel_count(weights, layout), plan_.float_result[id]});
   }
 
   Status rewrite_mac(ir::NodeId id) {
     const ir::Node& node = graph_.node(id);
     const bool float_result = plan_.float_result[id];
-    HAI_TRY(const ir::ValueId x, integer_form(node.inputs[0]));
-    const Quantization& x_quantization = *out_.graph.value(x).type.quantization;
-    const double s_x = static_cast<double>(x_quantization.scales[0]);
-    const double s_y = float_result ? 0 : static_cast<double>(quantization_of(node.outputs[0]).scales[0]);
+    const int bits = plan_.precision[id].activation_bits;
+    HAI_TRY(const ir::ValueId x, integer_form(node.inputs[0], bits));
+    const double s_x = static_cast<double>(out_.graph.value(x).type.quantization->scales[0]);
+    const double s_y = float_result ? 0 : static_cast<double>(ranges_.of(plan_, node.outputs[0], bits).scales[0]);
     const ir::Value& weights = graph_.value(node.inputs[1]);
-    const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != ir::kNone;
     const ChannelLayout layout = layout_of(node, weights.type.shape);
-    std::vector<float> bias(static_cast<size_t>(layout.channels), 0.0F);
-    if (has_bias) {
-      const auto given = floats_of(graph_.value(node.inputs[2]));
-      if (given.size() != bias.size())
-        return make_error(StatusCode::kInternal, "Q030", "bias of {} numbers for {} channels", given.size(),
-                          bias.size());
-      std::copy(given.begin(), given.end(), bias.begin());
-    }
-    HAI_TRY(const QuantizedWeights quantized, weights_of(id, floats_of(weights), layout, {s_x, s_y, bias, kBiasLimit}));
-    const auto seen = observations_.find(node.inputs[0]);
-    if (options_.bias_correction && seen != observations_.end() && node.op != "conv_transpose2d") {
-      const std::vector<float> means = seen->second.channel_means();
-      if (!means.empty()) {
-        const std::vector<double> error =
-            mean_error(node, floats_of(weights), quantized, layout, weights.type.shape, means);
-        for (size_t c = 0; c < bias.size(); ++c) bias[c] = static_cast<float>(static_cast<double>(bias[c]) - error[c]);
-      }
-    }
+    HAI_TRY(std::vector<float> bias, bias_of(node, layout.channels));
+    HAI_TRY(const QuantizedWeights quantized,
+            weights_of(id, {s_x, s_y, bias, bits == 16 ? kWideBiasLimit : kBiasLimit}, layout));
+    correct_bias(node, quantized, layout, bias);
     HAI_TRY_STATUS(check_multipliers(quantized.scales, s_x, s_y));
     const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
-    const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x);
-    out_.weights.push_back({node.name, node.op, weight_sqnr_db(floats_of(weights), layout, quantized),
-                            zero_channel_count(floats_of(weights), layout), float_result});
+    const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, bits);
+    record(id, quantized, layout);
     std::vector<std::optional<ir::TensorType>> declared;
-    declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type : integer_type(node.outputs[0]));
-    return emit(node, {x, w, b}, declared, !float_result);
+    declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type : integer_type(node.outputs[0], bits));
+    return emit(node, {x, w, b}, declared, float_result ? 0 : bits);
+  }
+
+  // f32 activations, integer weights: the bias stays f32 and takes the mean error back where means are known.
+  Status rewrite_weight_only(ir::NodeId id) {
+    const ir::Node& node = graph_.node(id);
+    HAI_TRY(const ir::ValueId x, float_form(node.inputs[0]));
+    const ir::Value& weights = graph_.value(node.inputs[1]);
+    const ChannelLayout layout = layout_of(node, weights.type.shape);
+    HAI_TRY(const QuantizedWeights quantized, weights_of(id, {}, layout));
+    const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
+    record(id, quantized, layout);
+    std::vector<ir::ValueId> inputs = {x, w};
+    for (size_t i = 2; i < node.inputs.size(); ++i) {
+      HAI_TRY(const ir::ValueId form, float_form(node.inputs[i]));
+      inputs.push_back(form);
+    }
+    return emit(node, std::move(inputs), {graph_.value(node.outputs[0]).type}, 0);
   }
 
   // Given ones, or rounded to nearest.
-  Result<QuantizedWeights> weights_of(ir::NodeId id, std::span<const float> weights, const ChannelLayout& layout,
-                                      const ScaleBounds& bounds) const {
+  Result<QuantizedWeights> weights_of(ir::NodeId id, const ScaleBounds& bounds, const ChannelLayout& layout) const {
+    const auto weights = floats_of(graph_.value(graph_.node(id).inputs[1]));
+    const int bits = plan_.precision[id].weight_bits;
     const auto given = given_.find(id);
-    if (given == given_.end())
-      return round_weights(weights, layout, bounded_scales(largest_scales(weights, layout, 8), bounds), 8);
-    if (given->second.values.size() == weights.size() &&
+    if (given == given_.end()) {
+      std::vector<float> scales =
+          bits == 4 ? least_error_scales(weights, layout, bits) : largest_scales(weights, layout, bits);
+      return round_weights(weights, layout, bounded_scales(std::move(scales), bounds), bits);
+    }
+    if (given->second.values.size() == weights.size() && given->second.bits == bits &&
         given->second.scales.size() == static_cast<size_t>(layout.channels))
       return given->second;
-    return make_error(StatusCode::kInternal, "Q032", "{} weights and {} scales were given for {} and {}",
-                      given->second.values.size(), given->second.scales.size(), weights.size(), layout.channels);
+    return make_error(StatusCode::kInternal, "Q032", "{} weights of {} bits and {} scales were given for {}, {} and {}",
+                      given->second.values.size(), given->second.bits, given->second.scales.size(), weights.size(),
+                      bits, layout.channels);
   }
 
-  ir::ValueId add_bias(const ir::Node& node, std::span<const float> bias, std::span<const float> scales, double s_x) {
+  // i32, or i64 for 16-bit activations.
+  ir::ValueId add_bias(const ir::Node& node, std::span<const float> bias, std::span<const float> scales, double s_x,
+                       int bits) {
+    const double limit = bits == 16 ? kWideBiasLimit : kBiasLimit;
     Quantization quantization{{}, std::vector<int32_t>(bias.size(), 0), 0, 0};
-    auto data = ir::ConstantData::allocate(bias.size() * sizeof(int32_t));
-    auto* values = reinterpret_cast<int32_t*>(data->mutable_bytes().data());
+    auto data = ir::ConstantData::allocate(bias.size() * (bits == 16 ? sizeof(int64_t) : sizeof(int32_t)));
+    std::byte* bytes = data->mutable_bytes().data();
     for (size_t c = 0; c < bias.size(); ++c) {
       const double scale = s_x * static_cast<double>(scales[c]);
-      values[c] = static_cast<int32_t>(
-          std::clamp(std::nearbyint(static_cast<double>(bias[c]) / scale), -kBiasLimit, kBiasLimit));
+      const double q = std::clamp(std::nearbyint(static_cast<double>(bias[c]) / scale), -limit, limit);
+      if (bits == 16) {
+        reinterpret_cast<int64_t*>(bytes)[c] = static_cast<int64_t>(q);
+      } else {
+        reinterpret_cast<int32_t*>(bytes)[c] = static_cast<int32_t>(q);
+      }
       quantization.scales.push_back(static_cast<float>(scale));
     }
-    return out_.graph.add_constant(
-        node.name + ".bias.i32",
-        {DataType::kI32, to_shape(std::vector<int64_t>{static_cast<int64_t>(bias.size())}), quantization},
-        std::move(data));
+    return out_.graph.add_constant(node.name + (bits == 16 ? ".bias.i64" : ".bias.i32"),
+                                   {bits == 16 ? DataType::kI64 : DataType::kI32,
+                                    to_shape(std::vector<int64_t>{static_cast<int64_t>(bias.size())}), quantization},
+                                   std::move(data));
   }
 
   static Status check_multipliers(std::span<const float> scales, double s_x, double s_y) {
@@ -281,21 +351,22 @@ class Rewriter {
 
   const ir::Graph& graph_;
   const Plan& plan_;
-  const std::vector<std::optional<Quantization>>& quantization_;
+  const Ranges& ranges_;
   const Observations& observations_;
   const GivenWeights& given_;
   const QuantizeOptions& options_;
   std::vector<ir::ValueId> as_float_;
-  std::vector<ir::ValueId> as_integer_;
+  std::vector<ir::ValueId> as_i8_;
+  std::vector<ir::ValueId> as_i16_;
+  std::vector<bool> dequantized_;  // by value slot: the f32 form was made from an integer one
   Rewritten out_;
 };
 
 }  // namespace
 
-Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan,
-                          const std::vector<std::optional<Quantization>>& quantization,
+Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
                           const Observations& observations, const GivenWeights& given, const QuantizeOptions& options) {
-  Rewriter rewriter(graph, plan, quantization, observations, given, options);
+  Rewriter rewriter(graph, plan, ranges, observations, given, options);
   HAI_TRY_STATUS(rewriter.run());
   return rewriter.take();
 }

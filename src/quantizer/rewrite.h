@@ -8,6 +8,7 @@
 #include "ir/graph.h"
 #include "quantizer/calibrate.h"
 #include "quantizer/plan.h"
+#include "quantizer/ranges.h"
 #include "quantizer/weights.h"
 
 namespace hai::quantizer {
@@ -15,6 +16,7 @@ namespace hai::quantizer {
 struct WeightRecord {
   std::string node;
   std::string op;
+  Precision precision;
   double sqnr_db = 0;         // of the weights: signal over rounding noise
   int64_t zero_channels = 0;  // output channels without a weight that is not zero
   bool float_result = false;
@@ -25,9 +27,8 @@ struct Rewritten {
   std::vector<WeightRecord> weights;
 };
 
-// `quantization` by value slot: set for the representatives of plan groups. `given`: weights that are rounded already.
-Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan,
-                          const std::vector<std::optional<Quantization>>& quantization,
+// `given`: weights that are rounded already, of layers that the plan makes integer.
+Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
                           const Observations& observations, const GivenWeights& given, const QuantizeOptions& options);
 
 }  // namespace hai::quantizer

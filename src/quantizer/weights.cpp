@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "types/arithmetic.h"
 
@@ -50,6 +51,33 @@ std::vector<float> largest_scales(std::span<const float> weights, const ChannelL
   for (const double largest : largest_magnitudes(weights, layout))
     scales.push_back(static_cast<float>(std::max(largest / limit, kSmallestScale)));
   return scales;
+}
+
+std::vector<float> least_error_scales(std::span<const float> weights, const ChannelLayout& layout, int bits) {
+  constexpr int kCandidates = 24;
+  const std::vector<float> largest = largest_scales(weights, layout, bits);
+  std::vector<float> best = largest;
+  std::vector<double> best_error(largest.size(), std::numeric_limits<double>::infinity());
+  const auto limit = static_cast<float>(weight_limit(bits));
+  std::vector<float> candidate(largest.size());
+  std::vector<double> error(largest.size());
+  for (int step = 0; step < kCandidates; ++step) {
+    const float keep = 1.0F - 0.025F * static_cast<float>(step);  // down to 0.425 of the largest
+    for (size_t c = 0; c < largest.size(); ++c) candidate[c] = largest[c] * keep;
+    std::fill(error.begin(), error.end(), 0.0);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const size_t c = layout.channel_of(i);
+      const float q = std::clamp(hai_round_half_even_f32(weights[i] / candidate[c]), -limit, limit);
+      const float difference = q * candidate[c] - weights[i];
+      error[c] += static_cast<double>(difference * difference);
+    }
+    for (size_t c = 0; c < largest.size(); ++c) {
+      if (error[c] >= best_error[c]) continue;
+      best_error[c] = error[c];
+      best[c] = candidate[c];
+    }
+  }
+  return best;
 }
 
 std::vector<float> bounded_scales(std::vector<float> scales, const ScaleBounds& bounds) {

@@ -48,7 +48,9 @@ struct ScaleBounds {
 
 // The largest magnitude of each channel over the limit: nothing is clipped.
 std::vector<float> largest_scales(std::span<const float> weights, const ChannelLayout& layout, int bits);
-// The same, then each raised as far as `bounds` asks: an all-zero channel gets the least usable scale.
+// Of the same and ever smaller ones, the scales whose rounding and clipping err least in mean square: what 4 bits need.
+std::vector<float> least_error_scales(std::span<const float> weights, const ChannelLayout& layout, int bits);
+// Scales, each raised as far as `bounds` asks: an all-zero channel gets the least usable scale.
 std::vector<float> bounded_scales(std::vector<float> scales, const ScaleBounds& bounds);
 // To nearest on the grid of each channel's scale.
 QuantizedWeights round_weights(std::span<const float> weights, const ChannelLayout& layout, std::vector<float> scales,

@@ -56,6 +56,16 @@ TEST(RoundWeights, ErrsByHalfAStepAtMost) {
   EXPECT_NEAR(sqnr(16) - sqnr(8), 48, 3);
 }
 
+TEST(LeastErrorScales, BeatTheLargestAtFourBits) {
+  const ChannelLayout layout{13, 127, 0};
+  const std::vector<float> weights = random_weights(13 * 127, 9);
+  const auto sqnr = [&](std::vector<float> scales) {
+    return weight_sqnr_db(weights, layout, round_weights(weights, layout, std::move(scales), 4));
+  };
+  EXPECT_GT(sqnr(least_error_scales(weights, layout, 4)), sqnr(largest_scales(weights, layout, 4)) + 0.5);
+  for (const float scale : least_error_scales(std::vector<float>(13 * 127, 0.0F), layout, 4)) EXPECT_GT(scale, 0.0F);
+}
+
 TEST(BoundedScales, KeepMultiplierAndBiasInRange) {
   const std::vector<float> weights = {0, 0, 1e-20F, 0, 1, -1};
   const ChannelLayout layout{3, 2, 0};

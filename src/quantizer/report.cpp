@@ -1,0 +1,97 @@
+// The quantizer's report.
+//
+// JSON with a fixed order of keys, so that the same model, samples and options give the same bytes. Text from models
+// (names) is passed through with invalid UTF-8 replaced.
+#include "quantizer/report.h"
+
+#include <nlohmann/json.hpp>
+
+namespace hai::quantizer {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json warnings_of(const std::vector<Warning>& warnings) {
+  Json list = Json::array();
+  for (const Warning& warning : warnings) {
+    list.push_back(
+        {{"id", warning.id}, {"layer", warning.layer}, {"message", warning.message}, {"remedy", warning.remedy}});
+  }
+  return list;
+}
+
+Json check_of(const SelfCheck& check) {
+  Json out{{"samples", check.sample_count}};
+  if (!check.not_run.empty()) out["not_run"] = check.not_run;
+  out["outputs"] = Json::array();
+  for (const OutputCheck& output : check.outputs) {
+    Json entry{{"output", output.output},           {"sqnr_db", output.sqnr_db}, {"cosine", output.cosine},
+               {"correlation", output.correlation}, {"fields", output.fields},   {"lost_fields", output.lost_fields},
+               {"collapsed", output.collapsed}};
+    if (output.agreement >= 0) entry["agreement"] = output.agreement;
+    out["outputs"].push_back(std::move(entry));
+  }
+  return out;
+}
+
+Json layers_of(const Rewritten& rewritten) {
+  Json list = Json::array();
+  for (const WeightRecord& record : rewritten.weights) {
+    list.push_back({{"node", record.node},
+                    {"op", record.op},
+                    {"precision", to_string(record.precision)},
+                    {"weight_bits", record.precision.weight_bits},
+                    {"activation_bits", record.precision.activation_bits},
+                    {"weight_sqnr_db", record.sqnr_db},
+                    {"zero_channels", record.zero_channels},
+                    {"f32_result", record.float_result}});
+  }
+  return list;
+}
+
+Json tensors_of(const ReportInput& input) {
+  Json list = Json::array();
+  for (const ir::ValueId value : input.plan.watched) {
+    const RangeObserver& seen = input.observations.at(value);
+    const Quantization& chosen = input.ranges.of(input.plan, value);
+    list.push_back({{"tensor", input.graph.value(value).name},
+                    {"bits", input.plan.bits[value]},
+                    {"min", seen.min()},
+                    {"max", seen.max()},
+                    {"scale", chosen.scales[0]},
+                    {"zero_point", chosen.zero_points[0]},
+                    {"clipped_share", input.plan.bits[value] == 8 ? seen.clipped_share(chosen) : 0.0}});
+  }
+  return list;
+}
+
+}  // namespace
+
+std::string make_report(const ReportInput& input) {
+  Json report;
+  report["method"] = input.options.symmetric ? "symmetric" : "affine";
+  report["precision"] = to_string(input.options.precision);
+  report["observer"] = observer_name(input.options.observer);
+  report["samples"] = input.sample_count;
+  report["equalized_pairs"] = input.equalized;
+  report["warnings"] = warnings_of(input.warnings);
+  report["self_check"] = check_of(input.check);
+  int64_t integer_nodes = 0;
+  int64_t float_nodes = 0;
+  Json float_list = Json::array();
+  for (ir::NodeId id = 0; id < input.graph.node_slots(); ++id) {
+    const ir::Node& node = input.graph.node(id);
+    if (!node.alive) continue;
+    ++(input.plan.integer[id] ? integer_nodes : float_nodes);
+    if (!input.plan.integer[id] && !input.plan.weight_only[id])
+      float_list.push_back({{"node", node.name}, {"op", node.op}});
+  }
+  report["integer_nodes"] = integer_nodes;
+  report["float_nodes"] = float_nodes;
+  report["float"] = std::move(float_list);
+  report["layers"] = layers_of(input.rewritten);
+  report["tensors"] = tensors_of(input);
+  return report.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace hai::quantizer

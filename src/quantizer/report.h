@@ -1,0 +1,30 @@
+// Report: what a quantization chose and found, as JSON.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "quantizer/guards.h"
+#include "quantizer/rewrite.h"
+#include "quantizer/self_check.h"
+
+namespace hai::quantizer {
+
+struct ReportInput {
+  const ir::Graph& graph;
+  const Plan& plan;
+  const Ranges& ranges;
+  const Observations& observations;
+  const Rewritten& rewritten;
+  const std::vector<Warning>& warnings;
+  const SelfCheck& check;
+  const QuantizeOptions& options;
+  int64_t sample_count;
+  int64_t equalized;
+};
+// Keys: method, precision, observer, samples, equalized_pairs, warnings [{id, layer, message, remedy}], self_check,
+// integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors [{tensor, bits, min,
+// max, scale, zero_point, clipped_share}].
+std::string make_report(const ReportInput& input);
+
+}  // namespace hai::quantizer

@@ -23,12 +23,14 @@ Array = NDArray[np.float32]
 _PER_CHANNEL_OPSET = 13
 
 
-def onnxruntime_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+def onnxruntime_session(path: Path, threads: int = 1, optimized: bool = True) -> onnxruntime.InferenceSession:
     """A CPU session with a fixed number of threads that do not spin while idle."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -27,8 +27,9 @@ from bench.accuracy.tasks import TASKS, Task
 from bench.reasons import Skipped, exit_status
 
 _PEERS = ("onnxruntime", "nncf", "aimet")
-_OF_CLASSES = (*_PEERS, "hai_f32", "hai_int8", "hai_no_data", "hai_w4a8", "hai_mixed")
-_OF_BOXES = (*_PEERS, "hai_f32", "hai_int8", "hai_no_data")
+_HERE = ("here_onnxruntime", "here_nncf")
+_OF_CLASSES = (*_PEERS, *_HERE, "hai_f32", "hai_int8", "hai_no_data", "hai_w4a8", "hai_mixed")
+_OF_BOXES = (*_PEERS, *_HERE, "hai_f32", "hai_int8", "hai_no_data")
 Interval = tuple[float, float]
 
 

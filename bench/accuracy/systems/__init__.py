@@ -29,14 +29,17 @@ class System:
 
 
 _HAI = "bench.accuracy.systems.hai"
+_NNCF = "bench.accuracy.systems.nncf"
 _ONNXRUNTIME = "bench.accuracy.systems.onnxruntime"
 SYSTEMS = {
     system.name: system
     for system in (
         System("f32", "ONNX Runtime f32", _ONNXRUNTIME),
-        System("onnxruntime", "ONNX Runtime INT8", _ONNXRUNTIME, options={"bits": 8}),
-        System("nncf", "NNCF on OpenVINO INT8", "bench.accuracy.systems.nncf", "nncf"),
+        System("onnxruntime", "ONNX Runtime INT8, exact", _ONNXRUNTIME, options={"bits": 8, "exact": True}),
+        System("nncf", "NNCF on OpenVINO INT8, exact", _NNCF, "nncf", {"exact": True}),
         System("aimet", "AIMET INT8", "bench.accuracy.systems.aimet", "aimet"),
+        System("here_onnxruntime", "ONNX Runtime INT8, this CPU's kernels", _ONNXRUNTIME, options={"bits": 8}),
+        System("here_nncf", "NNCF on OpenVINO INT8, this CPU's kernels", _NNCF, "nncf", {"exact": False}),
         System("hai_f32", "HAI f32", _HAI, options={"kind": "f32"}),
         System("hai_int8", "HAI INT8", _HAI, options={"kind": "int8"}),
         System("hai_no_data", "HAI INT8, no data", _HAI, options={"kind": "no_data"}),

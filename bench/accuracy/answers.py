@@ -50,6 +50,8 @@ def _key(task: str, system: str, quantizer: str) -> str:
     code = (here / "systems" / (chosen.module.rsplit(".", 1)[1] + ".py")).read_bytes()
     parts = [TASKS[task].onnx().read_bytes(), repr(TASKS[task].rule).encode(), code, repr(chosen.options).encode()]
     parts += [(here / name).read_bytes() for name in ("onnx_graph.py",)]
+    if TASKS[task].kind == "boxes" and not TASKS[task].many_per_box:
+        parts += [b"one class a box"]
     if system.startswith("hai"):
         parts += [_build_digest().encode(), quantizer.encode()]
     return _digest(*parts)

@@ -46,6 +46,11 @@ class Task:
     source: Callable[[], object] | None = None
     """What HAI is given; the ONNX file where None."""
 
+    @property
+    def many_per_box(self) -> bool:
+        """Whether every class above the least score makes a box, or the best alone: as the family is evaluated at its origin."""
+        return self.family == "yolov5"
+
     def calibration_inputs(self) -> list[Array]:
         """The calibration pictures as the network sees them."""
         return [self.rule(path) for path in self.calibration()]
@@ -55,13 +60,17 @@ class Task:
         data = hai.Dataset(self.name, self.pictures())
         if self.kind == "classes":
             return evaluation.class_scores(run, data, self.rule)
-        # Every class above the least score makes a box, as the published evaluation of YOLOv5 does it.
         tables = evaluation.detected_boxes(
             run,
             data,
             self.rule,
             lambda outputs, transform, size: evaluation.decode(
-                self.family, outputs, transform, size, min_score=evaluation.FIDELITY_MIN_SCORE, many_per_box=True
+                self.family,
+                outputs,
+                transform,
+                size,
+                min_score=evaluation.FIDELITY_MIN_SCORE,
+                many_per_box=self.many_per_box,
             ),
         )
         numbered = [np.concatenate([np.full((len(t), 1), n), t], 1) for n, t in enumerate(tables)]

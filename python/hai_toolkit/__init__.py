@@ -14,7 +14,7 @@ from .errors import HaiError
 from .evaluation import Figure, evaluate
 from .graph import GraphBuilder, Quantization, Tensor
 from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
-from .preprocessing import Preprocessing, list_images, read_image
+from .preprocessing import PictureFolder, Preprocessing, list_images, read_image
 from .quantizer import QuantizedModel, Quantizer
 from .report import Report, compare
 from .runtime import LoadedModel, Session, load
@@ -33,6 +33,7 @@ __all__ = [
     "HaiError",
     "LoadedModel",
     "Model",
+    "PictureFolder",
     "Preprocessing",
     "Quantization",
     "QuantizedModel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from . import _core
 
 _COLORS = ("rgb", "bgr", "gray")
 _LAYOUTS = ("nchw", "nhwc")
-_RESIZE_RULES = ("short_side", "letterbox", "stretch")
+_RESIZE_RULES = ("short_side", "letterbox", "stretch", "letterbox_top_left")
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
@@ -36,7 +36,9 @@ class Preprocessing:
 
     width: int
     height: int
-    resize_rule: Literal["short_side", "letterbox", "stretch"] = "stretch"
+    resize_rule: Literal["short_side", "letterbox", "stretch", "letterbox_top_left"] = "stretch"
+    """``short_side``: the shorter side becomes ``resize_size``, then a centred crop; ``letterbox``: fits whole, centred, as
+    YOLOv5 does it; ``letterbox_top_left``: likewise at the top left, as YOLOX does it; ``stretch``: whatever the aspect."""
     resize_size: int = 0
     """``short_side`` only: the shorter side before the centred crop, pixels."""
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
@@ -45,7 +47,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pad_value: float = 0.0
-    """``letterbox`` only: pixel value around the picture."""
+    """Letterboxes only: pixel value around the picture."""
     input: str = ""
     """Name of the model's input; empty: its only one."""
 
@@ -92,6 +94,40 @@ class Preprocessing:
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """A JPEG or PNG as RGB pixels [height, width, 3]."""
     return np.asarray(_core.read_image(os.fspath(path)), np.uint8)
+
+
+class PictureFolder:
+    """The pictures of a folder and its subfolders, sorted by path; iterating gives ``(path, pixels)``, and again from the start.
+
+    With ``limit``, that many of them, spread evenly; the others stand by for those that cannot be read. A picture that cannot
+    be read is skipped and listed in :attr:`skipped`; when none can, that is an error. Pictures of one colour are given too,
+    and listed in :attr:`blank`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int = 0) -> None:
+        self._native = _core.open_picture_folder(os.fspath(folder), limit)
+
+    def __len__(self) -> int:
+        return int(self._native.wanted_count())
+
+    def __iter__(self) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+        self._native.rewind()
+        while (item := self._native.next()) is not None:
+            yield item[0], np.asarray(item[1], np.uint8)
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Path and reason, with what to do, of each picture that could not be read so far."""
+        return list(self._native.skipped())
+
+    @property
+    def blank(self) -> list[str]:
+        """Pictures of one colour everywhere so far."""
+        return list(self._native.blank())
+
+    def report(self) -> str:
+        """How many were read, skipped and blank, and which."""
+        return str(self._native.text())
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:

@@ -1,7 +1,10 @@
 // The data room for Python: pictures become a model's input through the same code as on the device.
 //
 // Arrays are RGB, [height, width, 3] u8, C order; outputs are f32 in the layout of the rule.
+#include <nanobind/stl/pair.h>
+
 #include "binding.h"
+#include "data/picture_folder.h"
 #include "data/preprocess.h"
 #include "preprocessing_rule.h"
 
@@ -21,8 +24,8 @@ data::Image image_from(const Pixels& pixels) {
           std::vector<uint8_t>(pixels.data(), pixels.data() + pixels.size())};
 }
 
-nb::object array_from(const data::Image& image) {
-  auto* memory = new std::vector<uint8_t>(image.pixels);
+nb::object array_from(data::Image image) {
+  auto* memory = new std::vector<uint8_t>(std::move(image.pixels));
   const nb::capsule owner(memory, [](void* pointer) noexcept { delete static_cast<std::vector<uint8_t>*>(pointer); });
   return nb::cast(nb::ndarray<nb::numpy, uint8_t>(
       memory->data(), {static_cast<size_t>(image.height), static_cast<size_t>(image.width), 3}, owner));
@@ -42,7 +45,7 @@ Preprocessing rule_from(const nb::dict& fields) {
   };
   rule.color_order = static_cast<ColorOrder>(choice("color_order", 3));
   rule.layout = static_cast<PictureLayout>(choice("layout", 2));
-  rule.resize_rule = static_cast<ResizeRule>(choice("resize_rule", 3));
+  rule.resize_rule = static_cast<ResizeRule>(choice("resize_rule", 4));
   rule.interpolation = static_cast<Interpolation>(choice("interpolation", 3));
   rule.resize_size = nb::cast<int32_t>(fields["resize_size"]);
   const auto mean = nb::cast<std::vector<float>>(fields["mean"]);
@@ -65,7 +68,47 @@ Preprocessing preprocessing_from(const nb::dict& fields) {
   return rule;
 }
 
+namespace {
+
+// The folder's next picture as (path, pixels), None at the end; what was skipped as (path, error code, message).
+void bind_picture_folder(nb::module_& module) {
+  nb::class_<data::PictureFolder>(module, "PictureFolder")
+      .def("next",
+           [](data::PictureFolder& folder) -> nb::object {
+             auto picture = [&] {
+               const nb::gil_scoped_release release;
+               return value_or_raise(folder.next());
+             }();
+             if (!picture) return nb::none();
+             return nb::make_tuple(picture->path.string(), array_from(std::move(picture->image)));
+           })
+      .def("rewind", &data::PictureFolder::rewind)
+      .def("wanted_count", [](const data::PictureFolder& folder) { return folder.report().wanted_count; })
+      .def("read_count", [](const data::PictureFolder& folder) { return folder.report().read_count; })
+      .def("skipped",
+           [](const data::PictureFolder& folder) {
+             std::vector<std::pair<std::string, std::string>> list;
+             for (const auto& [path, error] : folder.report().skipped)
+               list.emplace_back(path.string(), error.to_string());
+             return list;
+           })
+      .def("blank",
+           [](const data::PictureFolder& folder) {
+             std::vector<std::string> list;
+             for (const auto& path : folder.report().blank) list.push_back(path.string());
+             return list;
+           })
+      .def("text", [](const data::PictureFolder& folder) { return folder.report().to_string(); });
+  module.def(
+      "open_picture_folder",
+      [](const std::string& folder, int64_t limit) { return value_or_raise(data::PictureFolder::open(folder, limit)); },
+      nb::arg("folder"), nb::arg("limit"));
+}
+
+}  // namespace
+
 void bind_data(nb::module_& module) {
+  bind_picture_folder(module);
   module.def(
       "read_image", [](const std::string& path) { return array_from(value_or_raise(data::read_image(path))); },
       nb::arg("path"));

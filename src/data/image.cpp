@@ -1,8 +1,10 @@
 // Decoding of JPEG and PNG pictures.
 //
-// Method: libjpeg-turbo's TurboJPEG API with the accurate inverse DCT, and libpng's simplified API; both give the same
-// bytes as Pillow, so that a picture looks the same to HAI and to the tools that people compare it with. Sizes are
-// checked before memory is taken. Invariant: a truncated or damaged picture is an error that names it, never half a
+// Method: libjpeg-turbo's TurboJPEG API with the accurate inverse DCT, and libpng; both give the same bytes as Pillow,
+// so that a picture looks the same to HAI and to the tools that people compare it with. In particular no gamma is
+// applied: libpng's simplified API would brighten 16-bit files and follow gAMA chunks, which nothing else here does.
+// Sizes are checked before memory is taken, against the file's own size too: a header of 16384 x 16384 pixels over 100
+// bytes of data takes nothing. Invariant: a truncated or damaged picture is an error that names it, never half a
 // picture: TurboJPEG's warnings (premature end of data) count as errors. It does not resize or convert colours for a
 // model: see preprocess.cpp.
 #include "data/image.h"
@@ -11,7 +13,9 @@
 #include <turbojpeg.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <csetjmp>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -33,6 +37,18 @@ Status check_size(int64_t width, int64_t height, const char* kind) {
   return {};
 }
 
+// Pixels that one byte of a picture can stand for at most: deflate gives 1032 bytes for one, of 8 pixels each where a
+// pixel is one bit; a JPEG spends at least one bit on each block of 64 pixels.
+constexpr int64_t kMaxPngPixelsPerByte = 8 * 1032;
+constexpr int64_t kMaxJpegPixelsPerByte = 8 * 64;
+
+Status check_content(int64_t width, int64_t height, size_t file_bytes, int64_t pixels_per_byte, const char* kind) {
+  if (width * height / pixels_per_byte <= static_cast<int64_t>(file_bytes)) return {};
+  return make_error(StatusCode::kCorrupt, "D013",
+                    "the {} header claims {}x{} pixels and {} bytes cannot hold them; is the file cut short?", kind,
+                    width, height, file_bytes);
+}
+
 struct JpegCloser {
   void operator()(void* handle) const { tjDestroy(handle); }
 };
@@ -52,16 +68,18 @@ Result<Image> decode_jpeg(std::span<const std::byte> bytes) {
                       tjGetErrorStr2(handle.get()));
   }
   HAI_TRY_STATUS(check_size(width, height, "JPEG"));
+  HAI_TRY_STATUS(check_content(width, height, bytes.size(), kMaxJpegPixelsPerByte, "JPEG"));
   const bool four_inks = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
   const size_t pixel_count = static_cast<size_t>(width) * static_cast<size_t>(height);
   Image image{width, height, std::vector<uint8_t>(pixel_count * (four_inks ? 4 : 3))};
   if (tjDecompress2(handle.get(), source, length, image.pixels.data(), width, 0, height,
-                    four_inks ? TJPF_CMYK : TJPF_RGB, TJFLAG_ACCURATEDCT) != 0) {
+                    four_inks ? TJPF_CMYK : TJPF_RGB, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS) != 0) {
     return make_error(StatusCode::kCorrupt, "D004", "damaged JPEG of {}x{} pixels: {}; get the file again", width,
                       height, tjGetErrorStr2(handle.get()));
   }
   if (four_inks) {
-    // Adobe's inverted CMYK, as TurboJPEG hands it out: colour = ink * black / 255.
+    // Inks are stored inverted, as Adobe does it: colour = ink * black / 255. Files without Adobe's marker are taken the
+    // same way, as Pillow and the browsers do.
     for (size_t i = 0; i < pixel_count; ++i) {
       const unsigned black = image.pixels[4 * i + 3];
       for (size_t c = 0; c < 3; ++c)
@@ -72,33 +90,104 @@ Result<Image> decode_jpeg(std::span<const std::byte> bytes) {
   return image;
 }
 
+// A picture that libpng reads from memory. libpng reports by longjmp: between setjmp and the last call into libpng
+// stand only functions without anything to destroy.
+class PngReader {
+ public:
+  explicit PngReader(std::span<const std::byte> bytes) : rest_(bytes) {
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
+    if (png_ != nullptr) info_ = png_create_info_struct(png_);
+  }
+  ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+
+  // Header and conversion to RGB of 8 bits. False: see message().
+  bool read_header() {
+    if (png_ == nullptr || info_ == nullptr) return false;
+    if (setjmp(jump_) != 0) return false;  // NOLINT(cert-err52-cpp): libpng's way to report
+    png_set_read_fn(png_, this, on_read);
+    png_set_user_limits(png_, kMaxImageSide + 1, kMaxImageSide + 1);
+    png_read_info(png_, info_);
+    width_ = static_cast<int>(png_get_image_width(png_, info_));
+    height_ = static_cast<int>(png_get_image_height(png_, info_));
+    const int color = png_get_color_type(png_, info_);
+    if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png_);
+    if (color == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(png_);
+    if ((color & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png_);
+    png_set_scale_16(png_);
+    png_set_strip_alpha(png_);  // dropped, as Pillow does it: not blended with a background
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+    return png_get_rowbytes(png_, info_) == static_cast<size_t>(width_) * 3;
+  }
+  // All rows, and the end of the file.
+  bool read_rows(png_bytepp rows) {
+    if (setjmp(jump_) != 0) return false;  // NOLINT(cert-err52-cpp)
+    png_read_image(png_, rows);
+    png_read_end(png_, nullptr);
+    return true;
+  }
+  int width() const { return width_; }
+  int height() const { return height_; }
+  const char* message() const { return message_.data(); }
+
+ private:
+  static void on_read(png_structp png, png_bytep out, size_t size) {
+    auto* self = static_cast<PngReader*>(png_get_io_ptr(png));
+    if (size > self->rest_.size()) png_error(png, "the data ends too early");
+    std::memcpy(out, self->rest_.data(), size);
+    self->rest_ = self->rest_.subspan(size);
+  }
+  [[noreturn]] static void on_error(png_structp png, png_const_charp text) {
+    auto* self = static_cast<PngReader*>(png_get_error_ptr(png));
+    std::snprintf(self->message_.data(), self->message_.size(), "%s", text);
+    std::longjmp(self->jump_, 1);  // NOLINT(cert-err52-cpp)
+  }
+  static void on_warning(png_structp, png_const_charp) {}
+
+  std::span<const std::byte> rest_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+  std::jmp_buf jump_{};
+  std::array<char, 128> message_{};
+  int width_ = 0;
+  int height_ = 0;
+};
+
 Result<Image> decode_png(std::span<const std::byte> bytes) {
-  png_image header;
-  std::memset(&header, 0, sizeof(header));
-  header.version = PNG_IMAGE_VERSION;
-  if (png_image_begin_read_from_memory(&header, bytes.data(), bytes.size()) == 0) {
-    return make_error(StatusCode::kCorrupt, "D005", "not a readable PNG: {}; is the file cut short?", header.message);
+  PngReader reader(bytes);
+  if (!reader.read_header()) {
+    return make_error(StatusCode::kCorrupt, "D005", "not a readable PNG: {}; is the file cut short, or huge?",
+                      reader.message());
   }
-  const std::unique_ptr<png_image, void (*)(png_image*)> guard(&header, png_image_free);
-  HAI_TRY_STATUS(check_size(header.width, header.height, "PNG"));
-  header.format =
-      PNG_FORMAT_RGBA;  // alpha asked for and dropped, as Pillow does: asking for RGB would blend it with a background
-  const size_t pixel_count = static_cast<size_t>(header.width) * header.height;
-  std::vector<uint8_t> rgba(pixel_count * 4);
-  if (png_image_finish_read(&header, nullptr, rgba.data(), 0, nullptr) == 0) {
-    return make_error(StatusCode::kCorrupt, "D006", "damaged PNG of {}x{} pixels: {}; get the file again", header.width,
-                      header.height, header.message);
+  HAI_TRY_STATUS(check_size(reader.width(), reader.height(), "PNG"));
+  HAI_TRY_STATUS(check_content(reader.width(), reader.height(), bytes.size(), kMaxPngPixelsPerByte, "PNG"));
+  const auto row_bytes = static_cast<size_t>(reader.width()) * 3;
+  const auto height = static_cast<size_t>(reader.height());
+  Image image{reader.width(), reader.height(), std::vector<uint8_t>(row_bytes * height)};
+  std::vector<png_bytep> rows(height);
+  for (size_t y = 0; y < height; ++y) rows[y] = image.pixels.data() + y * row_bytes;
+  if (!reader.read_rows(rows.data())) {
+    return make_error(StatusCode::kCorrupt, "D006", "damaged PNG of {}x{} pixels: {}; get the file again",
+                      reader.width(), reader.height(), reader.message());
   }
-  Image image{static_cast<int>(header.width), static_cast<int>(header.height), std::vector<uint8_t>(pixel_count * 3)};
-  for (size_t i = 0; i < pixel_count; ++i) std::copy_n(rgba.data() + 4 * i, 3, image.pixels.data() + 3 * i);
   return image;
 }
 
-bool has_image_suffix(const std::filesystem::path& path) {
+std::string lower_suffix(const std::filesystem::path& path) {
   std::string suffix = path.extension().string();
   std::transform(suffix.begin(), suffix.end(), suffix.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png";
+  return suffix;
+}
+
+bool has_image_suffix(std::string_view suffix) { return suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png"; }
+
+// Pictures that are not read here: worth a word when a folder holds nothing else.
+bool has_other_image_suffix(std::string_view suffix) {
+  constexpr std::string_view kOthers[] = {".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".avif", ".ppm", ".pgm"};
+  return std::find(std::begin(kOthers), std::end(kOthers), suffix) != std::end(kOthers);
 }
 
 }  // namespace
@@ -119,9 +208,10 @@ Result<Image> decode_image(std::span<const std::byte> bytes) {
 Result<Image> read_image(const std::filesystem::path& path) {
   std::error_code failure;
   const std::uintmax_t size = std::filesystem::file_size(path, failure);
-  if (failure)
+  if (failure) {
     return make_error(StatusCode::kNotFound, "D008", "{}: cannot read the picture: {}", path.string(),
                       failure.message());
+  }
   if (size > kMaxFileBytes) {
     return make_error(StatusCode::kOutOfRange, "D009", "{}: a picture file of {} bytes is beyond the limit of {}",
                       path.string(), size, kMaxFileBytes);
@@ -140,19 +230,26 @@ Result<Image> read_image(const std::filesystem::path& path) {
 Result<std::vector<std::filesystem::path>> list_images(const std::filesystem::path& folder) {
   std::error_code failure;
   std::vector<std::filesystem::path> paths;
+  int64_t others = 0;
+  // Links to folders are not followed below `folder`, so that a loop of them ends here.
   std::filesystem::recursive_directory_iterator entry(
       folder, std::filesystem::directory_options::skip_permission_denied, failure);
   for (; !failure && entry != std::filesystem::recursive_directory_iterator(); entry.increment(failure)) {
-    std::error_code ignored;
-    if (entry->is_regular_file(ignored) && has_image_suffix(entry->path())) paths.push_back(entry->path());
+    const std::string suffix = lower_suffix(entry->path());
+    others += has_other_image_suffix(suffix) ? 1 : 0;
+    std::error_code broken_link;
+    if (has_image_suffix(suffix) && (entry->is_regular_file(broken_link) || entry->is_symlink(broken_link))) {
+      paths.push_back(entry->path());  // a broken link too: reading it says what is wrong
+    }
   }
   if (failure) {
     return make_error(StatusCode::kNotFound, "D011", "{}: cannot list the folder: {}", folder.string(),
                       failure.message());
   }
   if (paths.empty()) {
-    return make_error(StatusCode::kNotFound, "D012", "{}: no .jpg, .jpeg or .png file in this folder or below",
-                      folder.string());
+    return make_error(StatusCode::kNotFound, "D012", "{}: no .jpg, .jpeg or .png file in this folder or below{}",
+                      folder.string(),
+                      others > 0 ? fmt::format("; {} files of other kinds: convert them to JPEG or PNG", others) : "");
   }
   std::sort(paths.begin(), paths.end());
   return paths;

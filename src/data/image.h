@@ -22,13 +22,14 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
-// Decodes JPEG (grey, YCbCr, RGB, CMYK) or PNG (any depth; alpha is dropped, 16 bits are rounded to 8), recognised by
-// content. Orientation tags are not applied.
+// Decodes JPEG (baseline or progressive; grey, YCbCr, RGB, CMYK, YCCK) or PNG (any depth, palette, interlaced; alpha is
+// dropped, 16 bits are rounded to 8, gamma chunks are not applied), recognised by content, whatever the suffix.
+// Orientation tags are not applied.
 Result<Image> decode_image(std::span<const std::byte> bytes);
 // Reads and decodes; errors name the file.
 Result<Image> read_image(const std::filesystem::path& path);
 // The .jpg, .jpeg and .png files of a folder and its subfolders, sorted by path. Error when it cannot be read or holds
-// none.
+// none. picture_folder.h reads them and skips the bad ones.
 Result<std::vector<std::filesystem::path>> list_images(const std::filesystem::path& folder);
 
 }  // namespace hai::data

@@ -5,6 +5,7 @@
 #include <png.h>
 #include <turbojpeg.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cmath>
 #include <cstring>
@@ -56,6 +57,10 @@ std::vector<std::byte> encode_jpeg(const Image& image, int subsampling) {
   tjFree(memory);
   tjDestroy(handle);
   return bytes;
+}
+
+void put_u32(std::vector<std::byte>& bytes, size_t at, uint32_t value) {
+  for (size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<std::byte>(value >> (24 - 8 * i));
 }
 
 class TemporaryFolder {
@@ -115,6 +120,59 @@ TEST(DecodeImage, EveryTruncationIsAnError) {
       EXPECT_FALSE(decoded.has_value()) << "decoded " << length << " of " << bytes.size() << " bytes";
     }
   }
+}
+
+// A header may claim any size; what is allocated follows from the bytes that are there.
+TEST(DecodeImage, HugeHeadersAreRefusedBeforeMemoryIsTaken) {
+  const auto refused = [](const std::vector<std::byte>& bytes) {
+    const auto decoded = decode_image(bytes);
+    return decoded ? std::string("decoded") : decoded.error().id;
+  };
+  for (const auto& [width, height] : {std::pair(16384U, 16384U), {60000U, 60000U}, {0U, 5U}, {0xffffffffU, 1U}}) {
+    std::vector<std::byte> bytes = encode_png(gradient(8, 8));
+    put_u32(bytes, 16, width);
+    put_u32(bytes, 20, height);
+    put_u32(bytes, 29, static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(bytes.data() + 12), 17)));
+    EXPECT_EQ(refused(bytes), width == 16384U ? "D013" : "D005") << width;
+  }
+  std::vector<std::byte> jpeg = encode_jpeg(gradient(8, 8), TJSAMP_444);
+  size_t frame = 2;
+  while (jpeg[frame + 1] != std::byte{0xc0}) {
+    frame += 2 + (std::to_integer<size_t>(jpeg[frame + 2]) << 8U) + std::to_integer<size_t>(jpeg[frame + 3]);
+  }
+  for (const size_t i : {5U, 7U}) jpeg[frame + i] = std::byte{0x40};  // 16384 and some pixels a side
+  for (const size_t i : {6U, 8U}) jpeg[frame + i] = std::byte{0x00};
+  EXPECT_EQ(refused(jpeg), "D013");
+  for (const size_t i : {5U, 7U}) jpeg[frame + i] = std::byte{0xff};
+  EXPECT_EQ(refused(jpeg), "D001");
+}
+
+// libpng's simplified interface takes 16-bit samples for linear light and brightens them: 0x8000 would become 188.
+TEST(DecodeImage, SixteenBitPngIsScaledNotBrightened) {
+  std::vector<std::byte> bytes;
+  {
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+    png_infop info = png_create_info_struct(png);
+    png_set_write_fn(
+        png, &bytes,
+        [](png_structp p, png_bytep data, size_t size) {
+          auto* out = static_cast<std::vector<std::byte>*>(png_get_io_ptr(p));
+          const auto* begin = reinterpret_cast<const std::byte*>(data);
+          out->insert(out->end(), begin, begin + size);
+        },
+        nullptr);
+    png_set_IHDR(png, info, 3, 1, 16, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
+    png_set_gAMA(png, info, 1.0);  // ignored too
+    png_write_info(png, info);
+    std::vector<uint8_t> row = {0x80, 0x00, 0x12, 0xff, 0xff, 0xff};
+    png_write_row(png, row.data());
+    png_write_end(png, info);
+    png_destroy_write_struct(&png, &info);
+  }
+  const auto decoded = decode_image(bytes);
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().to_string();
+  EXPECT_EQ(decoded->pixels, (std::vector<uint8_t>{128, 128, 128, 19, 19, 19, 255, 255, 255}));
 }
 
 TEST(DecodeImage, FlippedBytesNeverCrash) {

@@ -121,14 +121,19 @@ Fitted short_side_crop(const Image& image, const Preprocessing& rule) {
            -static_cast<double>(left), -static_cast<double>(top)}};
 }
 
+// Centred, sides are rounded, as YOLOv5 does it; at the top left, they are cut down to whole pixels, as YOLOX does it.
 Fitted letterbox(const Image& image, const Preprocessing& rule) {
+  const bool centred = rule.resize_rule == ResizeRule::kLetterbox;
   const double scale =
       std::min(static_cast<double>(rule.width) / image.width, static_cast<double>(rule.height) / image.height);
-  const int width = std::clamp(static_cast<int>(std::lround(image.width * scale)), 1, rule.width);
-  const int height = std::clamp(static_cast<int>(std::lround(image.height * scale)), 1, rule.height);
+  const auto whole = [&](double side) {
+    return static_cast<int>(centred ? std::lround(side) : static_cast<long>(std::floor(side)));
+  };
+  const int width = std::clamp(whole(image.width * scale), 1, rule.width);
+  const int height = std::clamp(whole(image.height * scale), 1, rule.height);
   const Image resized = resize(image, width, height, rule.interpolation);
-  const int left = (rule.width - width) / 2;
-  const int top = (rule.height - height) / 2;
+  const int left = centred ? (rule.width - width) / 2 : 0;
+  const int top = centred ? (rule.height - height) / 2 : 0;
   Image out{rule.width, rule.height,
             std::vector<uint8_t>(static_cast<size_t>(rule.width) * static_cast<size_t>(rule.height) * 3,
                                  static_cast<uint8_t>(rule.pad_value + 0.5F))};
@@ -211,14 +216,20 @@ Status verify(const Preprocessing& rule) {
   return {};
 }
 
-Result<PictureTransform> preprocess(const Image& image, const Preprocessing& rule, std::span<float> output) {
+Status check_output(const Preprocessing& rule, std::span<const float> output) {
   HAI_TRY_STATUS(verify(rule));
   const size_t pixel_count = static_cast<size_t>(rule.width) * static_cast<size_t>(rule.height);
-  const auto channels = static_cast<size_t>(rule.channels());
-  if (output.size() != pixel_count * channels) {
+  if (output.size() != pixel_count * static_cast<size_t>(rule.channels())) {
     return make_error(StatusCode::kInvalidArgument, "D023", "preprocessing makes {}x{}x{} numbers, the input takes {}",
-                      rule.width, rule.height, channels, output.size());
+                      rule.width, rule.height, rule.channels(), output.size());
   }
+  return {};
+}
+
+Result<PictureTransform> preprocess(const Image& image, const Preprocessing& rule, std::span<float> output) {
+  HAI_TRY_STATUS(check_output(rule, output));
+  const size_t pixel_count = static_cast<size_t>(rule.width) * static_cast<size_t>(rule.height);
+  const auto channels = static_cast<size_t>(rule.channels());
   if (image.width < 1 || image.height < 1)
     return make_error(StatusCode::kInvalidArgument, "D024", "an empty picture has nothing to preprocess");
   if (rule.resize_rule == ResizeRule::kShortSide) {
@@ -231,9 +242,9 @@ Result<PictureTransform> preprocess(const Image& image, const Preprocessing& rul
           image.width, image.height, rule.resize_size, longest, kMaxImageSide);
     }
   }
-  const Fitted fitted = rule.resize_rule == ResizeRule::kShortSide   ? short_side_crop(image, rule)
-                        : rule.resize_rule == ResizeRule::kLetterbox ? letterbox(image, rule)
-                                                                     : stretch(image, rule);
+  const Fitted fitted = rule.resize_rule == ResizeRule::kShortSide ? short_side_crop(image, rule)
+                        : is_letterbox(rule.resize_rule)           ? letterbox(image, rule)
+                                                                   : stretch(image, rule);
   const uint8_t* pixels = fitted.image.pixels.data();
   for (size_t i = 0; i < pixel_count; ++i) {
     for (size_t c = 0; c < channels; ++c) {

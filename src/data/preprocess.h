@@ -28,5 +28,7 @@ Result<PictureTransform> preprocess(const Image& image, const Preprocessing& rul
 
 // Checks sizes and numbers of a rule.
 Status verify(const Preprocessing& rule);
+// The same, and that `output` has the size that the rule makes.
+Status check_output(const Preprocessing& rule, std::span<const float> output);
 
 }  // namespace hai::data

@@ -75,6 +75,37 @@ TEST(Preprocess, LetterboxPadsAndSaysWhere) {
   EXPECT_FLOAT_EQ(out[6 * 8 * 3], 114.0F);
 }
 
+// 13 x 9 into 8 x 8 has 5.54 rows, which are rounded to 6 in the centre and cut down to 5 at the top left.
+TEST(Preprocess, LetterboxAtTheTopLeftCutsSidesDown) {
+  Preprocessing rule;
+  rule.width = rule.height = 8;
+  rule.pad_value = 114;
+  rule.layout = PictureLayout::kNhwc;
+  std::vector<float> out(8 * 8 * 3);
+  const auto rows = [&] {
+    int count = 0;
+    for (size_t y = 0; y < 8; ++y) count += out[y * 8 * 3] == 50.0F ? 1 : 0;
+    return count;
+  };
+  rule.resize_rule = ResizeRule::kLetterbox;
+  const auto centred = preprocess(constant_image(13, 9, 50, 50, 50), rule, out);
+  ASSERT_TRUE(centred.has_value());
+  EXPECT_EQ(rows(), 6);
+  EXPECT_DOUBLE_EQ(centred->offset_y, 1.0);
+  rule.resize_rule = ResizeRule::kLetterboxTopLeft;
+  const auto top_left = preprocess(constant_image(13, 9, 50, 50, 50), rule, out);
+  ASSERT_TRUE(top_left.has_value());
+  EXPECT_EQ(rows(), 5);
+  EXPECT_FLOAT_EQ(out[0], 50.0F);
+  EXPECT_FLOAT_EQ(out[7 * 8 * 3], 114.0F);
+  EXPECT_DOUBLE_EQ(top_left->offset_x, 0.0);
+  EXPECT_DOUBLE_EQ(top_left->offset_y, 0.0);
+  EXPECT_DOUBLE_EQ(top_left->scale_y, 5.0 / 9.0);
+  // A sliver keeps one pixel.
+  ASSERT_TRUE(preprocess(constant_image(1000, 1, 50, 50, 50), rule, out).has_value());
+  EXPECT_EQ(rows(), 1);
+}
+
 TEST(Preprocess, GreyUsesLuma) {
   Preprocessing rule;
   rule.width = rule.height = 1;

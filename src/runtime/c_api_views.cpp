@@ -22,6 +22,7 @@ static_assert(HAI_INTERNAL == static_cast<int>(StatusCode::kInternal) &&
 static_assert(HAI_COLOR_GRAY == static_cast<int>(ColorOrder::kGray) &&
               HAI_LAYOUT_NHWC == static_cast<int>(PictureLayout::kNhwc) &&
               HAI_RESIZE_STRETCH == static_cast<int>(ResizeRule::kStretch) &&
+              HAI_RESIZE_LETTERBOX_TOP_LEFT == static_cast<int>(ResizeRule::kLetterboxTopLeft) &&
               HAI_INTERPOLATION_BICUBIC == static_cast<int>(Interpolation::kBicubic));
 static_assert(HAI_MAX_RANK == kMaxRank);
 

@@ -37,7 +37,8 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       ->check(CLI::IsMember({"minmax", "mse"}))
       ->capture_default_str();
   command->add_option("--resize", a.resize,
-                      "how a picture becomes the input: short:256 (then a centre crop), letterbox or stretch");
+                      "how a picture becomes the input: short:256 (then a centre crop), letterbox (centred), "
+                      "letterbox_top_left or stretch");
   command->add_option("--interpolation", a.interpolation, "nearest, bilinear or bicubic")
       ->check(CLI::IsMember({"nearest", "bilinear", "bicubic"}))
       ->capture_default_str();

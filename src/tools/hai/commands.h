@@ -25,7 +25,7 @@ struct CompileArguments {
   std::string observer = "mse";
   std::vector<std::string> disabled_passes;
   std::vector<std::string> print_ir;  // "before:fuse_conv"
-  std::string resize;                 // "short:256", "letterbox", "stretch"
+  std::string resize;                 // "short:256", "letterbox", "letterbox_top_left", "stretch"
   std::string interpolation = "bilinear";
   std::string color = "rgb";
   std::string mean;           // "127" or "123.7,116.3,103.5"

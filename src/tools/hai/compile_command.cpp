@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "compiler/compile.h"
 #include "compiler/portable_graph.h"
-#include "data/image.h"
+#include "data/picture_folder.h"
 #include "data/preprocess.h"
 #include "importers/onnx/onnx_import.h"
 #include "quantizer/quantizer.h"
@@ -88,11 +88,11 @@ Result<std::optional<Preprocessing>> preprocessing_from(const CompileArguments& 
     rule.resize_rule = ResizeRule::kShortSide;
     HAI_TRY(const double size, parse_number(std::string_view(arguments.resize).substr(6), "--resize"));
     rule.resize_size = static_cast<int32_t>(std::clamp(size, 0.0, 1e6));
-  } else if (arguments.resize == "letterbox") {
-    rule.resize_rule = ResizeRule::kLetterbox;
+  } else if (arguments.resize == "letterbox" || arguments.resize == "letterbox_top_left") {
+    rule.resize_rule = arguments.resize == "letterbox" ? ResizeRule::kLetterbox : ResizeRule::kLetterboxTopLeft;
     rule.pad_value = static_cast<float>(arguments.pad_value);
   } else if (!arguments.resize.empty() && arguments.resize != "stretch") {
-    return make_error(StatusCode::kInvalidArgument, "L053", "--resize {}: it is short:PIXELS, letterbox or stretch",
+    return make_error(StatusCode::kInvalidArgument, "L053", "--resize {}: it is short:PIXELS, letterbox, letterbox_top_left or stretch",
                       arguments.resize);
   }
   HAI_TRY(rule.mean, parse_channels(arguments.mean, "--mean", 0.0F));
@@ -148,15 +148,6 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
   return source;
 }
 
-// Every k-th picture, so that a sorted folder gives all its parts.
-std::vector<std::filesystem::path> spread(const std::vector<std::filesystem::path>& paths, int64_t wanted) {
-  const auto total = static_cast<int64_t>(paths.size());
-  if (wanted == 0 || wanted >= total) return paths;
-  std::vector<std::filesystem::path> chosen;
-  for (int64_t i = 0; i < wanted; ++i) chosen.push_back(paths[static_cast<size_t>(i * total / wanted)]);
-  return chosen;
-}
-
 Status quantize(const CompileArguments& arguments, Source& source) {
   if (arguments.calibration.empty()) {
     return make_error(StatusCode::kInvalidArgument, "L054",
@@ -174,42 +165,26 @@ Status quantize(const CompileArguments& arguments, Source& source) {
                       "model.quantize(calibration=[{{...}}])",
                       arguments.model, source.graph.inputs().size());
   }
-  HAI_TRY(const auto all, data::list_images(arguments.calibration));
-  const auto paths = spread(all, arguments.calibration_samples);
+  HAI_TRY(auto folder, data::PictureFolder::open(arguments.calibration, arguments.calibration_samples));
   const Preprocessing& rule = *source.preprocessing;
-  size_t done = 0;
-  size_t skipped = 0;
   const auto next = [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
-    while (done < paths.size()) {
-      const auto& path = paths[done++];
-      std::fprintf(stderr, "\rcalibrating: %zu of %zu pictures ", done, paths.size());
-      const auto image = data::read_image(path);
-      ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, rule.layout == PictureLayout::kNchw
-                                                                  ? Dims{1, rule.channels(), rule.height, rule.width}
-                                                                  : Dims{1, rule.height, rule.width, rule.channels()});
-      const MutableTensorView view = tensor.mutable_view();
-      const auto filled =
-          image ? data::preprocess(*image, rule, std::span(data_of<float>(view), static_cast<size_t>(view.count())))
-                : Result<data::PictureTransform>(image.error());
-      if (!filled) {
-        ++skipped;
-        std::fprintf(stderr, "\nskipped: %s\n", filled.error().to_string().c_str());
-        continue;
-      }
-      std::vector<ops::Tensor> sample;
-      sample.push_back(std::move(tensor));
-      return std::optional<std::vector<ops::Tensor>>(std::move(sample));
-    }
-    return std::optional<std::vector<ops::Tensor>>();
+    ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, rule.layout == PictureLayout::kNchw
+                                                                ? Dims{1, rule.channels(), rule.height, rule.width}
+                                                                : Dims{1, rule.height, rule.width, rule.channels()});
+    const MutableTensorView view = tensor.mutable_view();
+    HAI_TRY(const auto path,
+            folder.next_input(rule, std::span(data_of<float>(view), static_cast<size_t>(view.count()))));
+    if (!path) return std::optional<std::vector<ops::Tensor>>();
+    std::fprintf(stderr, "\rcalibrating: %lld of %lld pictures ", static_cast<long long>(folder.report().read_count),
+                 static_cast<long long>(folder.report().wanted_count));
+    std::vector<ops::Tensor> sample;
+    sample.push_back(std::move(tensor));
+    return std::optional<std::vector<ops::Tensor>>(std::move(sample));
   };
   quantizer::QuantizeOptions options;
   options.observer = arguments.observer == "minmax" ? quantizer::Observer::kMinMax : quantizer::Observer::kMse;
   HAI_TRY(auto quantized, quantizer::quantize(std::move(source.graph), next, options));
-  std::fprintf(stderr, "\rcalibrated with %zu pictures, %zu skipped\n", paths.size() - skipped, skipped);
-  if (skipped == paths.size()) {
-    return make_error(StatusCode::kCorrupt, "L057", "{}: none of {} pictures could be read; see the messages above",
-                      arguments.calibration, paths.size());
-  }
+  std::fprintf(stderr, "\rcalibration: %s\n", folder.report().to_string().c_str());
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);
   return {};

@@ -54,14 +54,15 @@ Json preprocessing_json(const hai_preprocessing& rule) {
   Json out{{"input", rule.input},
            {"width", rule.width},
            {"height", rule.height},
-           {"resize", choice({"short_side", "letterbox", "stretch"}, rule.resize_rule)},
+           {"resize", choice({"short_side", "letterbox", "stretch", "letterbox_top_left"}, rule.resize_rule)},
            {"interpolation", choice({"nearest", "bilinear", "bicubic"}, rule.interpolation)},
            {"color", choice({"rgb", "bgr", "gray"}, rule.color_order)},
            {"layout", choice({"nchw", "nhwc"}, rule.layout)},
            {"mean", std::vector<float>(rule.mean, rule.mean + 3)},
            {"scale", std::vector<float>(rule.scale, rule.scale + 3)}};
   if (rule.resize_rule == HAI_RESIZE_SHORT_SIDE) out["resize_size"] = rule.resize_size;
-  if (rule.resize_rule == HAI_RESIZE_LETTERBOX) out["pad_value"] = rule.pad_value;
+  if (rule.resize_rule == HAI_RESIZE_LETTERBOX || rule.resize_rule == HAI_RESIZE_LETTERBOX_TOP_LEFT)
+    out["pad_value"] = rule.pad_value;
   return out;
 }
 

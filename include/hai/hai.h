@@ -185,9 +185,9 @@ HAI_API const char* hai_model_quantization_report(const hai_model* model);
 typedef enum hai_color_order { HAI_COLOR_RGB = 0, HAI_COLOR_BGR = 1, HAI_COLOR_GRAY = 2 } hai_color_order;
 typedef enum hai_layout { HAI_LAYOUT_NCHW = 0, HAI_LAYOUT_NHWC = 1 } hai_layout;
 typedef enum hai_resize_rule {
-  HAI_RESIZE_SHORT_SIDE = 0, /* the shorter side becomes resize_size, then a centred crop of width x height */
-  HAI_RESIZE_LETTERBOX = 1,  /* fits whole into width x height, the rest is pad_value */
-  HAI_RESIZE_STRETCH = 2,    /* to width x height, whatever the aspect */
+  HAI_RESIZE_SHORT_SIDE = 0,        /* the shorter side becomes resize_size, then a centred crop of width x height */
+  HAI_RESIZE_LETTERBOX = 1,         /* fits whole into width x height, the rest is pad_value */
+  HAI_RESIZE_STRETCH = 2,           /* to width x height, whatever the aspect */
   HAI_RESIZE_LETTERBOX_TOP_LEFT = 3 /* as HAI_RESIZE_LETTERBOX, the picture at the top left and not centred */
 } hai_resize_rule;
 typedef enum hai_interpolation {

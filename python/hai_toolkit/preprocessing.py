@@ -112,7 +112,10 @@ class PictureFolder:
 
     def __iter__(self) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
         self._native.rewind()
-        while (item := self._native.next()) is not None:
+        while True:
+            item: Any = self._native.next()
+            if item is None:
+                return
             yield item[0], np.asarray(item[1], np.uint8)
 
     @property

@@ -78,8 +78,8 @@ Result<Image> decode_jpeg(std::span<const std::byte> bytes) {
                       height, tjGetErrorStr2(handle.get()));
   }
   if (four_inks) {
-    // Inks are stored inverted, as Adobe does it: colour = ink * black / 255. Files without Adobe's marker are taken the
-    // same way, as Pillow and the browsers do.
+    // Inks are stored inverted, as Adobe does it: colour = ink * black / 255. Files without Adobe's marker are taken
+    // the same way, as Pillow and the browsers do.
     for (size_t i = 0; i < pixel_count; ++i) {
       const unsigned black = image.pixels[4 * i + 3];
       for (size_t c = 0; c < 3; ++c)

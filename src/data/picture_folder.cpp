@@ -1,9 +1,9 @@
 // Reading a folder of pictures.
 //
-// Method: paths are sorted and, with a limit, spread evenly, as Python's CalibrationData does it, so that the same folder
-// gives the same pictures in the same order everywhere. A picture is decoded only when asked for: memory holds one at a time. What is wrong with a
-// picture itself skips it; what is wrong with the rule or the caller's memory ends the work. Not here: decoding
-// (image.cpp), resizing (preprocess.cpp), labels.
+// Method: paths are sorted and, with a limit, spread evenly, as Python's CalibrationData does it, so that the same
+// folder gives the same pictures in the same order everywhere. A picture is decoded only when asked for: memory holds
+// one at a time. What is wrong with a picture itself skips it; what is wrong with the rule or the caller's memory ends
+// the work. Not here: decoding (image.cpp), resizing (preprocess.cpp), labels.
 #include "data/picture_folder.h"
 
 #include <fmt/format.h>
@@ -35,9 +35,8 @@ std::string PictureReport::to_string(size_t most) const {
   std::string text = fmt::format("{} pictures read", read_count);
   if (!skipped.empty()) text += fmt::format(", {} skipped", skipped.size());
   if (!blank.empty()) text += fmt::format(", {} of one colour only", blank.size());
-  append_lines(text, skipped, most, [](const SkippedPicture& picture) {
-    return fmt::format("skipped: {}", picture.error.to_string());
-  });
+  append_lines(text, skipped, most,
+               [](const SkippedPicture& picture) { return fmt::format("skipped: {}", picture.error.to_string()); });
   append_lines(text, blank, most, [](const std::filesystem::path& path) {
     return fmt::format("of one colour only: {}; is it a picture that the model will see?", path.string());
   });

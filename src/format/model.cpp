@@ -204,7 +204,8 @@ Status verify_preprocessing(const Preprocessing& preprocessing) {
                       preprocessing.width, preprocessing.height, preprocessing.resize_size, kMaxPictureSide);
   }
   if (preprocessing.color_order > ColorOrder::kGray || preprocessing.layout > PictureLayout::kNhwc ||
-      preprocessing.resize_rule > ResizeRule::kLetterboxTopLeft || preprocessing.interpolation > Interpolation::kBicubic) {
+      preprocessing.resize_rule > ResizeRule::kLetterboxTopLeft ||
+      preprocessing.interpolation > Interpolation::kBicubic) {
     return make_error(StatusCode::kUnsupported, "F054",
                       "preprocessing by a rule that this version does not know; update HAI");
   }

@@ -17,8 +17,9 @@ enum class ResizeRule : uint8_t {
   kShortSide = 0,  // the shorter side becomes resize_size, keeping the aspect, then a centred crop of width x height
   kLetterbox = 1,  // as large as fits, aspect kept, centred; the rest is pad_value
   kStretch = 2,    // to width x height, whatever the aspect
-  // As kLetterbox, but the picture is at the top left and its sides are cut down to whole pixels, not rounded. A rule of
-  // its own and not a field beside kLetterbox: a reader that does not know it must refuse it, not centre the picture.
+  // As kLetterbox, but the picture is at the top left and its sides are cut down to whole pixels, not rounded. A rule
+  // of its own and not a field beside kLetterbox: a reader that does not know it must refuse it, not centre the
+  // picture.
   kLetterboxTopLeft = 3,
 };
 constexpr bool is_letterbox(ResizeRule rule) {

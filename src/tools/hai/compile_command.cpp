@@ -92,8 +92,8 @@ Result<std::optional<Preprocessing>> preprocessing_from(const CompileArguments& 
     rule.resize_rule = arguments.resize == "letterbox" ? ResizeRule::kLetterbox : ResizeRule::kLetterboxTopLeft;
     rule.pad_value = static_cast<float>(arguments.pad_value);
   } else if (!arguments.resize.empty() && arguments.resize != "stretch") {
-    return make_error(StatusCode::kInvalidArgument, "L053", "--resize {}: it is short:PIXELS, letterbox, letterbox_top_left or stretch",
-                      arguments.resize);
+    return make_error(StatusCode::kInvalidArgument, "L053",
+                      "--resize {}: it is short:PIXELS, letterbox, letterbox_top_left or stretch", arguments.resize);
   }
   HAI_TRY(rule.mean, parse_channels(arguments.mean, "--mean", 0.0F));
   HAI_TRY(const auto deviation, parse_channels(arguments.std_deviation, "--std", 1.0F));

@@ -27,6 +27,16 @@ def test_float_models(name: str) -> None:
         assert difference.largest <= FLOAT_TOLERANCE, str(difference)
 
 
+@pytest.mark.parametrize(
+    "name", ["ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "pretrainedResnet_large_int8", "vww_96_int8"]
+)
+def test_integer_models_give_the_same_integers(name: str) -> None:
+    path = mlperf(f"{name}.tflite")
+    for difference in compare_with_interpreter(path, samples=3):
+        assert difference.histogram is not None
+        assert difference.differing == 0, str(difference)
+
+
 def test_a_batch_that_the_file_leaves_free_is_free(tmp_path: Path) -> None:
     path = mlperf("ad01_int8.tflite")
     model = hai.from_tflite(path, batch=(1, 3))

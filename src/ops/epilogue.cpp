@@ -57,6 +57,8 @@ std::vector<AttributeSpec> epilogue_attributes(bool with_residual) {
       {"conv_scale", AttributeKind::kFloat,
        "integers with an activation that is no clamp: the scale at which sum + bias is rounded before it"},
       {"conv_zero_point", AttributeKind::kInt, "zero point that belongs to conv_scale"},
+      {"rounding", AttributeKind::kString,
+       "of integer sums: half_even (default), or fixed_point, which is TensorFlow Lite's, for 8-bit models made there"},
   };
   if (!with_residual) return out;
   out.insert(out.end(),
@@ -99,6 +101,10 @@ InferResult infer_product_output(const OpSchema& schema, const InferContext& con
   }
   const ir::TensorType& x = input_type(context, 0);
   const ir::TensorType* declared = declared_type(context, 0);
+  if (epilogue.fixed_point && (!contains(kQuantized8, x.dtype) || (declared != nullptr && is_float(declared->dtype)))) {
+    return make_error(StatusCode::kUnsupported, "O709",
+                      "rounding fixed_point is for 8-bit x with an integer output; x is {}", data_type_name(x.dtype));
+  }
   if (!is_quantized(x)) return std::vector<ir::TensorType>{{x.dtype, std::move(shape), std::nullopt}};
   if (declared != nullptr && declared->dtype == DataType::kF32) {
     if (with_residual || !epilogue.activation.is_none() || !epilogue.residual_activation.is_none()) {
@@ -163,6 +169,9 @@ Status ReferenceEpilogue::prepare_integer(const ReferenceContext& context, int64
                         m);
     }
     multipliers_.push_back(m);
+    if (epilogue_.fixed_point) {
+      fixed_.push_back(hai_fixed_point_of(scale_of(x), weight_scale(weights.quantization, c), first_.scale));
+    }
   }
   if (to_float) return {};
   const auto full = [&](const RoundingPoint& point) {
@@ -189,6 +198,9 @@ void ReferenceEpilogue::store_float(int64_t element, int64_t channel, double sum
 }
 
 int32_t ReferenceEpilogue::first_rounding(int64_t sum, int64_t channel) const {
+  if (!fixed_.empty()) {
+    return hai_requantize_fixed_point(static_cast<int32_t>(sum), fixed_[static_cast<size_t>(channel)], first_range_);
+  }
   const float m = multipliers_[static_cast<size_t>(channel)];
   return wide_ ? hai_requantize_i64(sum, m, first_range_)
                : hai_requantize_i32(static_cast<int32_t>(sum), m, first_range_);

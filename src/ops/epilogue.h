@@ -8,6 +8,7 @@
 #include "ops/inference.h"
 #include "ops/reference.h"
 #include "types/epilogue.h"
+#include "types/fixed_point.h"
 
 namespace hai::ops {
 
@@ -46,11 +47,12 @@ class ReferenceEpilogue {
   Epilogue epilogue_;
   TensorView residual_;
   MutableTensorView y_;
-  bool wide_ = false;               // i16: sums and bias of 64 bits
-  std::vector<double> bias_f64_;    // empty: none
-  std::vector<int64_t> bias_;       // empty: none
-  std::vector<float> multipliers_;  // per channel
-  RoundingPoint first_;             // where the sum is rounded
+  bool wide_ = false;                   // i16: sums and bias of 64 bits
+  std::vector<double> bias_f64_;        // empty: none
+  std::vector<int64_t> bias_;           // empty: none
+  std::vector<float> multipliers_;      // per channel
+  std::vector<hai_fixed_point> fixed_;  // the same for fixed_point; empty otherwise
+  RoundingPoint first_;                 // where the sum is rounded
   hai_output_range first_range_{};
   RoundingPoint before_add_;
   hai_output_range add_range_{};

@@ -4,6 +4,7 @@
 // Lines of ```examples blocks read `function key=value ... -> result`. The results on the page came from an independent
 // model, so this is no comparison of the code with itself.
 #include "types/arithmetic.h"
+#include "types/fixed_point.h"
 
 #include <gtest/gtest.h>
 
@@ -190,6 +191,17 @@ const std::map<std::string, Function>& functions() {
       {"usable", [](const Example& e) { return hai_multiplier_usable(e.f32("m")); }},
       {"requantize_i32", [](const Example& e) { return hai_requantize_i32(e.i32("acc"), e.f32("m"), e.range()); }},
       {"requantize_i64", requantize_wide},
+      {"mean_fixed_point",
+       [](const Example& e) {
+         const hai_fixed_point m =
+             hai_fixed_point_of_mean(e.f32("s_x"), e.f32("s_y"), static_cast<int64_t>(e.list("x").size()));
+         return hai_requantize_fixed_point(static_cast<int32_t>(centred_sum(e)), m, e.range());
+       }},
+      {"requantize_fixed_point",
+       [](const Example& e) {
+         return hai_requantize_fixed_point(e.i32("acc"), hai_fixed_point_of(e.f32("s_x"), e.f32("s_w"), e.f32("s_y")),
+                                           e.range());
+       }},
       {"dot", dot},
       {"dot_wide", dot_wide},
       {"bound",

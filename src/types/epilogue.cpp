@@ -2,7 +2,8 @@
 //
 // Attributes: activation ("none", "relu", "relu6", "clip" with activation_lo and activation_hi, or a unary function
 // with activation_alpha and activation_beta), residual_activation likewise, conv_scale, conv_zero_point,
-// pre_residual_scale, pre_residual_zero_point. They may come from a hostile file: every kind and range is checked.
+// pre_residual_scale, pre_residual_zero_point, rounding. They may come from a hostile file: every kind and range is
+// checked.
 #include "types/epilogue.h"
 
 #include <cmath>
@@ -96,7 +97,16 @@ Result<Epilogue> parse_epilogue(const AttributeMap& attributes) {
   HAI_TRY(out.residual_activation, parse_activation(attributes, "residual_activation"));
   HAI_TRY(out.conv, parse_point(attributes, "conv"));
   HAI_TRY(out.pre_residual, parse_point(attributes, "pre_residual"));
+  HAI_TRY(out.fixed_point, parse_fixed_point(attributes));
   return out;
+}
+
+Result<bool> parse_fixed_point(const AttributeMap& attributes) {
+  const auto* attribute = find(attributes, "rounding");
+  if (attribute == nullptr) return false;
+  const auto* name = std::get_if<std::string>(attribute);
+  if (name != nullptr && (*name == "half_even" || *name == "fixed_point")) return *name == "fixed_point";
+  return make_error(StatusCode::kInvalidArgument, "T008", "attribute 'rounding' must be half_even or fixed_point");
 }
 
 Status check_integer_epilogue(const Epilogue& epilogue, bool has_residual, int64_t least, int64_t greatest) {

@@ -50,10 +50,14 @@ struct Epilogue {
   Activation residual_activation;
   std::optional<RoundingPoint> conv;          // in front of a table activation
   std::optional<RoundingPoint> pre_residual;  // in front of the residual addition
+  bool fixed_point = false;  // sum + bias is rounded as TensorFlow Lite does (hai_requantize_fixed_point)
 };
 
 // Checks kinds, names and bounds; says nothing about types. Absent attributes mean none.
 Result<Epilogue> parse_epilogue(const AttributeMap& attributes);
+
+// The attribute "rounding": half_even (default) or fixed_point.
+Result<bool> parse_fixed_point(const AttributeMap& attributes);
 
 // What an integer epilogue needs beyond parse_epilogue: rounding points present and within the integer type, scales
 // positive, a residual where one is spoken of, a clamp after the residual.

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +128,8 @@ def compare_with_interpreter(
     samples: int = 16,
     seed: int = 1,
     reference: bool = True,
+    rounding: Literal["tflite", "hai"] = "tflite",
+    device: Literal["cpu", "reference"] = "cpu",
     outputs: Sequence[str] | None = None,
 ) -> list[OutputDifference]:
     """Runs HAI (compiled for the CPU) and TensorFlow Lite on the same inputs and counts the values that differ, by
@@ -137,14 +139,16 @@ def compare_with_interpreter(
     line.
     """
     interpreter = ReferenceInterpreter(path, reference=reference)
-    model = from_tflite(path, outputs=outputs)
+    model = from_tflite(path, rounding=rounding, outputs=outputs)
+    found = [OutputDifference(o.name, o.dtype, histogram={} if o.quantization else None) for o in model.outputs]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.hai"
-        model.compile().save(file)
-        session = load(file).session(threads=1)
-        found = [OutputDifference(o.name, o.dtype, histogram={} if o.quantization else None) for o in model.outputs]
+        run: Callable[[Inputs], dict[str, npt.NDArray[Any]]] = model.interpret
+        if device == "cpu":
+            file = Path(folder) / "model.hai"
+            model.compile().save(file)
+            run = load(file).session(threads=1).run
         for sample in random_inputs(model, samples, seed) if inputs is None else inputs:
-            ours, theirs = session.run(sample), interpreter.run(sample)
+            ours, theirs = run(sample), interpreter.run(sample)
             for difference in found:
                 if difference.name in theirs:
                     _count(difference, ours[difference.name], theirs[difference.name])

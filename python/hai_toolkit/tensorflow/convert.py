@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from ..errors import HaiError
 from ..model import Model
@@ -39,6 +40,7 @@ def from_tflite(
     source: str | os.PathLike[str] | bytes,
     *,
     float_io: bool = False,
+    rounding: Literal["tflite", "hai"] = "tflite",
     outputs: Sequence[str] | None = None,
     batch: tuple[int, int] = (1, 16),
     free_batch: bool = False,
@@ -47,10 +49,17 @@ def from_tflite(
     """Imports a ``.tflite`` file (or the bytes of one). Integer models keep their integers, scales and zero points
     exactly.
 
+    ``rounding="tflite"`` also rounds the sums of convolutions, matrix products and average pools of 8-bit integers as
+    TensorFlow Lite does, so that outputs are the reference interpreter's; ``"hai"`` rounds as models that HAI quantizes
+    do: faster, and other devices than the CPU know only that.
+
     An int8 model takes and gives int8 arrays (``model.inputs[0].quantize(x)`` makes them); ``float_io=True`` puts the
     conversion into the model. ``outputs`` names tensors of the file to end at. A batch that the file leaves free stays
     free within ``batch``; ``free_batch`` frees one that was converted as 1, where the operators allow it.
     """
+    if rounding not in ("tflite", "hai"):
+        raise HaiError("HAI-Y327", f'rounding "{rounding}" does not exist; choose tflite or hai')
+    fixed_point = rounding == "tflite"
     file = read_tflite(source)
     ends = _outputs(file, outputs)
     operators = _needed(file, ends)
@@ -59,12 +68,12 @@ def from_tflite(
     free = bool(first) and all(t.shape and t.shape[0] == 1 and (free_batch or t.signature[0] == -1) for t in first)
     if free and batch[1] > 1:
         try:
-            return _build(file, operators, ends, batch, float_io, preprocessing)
+            return _build(file, operators, ends, batch, float_io, fixed_point, preprocessing)
         except HaiError as error:
-            model = _build(file, operators, ends, None, float_io, preprocessing)
+            model = _build(file, operators, ends, None, float_io, fixed_point, preprocessing)
             _warn(file.name, [f"the batch stays {first[0].shape[0]}: {error.message}"])
             return model
-    return _build(file, operators, ends, None, float_io, preprocessing)
+    return _build(file, operators, ends, None, float_io, fixed_point, preprocessing)
 
 
 def _warn(name: str, warnings: Sequence[str]) -> None:
@@ -160,9 +169,10 @@ def _build(
     ends: Sequence[int],
     batch: tuple[int, int] | None,
     float_io: bool,
+    fixed_point: bool,
     preprocessing: Preprocessing | None,
 ) -> Model:
-    g = Importer(file, batch, float_io)
+    g = Importer(file, batch, float_io, fixed_point)
     g.dilated = _dilations(file, operators, ends)
     folded = {op.index for pair in g.dilated.values() for op in pair}
     for index in file.inputs:
@@ -177,14 +187,20 @@ def _build(
             if op.kind in error.message:
                 raise
             raise HaiError(error.code, f'{file.name}: {op.kind} "{op.name}": {error.message}') from error
+        except (TypeError, ValueError, IndexError, OverflowError, MemoryError, ZeroDivisionError) as error:
+            raise HaiError(
+                "HAI-Y328",
+                f'{file.name}: {op.kind} "{op.name}" has operands or options that do not fit it '
+                f"({type(error).__name__}: {error}); the file is damaged",
+            ) from error
         if op.kind == "CUSTOM:TFLite_Detection_PostProcess":
             cut.update(op.outputs)
     for index in ends:
         if index not in cut:
             g.add_output(index)
-    for tensor, name in g.extra_outputs:
-        g.builder.output(tensor, name)
     native = g.builder.native
+    for tensor, name in g.extra_outputs:
+        g.builder.output(tensor, "" if tensor.id in native.input_ids() else name)  # an input keeps its name
     for key, value in {"tflite.description": file.description, **g.metadata}.items():
         if value:
             native.set_metadata(key, value)

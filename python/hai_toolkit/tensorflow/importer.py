@@ -65,11 +65,14 @@ def typed_range(dtype: str) -> tuple[int, int]:
 class Importer:
     """What the tensors of one file became, and the means to make more of them."""
 
-    def __init__(self, model: TfliteModel, batch: tuple[int, int] | None, float_io: bool) -> None:
+    def __init__(
+        self, model: TfliteModel, batch: tuple[int, int] | None, float_io: bool, fixed_point: bool = True
+    ) -> None:
         self.model = model
         self.builder = GraphBuilder(model.name, batch)
         self.batch_is_free = batch is not None
         self.float_io = float_io
+        self.fixed_point = fixed_point
         self.warnings: list[str] = []
         self.metadata: dict[str, str] = {}
         self.extra_outputs: list[tuple[Tensor, str]] = []
@@ -256,10 +259,19 @@ class Importer:
         value = self.emit(core, inputs, attributes, name=op.name, value_name=inner, like=self.result(op))
         self.set(op, self.activate(op, value, code))
 
+    def rounding(self, x: Tensor) -> dict[str, Attribute]:
+        """The attribute by which products and average pools of 8-bit integers round as TensorFlow Lite does."""
+        eight_bits = x.quantization is not None and x.dtype in ("i8", "u8")
+        return {"rounding": "fixed_point"} if self.fixed_point and eight_bits else {}
+
     def real(self, op: TfliteOperator, i: int) -> Tensor:
         """Operand `i` as floats: a quantized one is dequantized."""
         value = self.tensor(op, i)
         return self.emit("dequantize", [value]) if value.quantization else value
+
+    def real_name(self, op: TfliteOperator) -> str:
+        """What the float value in front of `set_real` is called."""
+        return op.name if self.declared(self.result(op)) is None else f"{op.name}/real"
 
     def set_real(self, op: TfliteOperator, value: Tensor, k: int = 0) -> None:
         """Result `k` is this float value, quantized where the file says so."""

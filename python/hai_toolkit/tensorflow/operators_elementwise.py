@@ -63,7 +63,7 @@ def binary(g: Importer, op: TfliteOperator) -> None:
 def squared_difference(g: Importer, op: TfliteOperator) -> None:
     """(a - b)^2."""
     difference = g.emit("sub", [g.real(op, 0), g.real(op, 1)], name=f"{op.name}/difference")
-    g.set_real(op, g.emit("square", [difference], name=op.name))
+    g.set_real(op, g.emit("square", [difference], name=op.name, value_name=g.real_name(op)))
 
 
 @converts("ADD_N")
@@ -110,13 +110,21 @@ def gelu(g: Importer, op: TfliteOperator) -> None:
     cube = g.emit("mul", [g.emit("square", [x]), x])
     inner = scaled(g.emit("add", [x, scaled(cube, 0.044715)]), float(np.sqrt(2 / np.pi)))
     gate = g.emit("add", [g.emit("tanh", [inner]), g.constant(np.float32(1))])
-    g.set_real(op, g.emit("mul", [scaled(x, 0.5), gate], name=op.name))
+    g.set_real(op, g.emit("mul", [scaled(x, 0.5), gate], name=op.name, value_name=g.real_name(op)))
 
 
 @converts("RSQRT")
 def rsqrt(g: Importer, op: TfliteOperator) -> None:
     """1 / sqrt(x)."""
-    g.set_real(op, g.emit("reciprocal", [g.emit("sqrt", [g.real(op, 0)], name=f"{op.name}/sqrt")], name=op.name))
+    g.set_real(
+        op,
+        g.emit(
+            "reciprocal",
+            [g.emit("sqrt", [g.real(op, 0)], name=f"{op.name}/sqrt")],
+            name=op.name,
+            value_name=g.real_name(op),
+        ),
+    )
 
 
 @converts("PRELU")
@@ -138,7 +146,7 @@ def softmax(g: Importer, op: TfliteOperator) -> None:
     real = g.real(op, 0)
     if beta != 1:
         real = g.emit("mul", [real, g.constant(np.float32(beta))], name=f"{op.name}/beta")
-    g.set_real(op, g.emit("softmax", [real], {"axis": -1}, name=op.name))
+    g.set_real(op, g.emit("softmax", [real], {"axis": -1}, name=op.name, value_name=g.real_name(op)))
 
 
 @converts("LOG_SOFTMAX")
@@ -148,7 +156,7 @@ def log_softmax(g: Importer, op: TfliteOperator) -> None:
     g.refuse_batch(op, x, len(x.shape) - 1)
     shifted = g.emit("sub", [x, g.emit("reduce_max", [x], {"axes": [-1], "keep_dims": 1})])
     total = g.emit("reduce_sum", [g.emit("exp", [shifted])], {"axes": [-1], "keep_dims": 1})
-    g.set_real(op, g.emit("sub", [shifted, g.emit("log", [total])], name=op.name))
+    g.set_real(op, g.emit("sub", [shifted, g.emit("log", [total])], name=op.name, value_name=g.real_name(op)))
 
 
 @converts("L2_NORMALIZATION")
@@ -160,7 +168,7 @@ def l2_normalization(g: Importer, op: TfliteOperator) -> None:
     g.refuse_batch(op, x, len(x.shape) - 1)
     total = g.emit("reduce_sum", [g.emit("square", [x])], {"axes": [-1], "keep_dims": 1})
     length = g.emit("sqrt", [g.emit("max", [total, g.constant(np.float32(1e-6))])])
-    g.set_real(op, g.emit("div", [x, length], name=op.name))
+    g.set_real(op, g.emit("div", [x, length], name=op.name, value_name=g.real_name(op)))
 
 
 @converts("QUANTIZE")

@@ -71,7 +71,7 @@ def reshape_to(g: Importer, op: TfliteOperator, x: Tensor, target: Sequence[Any]
 def _target(g: Importer, op: TfliteOperator) -> list[Any]:
     if g.has(op, 1):
         values = g.known(op, 1)
-        if values is not None and values.size <= 8:
+        if values is not None and values.size <= 8 and values.dtype.kind in "iuO":
             return list(values.reshape(-1))
     else:
         new_shape = op.option("NewShape", [])
@@ -171,18 +171,14 @@ def tile(g: Importer, op: TfliteOperator) -> None:
     dims = g.dims(x)
     if len(times) != len(dims) or len(dims) > 4 or any(t < 1 for t in times):
         raise HaiError("HAI-Y361", f'TILE "{op.name}": {times} times {dims}')
-    for axis in [a for a, t in enumerate(times) if t > 1]:
+    repeated = [a for a, t in enumerate(times) if t > 1]
+    for axis in repeated:
         g.refuse_batch(op, x, axis)
-        x = (
-            g.emit("concat", [x] * times[axis], {"axis": axis}, name=op.name)
-            if times[axis] <= 64
-            else _refuse_tile(op, times)
-        )
+        if times[axis] > 64:
+            raise HaiError("HAI-Y362", f'TILE "{op.name}" repeats {times} times; 64 along an axis are possible')
+        name = op.name if axis == repeated[-1] else f"{op.name}/{axis}"
+        x = g.emit("concat", [x] * times[axis], {"axis": axis}, name=name)
     g.set(op, x)
-
-
-def _refuse_tile(op: TfliteOperator, times: list[int]) -> Tensor:
-    raise HaiError("HAI-Y362", f'TILE "{op.name}" repeats {times} times; 64 along an axis are possible')
 
 
 # --- joining and cutting ----------------------------------------------------------------------------------------------------------
@@ -577,6 +573,8 @@ def pool(g: Importer, op: TfliteOperator) -> None:
         "strides": list(strides),
         "pads": paddings(op, dims, kernel, strides),
     }
+    if op.kind == "AVERAGE_POOL_2D" and kernel[0] * kernel[1] <= 2048:
+        attributes |= g.rounding(x)
     g.finish(op, "average_pool" if op.kind == "AVERAGE_POOL_2D" else "max_pool", [x], attributes)
 
 
@@ -594,7 +592,10 @@ def reduce(g: Importer, op: TfliteOperator) -> None:
     if not axes:
         g.set(op, x)
         return
-    g.set(op, g.emit(_REDUCTIONS[op.kind], [x], {"axes": axes, "keep_dims": keep}, name=op.name, like=g.result(op)))
+    attributes: dict[str, Attribute] = {"axes": axes, "keep_dims": keep}
+    if op.kind == "MEAN":
+        attributes |= g.rounding(x)
+    g.set(op, g.emit(_REDUCTIONS[op.kind], [x], attributes, name=op.name, like=g.result(op)))
 
 
 @converts("REDUCE_PROD")

@@ -232,6 +232,7 @@ def _convolve(g: Importer, op: TfliteOperator, order: tuple[int, ...], depthwise
         "groups": groups,
     }
     plain = not code and not any(crops)
+    attributes |= g.rounding(x)
     value = g.emit(
         "conv2d", _operands(g, op, x, weights), attributes, name=op.name,
         value_name=result.name if plain else f"{op.name}/before_activation", like=g.result(op),
@@ -316,7 +317,7 @@ def transpose_conv(g: Importer, op: TfliteOperator) -> None:
         op,
         "conv_transpose2d",
         _operands(g, op, x, weights),
-        {"strides": strides, "pads": pads, "output_padding": extra},
+        {"strides": strides, "pads": pads, "output_padding": extra} | g.rounding(x),
     )
 
 
@@ -362,7 +363,16 @@ def batch_matmul(g: Importer, op: TfliteOperator) -> None:
     a, b = g.real(op, 0), g.real(op, 1)
     if op.option("AdjX", False):
         a = _swap_last(g, a)
-    g.set_real(op, g.emit("matmul", [a, b], {"transpose_b": int(bool(op.option("AdjY", False)))}, name=op.name))
+    g.set_real(
+        op,
+        g.emit(
+            "matmul",
+            [a, b],
+            {"transpose_b": int(bool(op.option("AdjY", False)))},
+            name=op.name,
+            value_name=g.real_name(op),
+        ),
+    )
 
 
 def _swap_last(g: Importer, x: Tensor) -> Tensor:

@@ -355,7 +355,10 @@ class _Reader:
             raise self._error(
                 f'tensor "{name}" of shape {list(shape)} has {len(scales)} scales, {len(zero_points)} zero points, axis {axis}'
             )
-        if not (np.isfinite(scales).all() and (scales >= 0).all()) or (abs(zero_points) > 1 << 31).any():
+        if (
+            not (np.isfinite(scales).all() and (scales >= 0).all())
+            or (zero_points != zero_points.astype(np.int32)).any()
+        ):
             raise self._error(f'tensor "{name}" has scales or zero points that are no such numbers')
         if (scales == 0).all():
             return None

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "ops/data_movement.h"
+#include "types/epilogue.h"
+#include "types/fixed_point.h"
 #include "types/shape_rules.h"
 
 namespace hai::ops {
@@ -33,6 +35,19 @@ Status check_integer(const ir::TensorType& x, const ir::TensorType& y, const Poo
   return {};
 }
 
+// The attribute rounding: fixed_point averages stored integers, so that x and y must mean the same by them.
+Status check_rounding(const ir::Node& node, const ir::TensorType& x, const ir::TensorType& y,
+                      const PoolWindow& window) {
+  HAI_TRY(const bool fixed_point, parse_fixed_point(node.attributes));
+  if (!fixed_point) return {};
+  const bool fits = is_quantized(y) && contains(kQuantized8, x.dtype) && y.dtype == x.dtype &&
+                    y.quantization == x.quantization && !window.count_padding &&
+                    window.kernel[0] * window.kernel[1] <= 2048;
+  if (fits) return {};
+  return make_error(StatusCode::kUnsupported, "O322",
+                    "rounding fixed_point averages at most 2048 8-bit integers, without padding, to the scale of x");
+}
+
 InferResult infer(const OpSchema& schema, const InferContext& context) {
   HAI_TRY_STATUS(require_dtype(schema, context, 0, kFloatTypes | kQuantizedTypes));
   HAI_TRY_STATUS(require_per_tensor(schema, context, 0, false));
@@ -41,6 +56,7 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
   if (!shape) return make_error(StatusCode::kInvalidArgument, "O321", "{}", shape.reason());
   HAI_TRY(ir::TensorType y, arithmetic_output(schema, context, 0, std::move(*shape)));
   if (is_quantized(y)) HAI_TRY_STATUS(check_integer(input_type(context, 0), y, window));
+  HAI_TRY_STATUS(check_rounding(context.node, input_type(context, 0), y, window));
   return std::vector<ir::TensorType>{std::move(y)};
 }
 
@@ -63,6 +79,7 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   const TensorView& x = context.inputs[0];
   const MutableTensorView& y = context.outputs[0];
   HAI_TRY(const PoolWindow window, pool_window_of(context.node));
+  HAI_TRY(const bool fixed_point, parse_fixed_point(context.node.attributes));
   int64_t next = 0;
   for_each_index(y.dims, [&](const Index& out) {
     const int64_t divisor = pool_divisor(window, 0, x.dims[1], out[1]) * pool_divisor(window, 1, x.dims[2], out[2]);
@@ -71,8 +88,15 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
       store_f64(y, next++, sum / static_cast<double>(divisor));
       return;
     }
-    const int64_t zero = zero_point_of(x);
+    const int64_t zero = fixed_point ? 0 : zero_point_of(x);
     const int64_t acc = window_sum(x.dims, window, out, [&](int64_t i) { return load_integer(x, i) - zero; });
+    if (fixed_point) {
+      hai_output_range range = output_range(y);
+      range.zero_point = 0;
+      const float m = hai_multiplier_average(HAI_FIXED_POINT_AVERAGE_SCALE, 1.0F, divisor);
+      store_integer(y, next++, hai_requantize_i32(static_cast<int32_t>(acc), m, range));
+      return;
+    }
     store_integer(y, next++, requantized(x.dtype, y, acc, hai_multiplier_average(scale_of(x), scale_of(y), divisor)));
   });
   return {};
@@ -113,6 +137,10 @@ std::vector<Sample> samples(const OpSchema&) {
   add_integer("i8_count_include_pad", DataType::kI8, {2, 14, 13, 35}, scale, scale, with_padding);
   add_integer("i8_ceil_uneven", DataType::kI8, {1, 13, 19, 7}, scale, finer, ceil);
   add_integer("i8_whole_picture", DataType::kI8, {1, 13, 19, 300}, scale, finer, whole);
+  ir::Attributes fixed_point = three;
+  fixed_point["rounding"] = std::string("fixed_point");
+  add_integer("i8_fixed_point", DataType::kI8, {1, 19, 13, 67}, scale, scale, fixed_point);
+  add_integer("u8_fixed_point", DataType::kU8, {1, 12, 13, 19}, unsigned_scale, unsigned_scale, fixed_point);
   add_integer("u8", DataType::kU8, {1, 13, 13, 127}, unsigned_scale, unsigned_scale, two);
   add_integer("i16", DataType::kI16, {1, 13, 7, 5}, per_tensor_quantization(0.001F, 0),
               per_tensor_quantization(0.0007F, 5), three);
@@ -133,7 +161,9 @@ std::vector<OpSchema> make_schemas() {
                        {"strides", AttributeKind::kInts, "steps of the window, default [1, 1]"},
                        {"pads", AttributeKind::kInts, "top, left, bottom, right; default 0"},
                        {"ceil_mode", AttributeKind::kInt, "1: round the output size up; default 0"},
-                       {"count_include_pad", AttributeKind::kInt, "1: padding counts in the divisor; default 0"}};
+                       {"count_include_pad", AttributeKind::kInt, "1: padding counts in the divisor; default 0"},
+                       {"rounding", AttributeKind::kString,
+                        "of integers: half_even (default), or fixed_point, which is TensorFlow Lite's"}};
   schema.infer = infer;
   schema.reference = reference;
   schema.cost = cost;

@@ -12,6 +12,8 @@
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
 #include "devices/cpu/exec/pool_window.h"
+#include "types/epilogue.h"
+#include "types/fixed_point.h"
 
 namespace hai::cpu {
 namespace {
@@ -123,6 +125,15 @@ Result<Parameters> check_parameters(const KernelContext& context, const PoolWind
         fmt::format("a window of {} elements can overflow; at most {}", largest, most_summands(x.dtype)));
   }
   Parameters parameters{scale_of(x), scale_of(y), zero_point_of(x), full_range(y)};
+  auto fixed_point = parse_fixed_point(context.instruction.attributes);
+  if (!fixed_point) return context.refuse(fixed_point.error().message);
+  if (*fixed_point) {  // stored integers, whatever they stand for
+    if (scale_of(x) != scale_of(y) || zero_point_of(x) != zero_point_of(y) || largest > 2048) {
+      return context.refuse("rounding fixed_point needs one scale, and at most 2048 elements in a window");
+    }
+    parameters = {HAI_FIXED_POINT_AVERAGE_SCALE, 1.0F, 0, parameters.out};
+    parameters.out.zero_point = 0;
+  }
   for (const int64_t divisor : {least, largest}) {
     HAI_TRY_STATUS(check_multiplier(context, hai_multiplier_average(parameters.scale_x, parameters.scale_y, divisor)));
   }

@@ -126,6 +126,18 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
         make_sample(g, "_i8_one_scale_no_bias", {DataType::kI8, DataType::kI8, DataType::kI8, false, false}, {}));
     out.push_back(make_sample(g, "_i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {}));
     out.push_back(make_sample(g, "_f32_no_bias", {DataType::kF32, DataType::kF32, DataType::kF32, true, false}, {}));
+    for (const char* activation : {"none", "relu6", "hard_swish"}) {
+      for (const bool residual : {false, true}) {
+        for (const ProductTypes& types : {kInt8, kUint8}) {
+          Sample sample = make_sample(g,
+                                      "_fixed_point_" + std::string(activation) + (residual ? "_residual_" : "_") +
+                                          std::string(data_type_name(types.x)),
+                                      types, {activation, residual, "none"});
+          sample.attributes["rounding"] = std::string("fixed_point");
+          out.push_back(std::move(sample));
+        }
+      }
+    }
     out.push_back(make_sample(g, "_i4", {DataType::kI8, DataType::kI8, DataType::kI4, true, true}, {}));
     out.push_back(make_sample(g, "_i16_i4", {DataType::kI16, DataType::kI16, DataType::kI4, true, true}, {}));
     out.push_back(

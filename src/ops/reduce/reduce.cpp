@@ -9,6 +9,8 @@
 
 #include "base/checked.h"
 #include "ops/data_movement.h"
+#include "types/epilogue.h"
+#include "types/fixed_point.h"
 #include "types/shape_rules.h"
 
 namespace hai::ops {
@@ -63,11 +65,19 @@ Status check_sum(const OpSchema& schema, const ir::TensorType& x, const ir::Tens
   return {};
 }
 
+// rounding: fixed_point is for means of 8-bit integers.
+Status check_rounding(const OpSchema& schema, const InferContext& context) {
+  HAI_TRY(const bool fixed_point, parse_fixed_point(context.node.attributes));
+  if (!fixed_point || (schema.variant == kMean && contains(kQuantized8, input_type(context, 0).dtype))) return {};
+  return make_error(StatusCode::kUnsupported, "O338", "rounding fixed_point is for means of 8-bit integers");
+}
+
 InferResult infer(const OpSchema& schema, const InferContext& context) {
   const ir::TensorType& x = input_type(context, 0);
   const DataTypeSet plain = schema.variant == kMean ? 0 : kPlainIntegers;
   HAI_TRY_STATUS(require_dtype(schema, context, 0, kFloatTypes | kQuantizedTypes | plain));
   HAI_TRY_STATUS(require_per_tensor(schema, context, 0, !adds(schema) || contains(plain, x.dtype)));
+  if (schema.variant == kMean) HAI_TRY_STATUS(check_rounding(schema, context));
   HAI_TRY(const int64_t keep_dims, bounded_int(context.node, "keep_dims", 1, 0, 1));
   HAI_TRY(const std::vector<int> axes, axes_of(context.node, x.shape.size()));
   HAI_TRY(const CountBounds count, count_bounds(context, axes));
@@ -119,7 +129,8 @@ void reduce_floats(const OpSchema& schema, const TensorView& x, const MutableTen
   store_all_f64(y, result);
 }
 
-void reduce_integers(const OpSchema& schema, const TensorView& x, const MutableTensorView& y, const Index& strides) {
+void reduce_integers(const OpSchema& schema, const TensorView& x, const MutableTensorView& y, const Index& strides,
+                     bool fixed_point) {
   std::vector<int64_t> result(static_cast<size_t>(y.count()), 0);
   std::vector<bool> seen(result.size(), false);
   const int64_t zero = is_quantized(x) ? zero_point_of(x) : 0;
@@ -138,6 +149,13 @@ void reduce_integers(const OpSchema& schema, const TensorView& x, const MutableT
   const float multiplier = is_quantized(x) ? hai_multiplier_average(scale_of(x), scale_of(y), divisor) : 1.0F;
   for (size_t i = 0; i < result.size(); ++i) {
     int64_t value = result[i];
+    if (fixed_point) {
+      store_integer(
+          y, static_cast<int64_t>(i),
+          hai_requantize_fixed_point(static_cast<int32_t>(value),
+                                     hai_fixed_point_of_mean(scale_of(x), scale_of(y), divisor), output_range(y)));
+      continue;
+    }
     if (is_quantized(x)) value = adds(schema) ? requantized(x.dtype, y, value, multiplier) : rescaled(x, y, value);
     store_integer(y, static_cast<int64_t>(i), value);
   }
@@ -148,10 +166,11 @@ Status reference(const OpSchema& schema, const ReferenceContext& context) {
   if (context.outputs[0].count() == 0) return {};
   HAI_TRY(const std::vector<int> axes, axes_of(context.node, static_cast<size_t>(x.dims.rank)));
   const Index strides = output_strides(x.dims, axes);
+  HAI_TRY(const bool fixed_point, parse_fixed_point(context.node.attributes));
   if (is_float(x.dtype)) {
     reduce_floats(schema, x, context.outputs[0], strides);
   } else {
-    reduce_integers(schema, x, context.outputs[0], strides);
+    reduce_integers(schema, x, context.outputs[0], strides, fixed_point);
   }
   return {};
 }
@@ -198,6 +217,11 @@ std::vector<Sample> samples(const OpSchema& schema) {
   add("f64", DataType::kF64, {5, 7}, {0});
   add("f16", DataType::kF16, {5, 7}, {1});
   if (schema.variant != kMean) add("plain_i64", DataType::kI64, {5, 7}, {1});
+  if (schema.variant != kMean) return out;
+  for (const DataType dtype : {DataType::kI8, DataType::kU8}) {
+    add("fixed_point_" + std::string(data_type_name(dtype)), dtype, {2, 7, 7, 67}, {1, 2});
+    out.back().attributes["rounding"] = std::string("fixed_point");
+  }
   return out;
 }
 
@@ -209,6 +233,10 @@ OpSchema make_schema(int64_t variant, std::string name, std::string formula, std
   schema.outputs = {{"y", "the reduced axes have size 1, or are gone when keep_dims is 0"}};
   schema.attributes = {{"axes", AttributeKind::kInts, "the axes to reduce; default all"},
                        {"keep_dims", AttributeKind::kInt, "1 (default): keep reduced axes with size 1"}};
+  if (variant == kMean) {
+    schema.attributes.push_back({"rounding", AttributeKind::kString,
+                                 "of integers: half_even (default), or fixed_point, which is TensorFlow Lite's"});
+  }
   schema.infer = infer;
   schema.reference = reference;
   schema.cost = cost;

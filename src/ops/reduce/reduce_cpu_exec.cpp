@@ -14,6 +14,8 @@
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
+#include "types/epilogue.h"
+#include "types/fixed_point.h"
 
 namespace hai::cpu {
 namespace {
@@ -124,6 +126,7 @@ struct Parameters {
   int32_t zero_x = 0;
   hai_output_range out{};
   std::optional<Rescale> rescale;  // of an extreme
+  bool fixed_point = false;        // a mean that rounds as TensorFlow Lite does
 };
 
 float multiplier_of(Reduction reduction, const Parameters& parameters, int64_t count) {
@@ -213,6 +216,14 @@ class ReduceKernel final : public CpuKernel {
       for (int64_t c = 0; c < columns; ++c) y[c] = total[c] / divisor;
     } else if (is_sum()) {
       const auto zero_sum = static_cast<Sum>(count * parameters_.zero_x);
+      if (parameters_.fixed_point) {
+        const hai_fixed_point m = hai_fixed_point_of_mean(parameters_.scale_x, parameters_.scale_y, count);
+        for (int64_t c = 0; c < columns; ++c) {
+          const auto sum = static_cast<int32_t>(total[c] - zero_sum);
+          y[c] = static_cast<T>(hai_requantize_fixed_point(sum, m, parameters_.out));
+        }
+        return;
+      }
       const float multiplier = multiplier_of(reduction_, parameters_, count);
       for (int64_t c = 0; c < columns; ++c) {
         y[c] = static_cast<T>(requantize(total[c] - zero_sum, multiplier, parameters_.out));
@@ -263,6 +274,12 @@ Result<Parameters> check_parameters(const KernelContext& context, Reduction redu
         fmt::format("a sum of {} elements can overflow; at most {}", count.max, most_summands(x.dtype)));
   }
   parameters = {scale_of(x), scale_of(y), zero_point_of(x), full_range(y), std::nullopt};
+  auto fixed_point = parse_fixed_point(context.instruction.attributes);
+  if (!fixed_point) return context.refuse(fixed_point.error().message);
+  parameters.fixed_point = *fixed_point && reduction == Reduction::kMean;
+  if (*fixed_point && (reduction != Reduction::kMean || x.dtype == DataType::kI16)) {
+    return context.refuse("rounding fixed_point is for means of 8-bit integers");
+  }
   for (const int64_t one : {std::max<int64_t>(1, count.min), std::max<int64_t>(1, count.max)}) {
     HAI_TRY_STATUS(check_multiplier(context, multiplier_of(reduction, parameters, one)));
   }

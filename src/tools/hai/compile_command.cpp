@@ -131,6 +131,12 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
     source.graph = std::move(*graph);
     source.preprocessing = file.preprocessing;
     source.quantization_report = file.quantization_report;
+  } else if (const std::string of = std::filesystem::path(arguments.model).extension();
+             of == ".tflite" || of == ".keras" || of == ".h5") {
+    return make_error(
+        StatusCode::kUnsupported, "L090",
+        "{}: TensorFlow models are imported by the Python package: python -m hai_toolkit compile {} -o {}",
+        arguments.model, arguments.model, arguments.output);
   } else {
     onnx_import::ImportOptions options;
     for (const auto& [name, range] : dims) {

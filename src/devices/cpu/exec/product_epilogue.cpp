@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "devices/cpu/exec/product_kernels.h"
+#include "types/fixed_point.h"
 #include "types/unary_functions.h"
 
 HAI_KERNEL_FAMILY(hai_unary_f32, void, (int32_t, const float*, float*, int64_t, float, float));
@@ -174,11 +175,20 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
   }
   const RoundingPoint before_add = has_residual ? *points.pre_residual : last;
   const RoundingPoint first = activation_.is_clamp() ? before_add : *points.conv;
+  if (points.fixed_point) {
+    if (to_float || wide) return context.refuse("rounding fixed_point needs 8-bit operands and results");
+    fixed_factor_.assign(multiplier.size(), 0.0);
+    fixed_unit_.assign(multiplier.size(), 0.0);
+  }
   for (size_t c = 0; c < positions.size(); ++c) {
     const float s_w = scales->scales[scales->per_tensor() ? 0 : c];
     const float m = hai_multiplier_product(x.scale, s_w, to_float ? 1.0F : first.scale);
     HAI_TRY_STATUS(usable(context, m, fmt::format("channel {}", c)));
     multiplier[static_cast<size_t>(positions[c])] = m;
+    if (!points.fixed_point) continue;
+    const hai_fixed_point fixed = hai_fixed_point_of(x.scale, s_w, first.scale);
+    fixed_factor_[static_cast<size_t>(positions[c])] = fixed.factor;
+    fixed_unit_[static_cast<size_t>(positions[c])] = fixed.unit;
   }
   if (to_float) return {};
   hai_output_range range = full_range(y.dtype, first);
@@ -228,7 +238,8 @@ Status ProductEpilogue::make_residual(const KernelContext& context, const Produc
 
 int64_t ProductEpilogue::bytes() const {
   return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size() + table_.size()) +
-                              8 * bias_i64.size() + 2 * table_s16_.size() + table_bytes_.size());
+                              8 * bias_i64.size() + 2 * table_s16_.size() + table_bytes_.size() +
+                              16 * fixed_factor_.size());
 }
 
 void ProductEpilogue::take_bias_out() {
@@ -262,9 +273,26 @@ void ProductEpilogue::look_up(std::byte* out, int64_t out_stride, int64_t rows, 
   lookup_rows_for(isa_)(table_bytes_.data(), reinterpret_cast<uint8_t*>(out), out_stride, rows, cols);
 }
 
-void ProductEpilogue::finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+void ProductEpilogue::finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                                 const std::byte* residual, int64_t residual_stride, std::byte* out,
                                 int64_t out_stride) const {
+  const bool plain = !fixed_factor_.empty() && table_.empty() && !has_residual;
+  if (!fixed_factor_.empty()) {
+    const hai_fixed_rows fixed = {sums,
+                                  sums_stride,
+                                  rows,
+                                  cols,
+                                  bias.data() + position,
+                                  fixed_factor_.data() + position,
+                                  fixed_unit_.data() + position,
+                                  lo,
+                                  hi,
+                                  plain ? reinterpret_cast<uint8_t*>(out) : nullptr,
+                                  out_stride,
+                                  zero_point};
+    fixed_point_rows_for(isa_)(&fixed);
+    if (plain) return;
+  }
   hai_epilogue_i8 e = {};
   e.sums = sums;
   e.sums_stride = sums_stride;
@@ -275,6 +303,7 @@ void ProductEpilogue::finish_i8(const int32_t* sums, int64_t sums_stride, int32_
   e.lo = lo;
   e.hi = hi;
   e.zero_point = zero_point;
+  e.rounded = fixed_factor_.empty() ? 0 : 1;
   e.table = table_.empty() ? nullptr : table_.data();
   e.residual = reinterpret_cast<const uint8_t*>(residual);
   e.residual_stride = residual_stride;

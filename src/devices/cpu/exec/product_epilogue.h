@@ -47,7 +47,9 @@ class ProductEpilogue {
   int32_t zero_point = 0;
 
   // The kernel stores into the output; look_up() must follow.
-  bool stores_in_kernel() const { return !has_residual && !to_float && (integer || activation_.is_clamp()); }
+  bool stores_in_kernel() const {
+    return !has_residual && !to_float && fixed_factor_.empty() && (integer || activation_.is_clamp());
+  }
   int64_t output_element_bytes() const { return !integer || to_float ? 4 : wide ? 2 : 1; }
   int64_t residual_element_bytes() const { return integer ? residual_bits_ / 8 : 4; }
   int64_t bytes() const;
@@ -55,8 +57,8 @@ class ProductEpilogue {
   // `tile` is [rows][tile_stride], clamped already where the activation is a clamp. Strides count elements.
   void finish_f32(float* tile, int64_t tile_stride, int32_t rows, int32_t cols, const float* residual,
                   int64_t residual_stride, float* out, int64_t out_stride) const;
-  // `sums` without bias; `position` is that of its first column.
-  void finish_i8(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+  // `sums` without bias, and overwritten; `position` is that of its first column.
+  void finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                  const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
   // Wide: `sums` without bias to the first rounding point, or to f32; `position` is that of the first column.
   void store_s16(const int64_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position, std::byte* out,
@@ -80,6 +82,7 @@ class ProductEpilogue {
                        const RoundingPoint& last);
 
   Isa isa_ = Isa::kScalar;
+  std::vector<double> fixed_factor_, fixed_unit_;  // hai_fixed_point of each channel; empty: half_even
   Activation activation_;
   Activation residual_activation_;
   float residual_lo_ = 0.0F, residual_hi_ = 0.0F;

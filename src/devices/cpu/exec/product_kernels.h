@@ -18,6 +18,7 @@ HAI_KERNEL_FAMILY(epilogue_f32, void, (const hai_epilogue_f32*));
 HAI_KERNEL_FAMILY(epilogue_i8, void, (const hai_epilogue_i8*));
 HAI_KERNEL_FAMILY(requantize_s16, void, (const hai_requantize_s16*));
 HAI_KERNEL_FAMILY(finish_s16, void, (const hai_finish_s16*));
+HAI_KERNEL_FAMILY(fixed_point_rows, void, (const hai_fixed_rows*));
 HAI_DOT_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int64_t, int64_t));
 HAI_KERNEL_FAMILY(depthwise_f32, void, (const hai_depthwise*));
 HAI_KERNEL_FAMILY(depthwise_s8, void, (const hai_depthwise*));

@@ -47,7 +47,7 @@ HAI_INLINE ivec look_up(const int32_t* table, ivec q) {
 }
 
 /* What an integer epilogue does; constants, so that each combination has a loop of its own. */
-enum { kToFloat = 1, kTable = 2, kResidual = 4, kResidualSigned = 8 };
+enum { kToFloat = 1, kTable = 2, kResidual = 4, kResidualSigned = 8, kRounded = 16 };
 
 HAI_INLINE ivec load_residual(const uint8_t* p, const int what, int n) {
   if (what & kResidualSigned) {
@@ -58,8 +58,9 @@ HAI_INLINE ivec load_residual(const uint8_t* p, const int what, int n) {
 
 /* Columns past `n` hold zeros in sums, bias and multiplier, so full loads of those are in bounds. */
 HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n, const int what) {
-  const ivec sum = i_add(i_load(e->sums + m * e->sums_stride + c), i_load(e->bias + c));
-  const vec real = v_mul(v_from_i(sum), v_load(e->multiplier + c));
+  const ivec given = i_load(e->sums + m * e->sums_stride + c);
+  const ivec sum = what & kRounded ? given : i_add(given, i_load(e->bias + c));
+  const vec real = what & kRounded ? v_from_i(sum) : v_mul(v_from_i(sum), v_load(e->multiplier + c));
   if (what & kToFloat) {
     float* out = e->out_f32 + m * e->out_stride + c;
     if (n == HAI_LANES) {
@@ -105,6 +106,15 @@ void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e);
 void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e) {
   if (e->out_f32 != 0) {
     i8_tile(e, kToFloat);
+  } else if (e->rounded) {
+    if (e->residual == 0) {
+      i8_tile(e, kRounded | kTable);
+    } else if (e->residual_signed) {
+      i8_tile(e,
+              e->table != 0 ? kRounded | kResidual | kResidualSigned | kTable : kRounded | kResidual | kResidualSigned);
+    } else {
+      i8_tile(e, e->table != 0 ? kRounded | kResidual | kTable : kRounded | kResidual);
+    }
   } else if (e->residual == 0) {
     if (e->table != 0) {
       i8_tile(e, kTable);

@@ -33,6 +33,7 @@ typedef struct {
   const float* multiplier;
   float lo, hi; /* bounds minus zero point */
   int32_t zero_point;
+  int32_t rounded;      /* the sums are steps already: bias and multiplier are not applied */
   const int32_t* table; /* 256 entries, indexed by the low byte */
   const uint8_t* residual;
   int64_t residual_stride;
@@ -47,5 +48,20 @@ typedef struct {
   float* out_f32;
   int64_t out_stride; /* elements */
 } hai_epilogue_i8;
+
+/* Sums to steps of the output by hai_fixed_point_steps (types/fixed_point.h): into `out`, with the zero point added, or
+ * (out == 0) over the sums, for hai_epilogue_i8 with `rounded` set. */
+typedef struct {
+  int32_t* sums;
+  int64_t sums_stride; /* elements */
+  int32_t rows, cols;
+  const int32_t* bias;
+  const double* factor;
+  const double* unit;
+  float lo, hi; /* bounds minus zero point */
+  uint8_t* out;
+  int64_t out_stride;
+  int32_t zero_point;
+} hai_fixed_rows;
 
 #endif /* HAI_DEVICES_CPU_EXEC_KERNELS_EPILOGUE_H_ */

@@ -15,7 +15,7 @@ from bench.reasons import Skipped
 
 _KINDS: dict[str, dict[str, Any]] = {
     "int8": {"bit_width": 8},
-    "no_data": {"bit_width": 8},
+    "no_data": {"bit_width": 8, "method": "symmetrical"},  # the call that the README shows
     "w4a8": {"bit_width": 4, "adaround": True},
     "mixed": {"bit_width": "mixed", "max_drop": 1.0},
 }
@@ -40,8 +40,10 @@ def prepare(task: Task, options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
             if missing:
                 raise Skipped(f"this build's Quantizer has no option {', '.join(missing)}")
             source = task.source() if task.source is not None else str(task.onnx())
-            calibration = None if options["kind"] == "no_data" else [str(p) for p in task.calibration()]
-            quantized = hai.Quantizer(**settings).convert(source, calibration=calibration, preprocessing=task.rule)
+            given: dict[str, Any] = {"preprocessing": task.rule}
+            if options["kind"] != "no_data":
+                given["calibration"] = [str(path) for path in task.calibration()]
+            quantized = hai.Quantizer(**settings).convert(source, **given)
             quantized.save(path)
             run = hai.load(path).session(threads=2).run
             facts |= _bits_of(quantized)

@@ -59,6 +59,12 @@ bool RangeObserver::add(std::span<const float> values) {
       for (size_t c = 0; c < channels; ++c) channel_sums_[c] += static_cast<double>(values[row + c]);
     }
   }
+  for (size_t row = 0; row < values.size() && !channel_largest_.empty(); row += channels) {
+    for (size_t c = 0; c < channels; ++c) {
+      channel_largest_[c] = std::max(channel_largest_[c], std::abs(values[row + c]));
+      channel_square_sums_[c] += static_cast<double>(values[row + c]) * static_cast<double>(values[row + c]);
+    }
+  }
   return true;
 }
 
@@ -99,6 +105,13 @@ std::vector<float> RangeObserver::channel_means() const {
       channel_sums_.empty() ? 1 : static_cast<double>(count_) / static_cast<double>(channel_sums_.size());
   for (size_t c = 0; c < means.size(); ++c) means[c] = rows > 0 ? static_cast<float>(channel_sums_[c] / rows) : 0.0F;
   return means;
+}
+
+std::vector<double> RangeObserver::channel_squares() const {
+  std::vector<double> squares = channel_square_sums_;
+  const double rows = squares.empty() ? 1 : static_cast<double>(count_) / static_cast<double>(squares.size());
+  for (double& square : squares) square = rows > 0 ? square / rows : 0;
+  return squares;
 }
 
 double RangeObserver::error_of(Range range, double step) const {

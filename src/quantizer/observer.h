@@ -16,7 +16,11 @@ namespace hai::quantizer {
 // axis.
 class RangeObserver {
  public:
-  explicit RangeObserver(int64_t channels = 0) : channel_sums_(static_cast<size_t>(channels), 0.0) {}
+  // `channels`: also means of each index of the last axis; with `magnitudes` its largest magnitude and mean square.
+  explicit RangeObserver(int64_t channels = 0, bool magnitudes = false)
+      : channel_sums_(static_cast<size_t>(channels), 0.0),
+        channel_largest_(magnitudes ? static_cast<size_t>(channels) : 0, 0.0F),
+        channel_square_sums_(channel_largest_.size(), 0.0) {}
 
   // Adds values; with channels, values.size() is a multiple of their number. Returns false when one is not finite.
   bool add(std::span<const float> values);
@@ -28,6 +32,9 @@ class RangeObserver {
   float max() const { return max_; }
   // Empty unless channels were asked for.
   std::vector<float> channel_means() const;
+  // Empty unless magnitudes were asked for.
+  const std::vector<float>& channel_largest() const { return channel_largest_; }
+  std::vector<double> channel_squares() const;
 
   // The i8 quantization of what was seen; zero is always exactly representable. `percentile` is for
   // Observer::kPercentile.
@@ -65,6 +72,8 @@ class RangeObserver {
   double limit_ = 0;   // a power of two; 0 before the first non-zero value
   std::vector<int64_t> bins_;
   std::vector<double> channel_sums_;
+  std::vector<float> channel_largest_;
+  std::vector<double> channel_square_sums_;
 };
 
 // Scale and zero point for i8 over [low, high], widened to contain zero.

@@ -11,6 +11,7 @@
 #include "compiler/compile.h"
 #include "ops/build.h"
 #include "quantizer/calibrate.h"
+#include "quantizer/equalize.h"
 #include "quantizer/guards.h"
 #include "quantizer/plan.h"
 #include "quantizer/ranges.h"
@@ -59,6 +60,32 @@ Observations make_observers(const ir::Graph& graph, const Plan& plan, bool bias_
   return observations;
 }
 
+// Scales channels of tensors between layers, from a few samples; returns by what.
+Result<ChannelScales> equalize_layers(ir::Graph& graph, const SampleStore& store, const std::vector<size_t>& indices,
+                                      const QuantizeOptions& options) {
+  constexpr size_t kMostSamples = 8;
+  ChannelScales scaled;
+  if (!options.equalize && !options.smooth) return scaled;
+  HAI_TRY(const Plan plan, make_plan(graph, options));
+  HAI_TRY(std::vector<ScalableTensor> tensors, scalable_tensors(graph));
+  std::erase_if(tensors, [&](const ScalableTensor& tensor) {
+    const bool integer =
+        std::all_of(tensor.consumers.begin(), tensor.consumers.end(), [&](ir::NodeId id) { return plan.integer[id]; });
+    return !integer || !(tensor.affine ? options.smooth : options.equalize);
+  });
+  if (tensors.empty() || indices.empty()) return scaled;
+  Observations seen;
+  for (const ScalableTensor& tensor : tensors)
+    seen.emplace(tensor.value, RangeObserver(channels_of(graph, tensor.value), true));
+  std::vector<size_t> few;
+  for (size_t i = 0; i < std::min(kMostSamples, indices.size()); ++i)
+    few.push_back(indices[i * indices.size() / std::min(kMostSamples, indices.size())]);
+  HAI_TRY(const Calibrated calibrated, calibrate(graph, store.stream(few), store.stream({}), options.threads, seen));
+  HAI_TRY(scaled, equalize(graph, tensors, seen));
+  if (!scaled.empty()) graph = graph.compact();
+  return scaled;
+}
+
 std::vector<size_t> others(const std::vector<size_t>& held_back, size_t count) {
   std::vector<size_t> rest;
   for (size_t i = 0; i < count; ++i) {
@@ -91,19 +118,28 @@ bool is_quantized(const ir::Graph& graph) { return quantized_value(graph) != nul
 Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options) {
   HAI_TRY_STATUS(refuse_quantized(graph));
   HAI_TRY_STATUS(check_weights(graph));
-  const std::vector<NormStatistics> norms = norm_statistics(graph);
+  std::vector<NormStatistics> norms = norm_statistics(graph);
   HAI_TRY_STATUS(compiler::canonicalise(graph));
   graph = graph.compact();
   SampleStore store(options.sample_memory_bytes);
   HAI_TRY_STATUS(store.add_all(graph, next));
+  const std::vector<size_t> held_back = options.self_check ? held_back_samples(store.size()) : std::vector<size_t>();
+  const std::vector<size_t> calibrating = others(held_back, store.size());
+  HAI_TRY(const ChannelScales equalized, equalize_layers(graph, store, calibrating, options));
   HAI_TRY(const Plan plan, make_plan(graph, options));
+  for (NormStatistics& norm : norms) {
+    const auto scales = equalized.find(norm.value);
+    for (size_t c = 0; scales != equalized.end() && c < norm.means.size(); ++c) {
+      norm.means[c] = static_cast<float>(static_cast<double>(norm.means[c]) / scales->second[c]);
+      norm.deviations[c] = static_cast<float>(static_cast<double>(norm.deviations[c]) / scales->second[c]);
+    }
+  }
   const auto watched = watched_norms(graph, norms);
   Observations observations = make_observers(graph, plan, options.bias_correction, watched);
-  const std::vector<size_t> held_back = options.self_check ? held_back_samples(store.size()) : std::vector<size_t>();
   Calibrated calibrated;
   if (!plan.watched.empty() || store.size() > 0) {  // integer weights alone need no samples
-    HAI_TRY(calibrated, calibrate(graph, store.stream(others(held_back, store.size())), store.stream(held_back),
-                                  options.threads, observations));
+    HAI_TRY(calibrated,
+            calibrate(graph, store.stream(calibrating), store.stream(held_back), options.threads, observations));
   }
   HAI_TRY(const Ranges ranges, choose_ranges(graph, plan, observations, options));
   std::vector<Warning> warnings =
@@ -120,8 +156,8 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   Quantized result;
   result.sample_count = static_cast<int64_t>(store.size());
   for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
-  result.report_json =
-      make_report({graph, plan, ranges, observations, rewritten, warnings, check, options, result.sample_count, 0});
+  result.report_json = make_report({graph, plan, ranges, observations, rewritten, warnings, check, options,
+                                    result.sample_count, static_cast<int64_t>(equalized.size())});
   result.graph = std::move(rewritten.graph);
   return result;
 }

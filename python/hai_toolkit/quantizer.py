@@ -145,7 +145,7 @@ class Quantizer:
             return calibration
         from .distill import distilled_samples
 
-        return distilled_samples(source.model, seed=self.seed, say=self._say)
+        return distilled_samples(source.model, self.seed, self._say, self.threads)
 
     def _say(self, message: str) -> None:
         if not self.quiet and message:

@@ -73,6 +73,10 @@ class TorchGraph:
         for node in self._nodes:
             if node.op not in _OPERATORS:
                 raise UnknownOperatorError(f'operator {node.op} of "{node.name}"')
+        self.any_size = not any(node.op in ("reshape", "expand", "matmul") for node in self._nodes)
+        """No operator fixes height and width: pictures may be smaller than the input."""
+        self.macs = 0.0
+        """Multiply-accumulates of convolutions and products of the last run, for one sample."""
         self._last_use = {i: n for n, node in enumerate(self._nodes) for i in node.inputs if i is not None}
 
     def _constant(self, value: int) -> Any:
@@ -89,6 +93,7 @@ class TorchGraph:
         """One forward pass; `watch` is called with every input of a batch normalization, by value."""
         values: dict[int, Any] = dict(zip(self.inputs, inputs))
         watched = {norm.value for norm in self.norms}
+        self.macs = 0.0
         for index, node in enumerate(self._nodes):
             operands: list[Any] = []
             for i in node.inputs:
@@ -99,6 +104,8 @@ class TorchGraph:
                 else:
                     operands.append(self._constant(i))
             result = _OPERATORS[node.op](node, operands)
+            if node.op in ("conv2d", "conv_transpose2d", "matmul"):
+                self.macs += result[0].numel() * operands[1].numel() / max(result.shape[-1], 1)
             for output, tensor in zip(node.outputs, result if isinstance(result, tuple) else (result,)):
                 values[output] = tensor
                 if output in watched:

@@ -68,7 +68,7 @@ class _Input:
             values = (pixels.mean(2, keepdims=True) - rule.mean[0]) * rule.scale[0]
         else:
             pixels = pixels[..., ::-1] if rule.color_order == "bgr" else pixels
-            values = (pixels - np.float32(rule.mean)) * np.float32(rule.scale)
+            values = (pixels - np.array(rule.mean, np.float32)) * np.array(rule.scale, np.float32)
         values = values.astype(np.float32)
         return np.ascontiguousarray(values.transpose(2, 0, 1) if self.channels_first else values)[None]
 

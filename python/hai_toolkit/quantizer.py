@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import sys
 import tempfile
@@ -23,14 +24,20 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .calibration_data import CalibrationData
+from . import evaluation
+from .calibration_data import CalibrationData, Sample
+from .distill import distilled_samples
 from .errors import HaiError
 from .model import Model
 from .preprocessing import Preprocessing
+from .report import Report, compare
 from .runtime import Session, load
-from .sources import Hints, Source, resolve
+from .sources import Hints, resolve
 
 _METHODS = ("symmetrical", "asymmetrical")
+_WIDTHS = (4, 8, 16)
+_KEPT_SAMPLES = 16
+_KEPT_BYTES = 128 << 20
 
 
 def _peek(calibration: Any) -> tuple[Any, Callable[[], Any]]:
@@ -45,13 +52,16 @@ def _peek(calibration: Any) -> tuple[Any, Callable[[], Any]]:
 
 
 class QuantizedModel:
-    """A quantized model: run it, look at it, save it."""
+    """A quantized model: run it, measure it, look at where it loses accuracy, save it."""
 
-    def __init__(self, model: Model, float_model: Model | None, threads: int = 0) -> None:
+    def __init__(
+        self, model: Model, float_model: Model | None, samples: Sequence[Sample] = (), threads: int = 0
+    ) -> None:
         self.model = model
         """The quantized graph."""
         self.float_model = float_model
         """The graph it was made from; None for a model that came quantized."""
+        self._samples = list(samples)
         self._threads = threads
         self._session: Session | None = None
 
@@ -68,9 +78,30 @@ class QuantizedModel:
         """Compiles for the CPU and writes the ``.hai`` file, which keeps the portable graph for other devices."""
         self.model.compile(device="cpu").save(path)
 
-    def report(self) -> dict[str, Any]:
-        """What was chosen, per layer and per tensor."""
-        return self.model.quantization_report
+    def evaluate(self, dataset: Any, metric: Any = None, **options: Any) -> evaluation.Figure:
+        """Runs over a dataset (:func:`hai_toolkit.evaluation.evaluate`): ``top1``, ``map``, ...
+
+        ``agreement``, ``mean_kl`` and ``fidelity`` compare with the float model.
+        """
+        if metric in ("agreement", "mean_kl", "fidelity") and self.float_model is not None:
+            options.setdefault("reference", self.float_model)
+        return evaluation.evaluate(self.model, dataset, metric, threads=self._threads, **options)
+
+    def report(self, inputs: Any = None, samples: int = 16) -> Report:
+        """Where accuracy goes, layer by layer: bits, scales, SQNR, cosine; with ``print``, ``.json(path)``, ``.html(path)``.
+
+        Measured on ``inputs`` (a folder of pictures, or arrays), by default on samples kept from calibration.
+        """
+        chosen = self.model.quantization_report
+        source = inputs if inputs is not None else self._samples
+        if self.float_model is None or not (isinstance(source, str | PathLike) or len(source)):
+            return Report(chosen)
+        measured = compare(
+            self.float_model, self.model, source, samples=samples, mixed=chosen.get("mixed"), threads=self._threads
+        )
+        for key, value in chosen.items():
+            measured.setdefault(key, value)
+        return measured
 
 
 class Quantizer:
@@ -81,23 +112,61 @@ class Quantizer:
         bit_width: int | Literal["mixed"] = 8,
         method: Literal["symmetrical", "asymmetrical"] = "symmetrical",
         *,
-        observer: Literal["mse", "minmax"] = "mse",
-        bias_correction: bool = True,
+        observer: Literal["mse", "minmax", "percentile", "kl"] = "mse",
+        percentile: float = 99.99,
+        max_drop: float | None = None,
+        layers: Mapping[str, str] | None = None,
         keep_float: Sequence[str] = (),
-        threads: int = 0,
+        bias_correction: bool = True,
+        equalize: bool = True,
+        smooth: bool = False,
+        adaround: bool | Mapping[str, Any] | None = None,
+        sparsity: float = 0.0,
+        self_check: bool = True,
+        force: bool = False,
         seed: int = 1,
+        threads: int = 0,
         quiet: bool = False,
     ) -> None:
+        """``bit_width``: 4 (weights, with activations of 8), 8, 16, or "mixed": bits for every layer such that the drop of
+        accuracy stays under ``max_drop`` points. ``method``: whether activations have zero point 0.
+
+        ``observer``: how ranges are chosen from what was seen. ``layers``: precision by node name ("w4a8", "w16a16",
+        "float", ...). ``equalize``, ``smooth``, ``bias_correction``, ``adaround``: methods that make the weights fit
+        (docs/how_to/quantization.md). ``sparsity``: share of the weights to prune. ``force``: hand out a model that failed the
+        self-check. ``quiet``: no progress on standard error; warnings are still printed.
+        """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')
+        if bit_width not in (*_WIDTHS, "mixed"):
+            raise HaiError("HAI-Y275", f'bit_width {bit_width!r} does not exist; choose 4, 8, 16 or "mixed"')
+        if (max_drop is not None) != (bit_width == "mixed"):
+            raise HaiError(
+                "HAI-Y279", 'max_drop= and bit_width="mixed" belong together: Quantizer("mixed", max_drop=0.5)'
+            )
         self.bit_width = bit_width
         self.method = method
-        self.observer = observer
-        self.bias_correction = bias_correction
-        self.keep_float = list(keep_float)
-        self.threads = threads
+        self.max_drop = max_drop
         self.seed = seed
+        self.threads = threads
         self.quiet = quiet
+        self.options: dict[str, Any] = {
+            "observer": observer,
+            "percentile": percentile,
+            "layers": dict(layers or {}),
+            "keep_float": list(keep_float),
+            "bias_correction": bias_correction,
+            "equalize": equalize,
+            "smooth": smooth,
+            "sparsity": sparsity,
+            "self_check": self_check,
+            "force": force,
+            "seed": seed,
+            "threads": threads,
+        }
+        """The quantizer's options by name (``src/quantizer/options.h``)."""
+        if adaround is not None:
+            self.options["adaround"] = dict(adaround) if isinstance(adaround, Mapping) else adaround
 
     def convert(
         self,
@@ -123,33 +192,43 @@ class Quantizer:
         self._say(source.description)
         if source.quantized:
             self._say("it is quantized already: its integers are kept as they are")
-            return QuantizedModel(source.model, None, self.threads)
+            return QuantizedModel(source.model, None, threads=self.threads)
+        made_up = calibration is None
+        if made_up:
+            calibration = distilled_samples(source.model, self.seed, self._say, self.threads)
         data = CalibrationData(
-            self._calibration(source, calibration), source.model.inputs, source.model.preprocessing, samples, self._warn
+            calibration, source.model.inputs, source.model.preprocessing, None if made_up else samples, self._warn
         )
+        kept: list[Sample] = []
         quantized = source.model.copy()
-        quantized.quantize(
-            8 if self.bit_width == "mixed" else self.bit_width,
-            data,
-            method=self.method,
-            observer=self.observer,
-            bias_correction=self.bias_correction,
-            keep_float=self.keep_float,
-            threads=self.threads,
-        )
-        self._say(f"calibrated on {data.read} samples" + (f", {len(data.skipped)} skipped" if data.skipped else ""))
-        return QuantizedModel(quantized, source.model, self.threads)
+        self._quantize(quantized, _keeping(data, kept))
+        if not made_up:
+            self._say(f"calibrated on {data.read} samples" + (f", {len(data.skipped)} skipped" if data.skipped else ""))
+        self._say("save(path) writes it; report() shows where accuracy goes; evaluate(dataset) measures it")
+        return QuantizedModel(quantized, source.model, kept, self.threads)
 
-    def _calibration(self, source: Source, calibration: Any) -> Any:
-        if calibration is not None:
-            return calibration
-        from .distill import distilled_samples
-
-        return distilled_samples(source.model, self.seed, self._say, self.threads)
+    def _quantize(self, model: Model, samples: Iterable[Sample]) -> None:
+        options = self.options | {"symmetric": self.method == "symmetrical"}
+        if self.bit_width == "mixed":
+            assert self.max_drop is not None
+            mixed = importlib.import_module(".mixed", __package__)
+            mixed.search_mixed(model, samples, max_drop=self.max_drop, say=self._say, **options)
+            return
+        model.quantize(int(self.bit_width), samples, method=self.method, **self.options)
 
     def _say(self, message: str) -> None:
         if not self.quiet and message:
-            print(f"hai: {message}", file=sys.stderr)
+            print(f"hai: {message}", file=sys.stderr, flush=True)
 
     def _warn(self, message: str) -> None:
-        print(f"hai: warning: {message}", file=sys.stderr)
+        print(f"hai: warning: {message}", file=sys.stderr, flush=True)
+
+
+def _keeping(data: Iterable[Sample], kept: list[Sample]) -> Iterable[Sample]:
+    """The samples; the first few are kept for the report, as far as memory allows."""
+    room = _KEPT_BYTES
+    for sample in data:
+        room -= sum(array.nbytes for array in sample.values())
+        if room >= 0 and len(kept) < _KEPT_SAMPLES:
+            kept.append(sample)
+        yield sample

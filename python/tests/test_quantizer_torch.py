@@ -1,0 +1,173 @@
+"""`Quantizer.convert` with PyTorch: the snippet of the README, modules, state dicts, loaders, and no data at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hai_toolkit as hai
+import numpy as np
+import pytest
+from hai_toolkit import distill
+from hai_toolkit.procedural import procedural_pictures
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+import published_networks as networks  # noqa: E402
+from hai_toolkit.torch_graph import TorchGraph, UnknownOperatorError  # noqa: E402
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+def module(seed: int = 3) -> Any:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+        torch.nn.BatchNorm2d(8),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 8, 3, 1, 1, groups=8),
+        torch.nn.BatchNorm2d(8),
+        torch.nn.SiLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 5),
+    ).eval()
+
+
+def images(count: int = 4, size: int = 24) -> list[np.ndarray]:
+    random = np.random.default_rng(5)
+    return [random.uniform(0, 1, (1, 3, size, size)).astype(np.float32) for _ in range(count)]
+
+
+def test_the_snippet_in_a_fresh_process(tmp_path: Path) -> None:
+    networks.save(tmp_path / "yolov5s.pt", networks.release_6)
+    code = """
+import torch
+from hai_toolkit import Quantizer
+model = torch.load('yolov5s.pt')                            # a published YOLOv5 checkpoint
+quantizer = Quantizer(bit_width=8, method='symmetrical')
+quantized_model = quantizer.convert(model)
+quantized_model.save('yolov5s_int8.hai')
+"""
+    # The whole recipe, with pictures of 64x64 and two steps: 640x640 takes a minute.
+    small = "import hai_toolkit.distill as d, hai_toolkit.checkpoints.yolov5 as y\nd._MOST_STEPS = d._LEAST_STEPS = 2\n"
+    small += "b = y._describe\ny._describe = lambda r, d, s: b(r, d, s or (64, 64))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", small + code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "YOLOv5 checkpoint, 3 classes, 64x64" in done.stderr and "ZeroQ" in done.stderr
+    assert "convert(model, calibration='folder')" in done.stderr
+    loaded = hai.load(tmp_path / "yolov5s_int8.hai")
+    assert loaded.preprocessing is not None and loaded.preprocessing.pad_value == 114
+    assert loaded.inputs[0].shape == ("N", 3, 64, 64)
+
+
+def test_a_module_with_a_loader_an_example_and_a_state_dict(tmp_path: Path) -> None:
+    net = module()
+    expected = net(torch.from_numpy(images(1)[0])).detach().numpy()
+    loader = torch.utils.data.DataLoader([(torch.from_numpy(i[0]), 1) for i in images(8)], batch_size=2)
+    quantized = hai.Quantizer(8, "asymmetrical", quiet=True).convert(net, calibration=loader)
+    (got,) = quantized.run(images(1)[0]).values()
+    assert np.abs(got - expected).max() <= 0.06 * np.abs(expected).max() + 0.02  # 8 bits
+    assert quantized.float_model is not None and "batch_norm" in quantized.float_model.text()
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    for weights in (net.state_dict(), tmp_path / "weights.pth", {"epoch": 1, "state_dict": net.state_dict()}):
+        again = hai.Quantizer(8, "asymmetrical", quiet=True).convert(weights, module=module(9), calibration=images(8))
+        (other,) = again.run(images(1)[0]).values()
+        assert np.abs(other - expected).max() <= 0.06 * np.abs(expected).max() + 0.02
+    with pytest.raises(hai.HaiError, match="do not fit"):
+        hai.Quantizer().convert({"x": torch.zeros(3)}, module=module(), example_inputs=torch.zeros(1, 3, 24, 24))
+
+
+def test_a_module_without_a_shape_or_with_nan() -> None:
+    with pytest.raises(hai.HaiError, match="example_inputs="):
+        hai.Quantizer().convert(module())
+    net = module()
+    net[3].weight.data[2, 0, 1, 1] = float("nan")
+    with pytest.raises(hai.HaiError, match=r'"3.weight" of the module holds NaN'):
+        hai.Quantizer().convert(net, example_inputs=torch.zeros(1, 3, 24, 24))
+
+
+def test_the_interpreter_in_torch_computes_what_hai_computes(tmp_path: Path) -> None:
+    path = networks.save(tmp_path / "net.pt", networks.experimental, half=False)
+    model, _ = hai.checkpoints.build(hai.checkpoints.find_network(hai.checkpoints.read_checkpoint(path)), (32, 32))
+    graph = model._graph
+    network = TorchGraph(graph)
+    assert len(network.norms) > 20
+    last = network.norms[-1]
+    copy = graph.copy()
+    copy.add_output(last.value, "seen")
+    image = images(2, 32)[1]
+    expected = hai.Model(copy).interpret({"images": image})["seen"]
+    seen = {}
+    network.run([torch.from_numpy(image)], lambda value, x: seen.setdefault(value, x.numpy()))
+    # f32 sums in another order, through twenty layers.
+    np.testing.assert_allclose(seen[last.value], expected, rtol=1e-3, atol=1e-3)
+    assert network.macs > 0
+
+
+def test_distilled_pictures_have_the_statistics_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = module()
+    data = torch.from_numpy(np.concatenate(images(32)))
+    net.train()
+    for _ in range(60):
+        net(data)
+    model = hai.from_torch(net, torch.zeros(1, 3, 24, 24), optimize=False)
+    model.preprocessing = hai.Preprocessing(width=24, height=24, scale=(1 / 255,) * 3)
+    monkeypatch.setattr(distill, "_PICTURES", 8)
+    said: list[str] = []
+    samples = distill.distilled_samples(model, 1, said.append)
+    again = distill.distilled_samples(model, 1, said.append)
+    array = np.concatenate([next(iter(sample.values())) for sample in samples])
+    assert array.shape == (8, 3, 24, 24) and array.min() >= 0 and array.max() <= 1
+    np.testing.assert_array_equal(array, np.concatenate([next(iter(sample.values())) for sample in again]))
+    before, after = (float(word) for word in said[0].replace(")", "").split("distance ")[1].replace(" before", "").replace(" after", "").split(", "))  # fmt: skip
+    assert after < 0.3 * before
+    # Without preprocessing the scaling that fits is found: these statistics are of 0..1.
+    model.preprocessing = None
+    distill.distilled_samples(model, 1, said.append)
+    assert any("0..1 fits" in line for line in said)
+
+
+def test_without_torch_or_statistics_pictures_are_made_up(
+    tiny_model: hai.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(hai.HaiError, match="preprocessing="):
+        distill.distilled_samples(tiny_model, 1, print)
+    tiny_model.preprocessing = hai.Preprocessing(width=19, height=19, scale=(1 / 255,) * 3)
+    said: list[str] = []
+    assert len(distill.distilled_samples(tiny_model, 1, said.append)) == 16
+    assert any("no BatchNorm" in line for line in said) and any("calibration='folder'" in line for line in said)
+    monkeypatch.setitem(sys.modules, "hai_toolkit.torch_graph", None)
+    said.clear()
+    quantized = hai.Quantizer(quiet=True).convert(tiny_model)
+    assert quantized.model.is_quantized
+    distill.distilled_samples(tiny_model, 1, said.append)
+    assert any("PyTorch is not installed" in line for line in said)
+
+
+def test_inputs_that_are_no_pictures_need_data() -> None:
+    graph = hai.GraphBuilder("line")
+    x = graph.input("x", ("N", 5))
+    graph.output(graph.matmul(x, np.ones((3, 5), np.float32)), "y")
+    with pytest.raises(hai.HaiError, match=r"inputs are x f32 \['N', 5\]. Pass calibration="):
+        hai.Quantizer(quiet=True).convert(graph)
+
+
+def test_unknown_operators_are_named() -> None:
+    graph = hai.GraphBuilder("round")
+    x = graph.input("x", ("N", 3, 16, 16))
+    graph.output(graph.unary("round", x), "y")
+    with pytest.raises(UnknownOperatorError, match="round"):
+        TorchGraph(graph.native)
+
+
+def test_made_up_pictures_are_reproducible_and_varied() -> None:
+    first, second = procedural_pictures(3, 61, 97, 4), procedural_pictures(3, 61, 97, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second))
+    assert first[0].shape == (61, 97, 3) and first[0].dtype == np.uint8
+    assert not np.array_equal(first[0], first[1])
+    for picture in first:
+        assert picture.std() > 20

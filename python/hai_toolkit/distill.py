@@ -27,11 +27,11 @@ from .procedural import procedural_pictures
 Floats = npt.NDArray[np.float32]
 Say = Callable[[str], None]
 
-_PICTURES = 32
+_PICTURES = 16
 _TILES = 16
 _BATCH = 8
 _TILED_FROM = 448  # height and width from which four pictures make one
-_BUDGET_MACS = 1.3e12  # multiply-accumulates of all steps together: about a minute on two cores
+_BUDGET = 1.2e12  # multiply-accumulates of all steps together, and what moving tensors costs: a minute on two cores
 _LEAST_STEPS, _MOST_STEPS = 15, 80
 _RATE = 0.05  # of the range of pixels, per step
 _ADVICE = (
@@ -203,7 +203,7 @@ def _distil(
     low, high = (torch.from_numpy(bound) for bound in target.bounds(rule))
     with torch.no_grad():
         _distance(network, torch.from_numpy(starts[0]))
-    steps = int(np.clip(_BUDGET_MACS / (2 * count * max(network.macs, 1)), _LEAST_STEPS, _MOST_STEPS))
+    steps = int(np.clip(_BUDGET / (2 * count * max(network.cost, 1)), _LEAST_STEPS, _MOST_STEPS))
     before = torch.get_num_threads()
     if threads > 0:
         torch.set_num_threads(threads)

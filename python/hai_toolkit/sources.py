@@ -7,6 +7,7 @@ out of a file.
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -205,12 +206,19 @@ def _from_module(module: Any, hints: Hints) -> Source:
         except HaiError:
             raise
         except Exception:
-            first = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+            # The exporter wraps what went wrong in coloured advice; its cause says it.
+            text = str(cause.__cause__ or cause).strip()
+            first = text.splitlines()[0][:300] if text else type(cause).__name__
             raise HaiError(
                 "HAI-Y293",
                 f"PyTorch cannot export the {type(module).__name__}: {first}; export it to ONNX yourself and pass the file",
             ) from None
     return Source(model, f"PyTorch module {type(module).__name__}")
+
+
+def _positional_count(module: Any) -> int:
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def _example(module: Any, hints: Hints) -> Any:
@@ -219,6 +227,8 @@ def _example(module: Any, hints: Hints) -> Any:
     example = hints.example_inputs
     if example is None:
         example = hints.first_sample()
+        if isinstance(example, list | tuple):  # (pictures, labels) of a loader: as many as the module takes
+            example = tuple(example)[: max(_positional_count(module), 1)]
     if example is None and hints.preprocessing is not None:
         rule = hints.preprocessing
         channels = 1 if rule.color_order == "gray" else 3

@@ -21,6 +21,8 @@ from torch.nn import functional
 from . import _core
 from .dtypes import numpy_dtype
 
+_COST_OF_AN_ELEMENT = 30.0  # in multiply-accumulates of a large convolution
+
 
 class UnknownOperatorError(Exception):
     """An operator that this interpreter does not have."""
@@ -75,8 +77,8 @@ class TorchGraph:
                 raise UnknownOperatorError(f'operator {node.op} of "{node.name}"')
         self.any_size = not any(node.op in ("reshape", "expand", "matmul") for node in self._nodes)
         """No operator fixes height and width: pictures may be smaller than the input."""
-        self.macs = 0.0
-        """Multiply-accumulates of convolutions and products of the last run, for one sample."""
+        self.cost = 0.0
+        """Of the last run, for one sample: multiply-accumulates, and as many again for each element that is written."""
         self._last_use = {i: n for n, node in enumerate(self._nodes) for i in node.inputs if i is not None}
 
     def _constant(self, value: int) -> Any:
@@ -93,7 +95,7 @@ class TorchGraph:
         """One forward pass; `watch` is called with every input of a batch normalization, by value."""
         values: dict[int, Any] = dict(zip(self.inputs, inputs))
         watched = {norm.value for norm in self.norms}
-        self.macs = 0.0
+        self.cost = 0.0
         for index, node in enumerate(self._nodes):
             operands: list[Any] = []
             for i in node.inputs:
@@ -105,7 +107,9 @@ class TorchGraph:
                     operands.append(self._constant(i))
             result = _OPERATORS[node.op](node, operands)
             if node.op in ("conv2d", "conv_transpose2d", "matmul"):
-                self.macs += result[0].numel() * operands[1].numel() / max(result.shape[-1], 1)
+                self.cost += result[0].numel() * (operands[1].numel() / max(result.shape[-1], 1) + _COST_OF_AN_ELEMENT)
+            elif node.op in ("batch_norm", "silu", "relu", "relu6", "hard_swish", "add", "mul", "concat"):
+                self.cost += result[0].numel() * _COST_OF_AN_ELEMENT
             for output, tensor in zip(node.outputs, result if isinstance(result, tuple) else (result,)):
                 values[output] = tensor
                 if output in watched:

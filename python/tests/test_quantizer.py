@@ -39,7 +39,11 @@ def test_a_graph_is_quantized_run_reported_and_saved(method: Any, tiny_model: ha
     np.testing.assert_array_equal(logits, quantized.run({"image": batch})["logits"])
     quantized.save(tmp_path / "int8.hai")
     np.testing.assert_array_equal(hai.load(tmp_path / "int8.hai").session().run(batch)["logits"], logits)
-    assert len(quantized.report()["layers"]) == 3
+    report = quantized.report()
+    assert [layer["name"] for layer in report["layers"] if layer["weight_bits"] == 8] == ["stem", "depthwise", "head"]
+    assert report["samples"] and "stem" in str(report)
+    report.html(tmp_path / "report.html")
+    assert "depthwise" in (tmp_path / "report.html").read_text()
 
 
 def test_an_already_quantized_model_keeps_its_integers(tiny_model: hai.Model, tmp_path: Path) -> None:

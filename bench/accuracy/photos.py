@@ -23,7 +23,7 @@ CLASSIFIER = hai.Preprocessing(
 YOLOV5 = hai.Preprocessing(
     width=640, height=640, resize_rule="letterbox", pad_value=114, scale=(1 / 255, 1 / 255, 1 / 255)
 )
-YOLOX = hai.Preprocessing(width=416, height=416, resize_rule="letterbox", pad_value=114, color_order="bgr")
+YOLOX = hai.Preprocessing(width=416, height=416, resize_rule="letterbox_top_left", pad_value=114, color_order="bgr")
 FASTESTDET = hai.Preprocessing(width=352, height=352, color_order="bgr", scale=(1 / 255, 1 / 255, 1 / 255))
 
 

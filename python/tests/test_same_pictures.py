@@ -29,6 +29,7 @@ RULES = {
     "letterbox": hai.Preprocessing(
         width=SIDE, height=SIDE, resize_rule="letterbox", color_order="bgr", pad_value=114, interpolation="bicubic"
     ),
+    "letterbox_top_left": hai.Preprocessing(width=SIDE, height=SIDE, resize_rule="letterbox_top_left", pad_value=114),
     "stretch": hai.Preprocessing(width=SIDE, height=SIDE, color_order="bgr", scale=(1 / 255, 1 / 255, 1 / 255)),
 }
 
@@ -44,11 +45,13 @@ def in_training(path: Path, rule: hai.Preprocessing) -> np.ndarray:
     kind = Image.Resampling.BICUBIC if rule.interpolation == "bicubic" else Image.Resampling.BILINEAR
     if rule.resize_rule == "stretch":
         pixels = np.asarray(resized(image, (SIDE, SIDE), kind))
-    elif rule.resize_rule == "letterbox":
+    elif rule.resize_rule.startswith("letterbox"):
         factor = min(SIDE / image.width, SIDE / image.height)
-        width, height = (max(1, int(side * factor + 0.5)) for side in image.size)
+        half = 0.5 if rule.resize_rule == "letterbox" else 0.0  # YOLOX rounds down
+        width, height = (max(1, int(side * factor + half)) for side in image.size)
         pixels = np.full((SIDE, SIDE, 3), 114, np.uint8)
-        left, top = (SIDE - width) // 2, (SIDE - height) // 2
+        centred = rule.resize_rule == "letterbox"
+        left, top = ((SIDE - width) // 2, (SIDE - height) // 2) if centred else (0, 0)
         pixels[top : top + height, left : left + width] = np.asarray(resized(image, (width, height), kind))
     else:
         shorter = min(image.size)

@@ -175,3 +175,15 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
 def test_an_unknown_method_is_an_error() -> None:
     with pytest.raises(hai.HaiError, match="choose one of symmetrical, asymmetrical"):
         hai.Quantizer(8, "symmetric")  # type: ignore[arg-type]
+
+
+def test_evaluate_compares_with_the_float_model(
+    tiny_model: hai.Model, rule: hai.Preprocessing, pictures: Path, tmp_path: Path
+) -> None:
+    for name in ("coffee.png", "chelsea.png", "rocket.jpg"):
+        shutil.copy(pictures / name, tmp_path / name)
+    quantized = hai.Quantizer(8, "asymmetrical", quiet=True).convert(tiny_model, tmp_path, preprocessing=rule)
+    figure = quantized.evaluate(tmp_path, "mean_kl")
+    assert 0 <= figure.value < 0.05 and figure.count == 3
+    with pytest.raises(hai.HaiError, match="no metric"):
+        quantized.evaluate(tmp_path, "beauty")

@@ -43,6 +43,7 @@ MAKERS = {
     "release 7": lambda b: networks.release_6(b, "DetectionModel"),
     "first releases": networks.first_releases,
     "experimental": networks.experimental,
+    "transformer": lambda b: networks.experimental(b, transformer=True),
 }
 
 
@@ -64,14 +65,11 @@ def test_graph_torch_and_records_agree(maker: str, half: bool, tmp_path: Path) -
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-3)
 
 
-def test_a_transformer_is_computed_by_torch_and_refused_by_name_as_a_graph(tmp_path: Path) -> None:
-    path = networks.save(tmp_path / "net.pt", lambda b: networks.experimental(b, transformer=True), half=False)
-    loaded = torch.load(path)["model"]
-    with torch.no_grad():
-        boxes, _ = loaded(torch.zeros(1, 3, *SIZE))
-    assert bool(boxes.isfinite().all())
-    with pytest.raises(hai.HaiError, match=r"model\.7.*C3TR.*example_inputs") as caught:
-        checkpoints.build(loaded, SIZE)
+def test_a_layer_without_a_form_in_the_graph_is_refused_by_name(tmp_path: Path) -> None:
+    model = torch.load(networks.save(tmp_path / "net.pt", networks.release_6, half=False))["model"]
+    model.model[3].act = torch.nn.ZeroPad2d(1)
+    with pytest.raises(hai.HaiError, match=r"model\.3\.act.*ZeroPad2d.*example_inputs") as caught:
+        checkpoints.build(model, SIZE)
     assert caught.value.code == "HAI-Y231"
 
 

@@ -23,6 +23,7 @@ from ..preprocessing import Preprocessing
 from ..state_dict.tensors import shown
 from .layer import Layer, is_torch_module
 from .records import is_module
+from .transformer import write_block
 
 _MOST_LAYERS = 20_000
 _MOST_BYTES = 4 << 30  # of constants: a file can mention one tensor a million times
@@ -337,6 +338,9 @@ class _Network:
             parts.append(self.layer(_renamed(pool, f"{layer.path}.m{index}"), parts[-1]))
         return self.layer(layer.child("cv2"), self.graph.concat(parts, 3, name=f"{layer.path}.concat"))
 
+    def transformer(self, layer: Layer, x: Tensor) -> Tensor:
+        return write_block(self.graph, layer, x, self.layer)
+
     def focus(self, layer: Layer, x: Tensor) -> Tensor:
         height, width = self._even(layer, x, 2)
         parts = []
@@ -435,6 +439,7 @@ _LAYERS: dict[str, Callable[[_Network, Layer, Tensor], Tensor]] = {
     "C3": _Network.c3,
     "C3Ghost": _Network.c3,
     "C3SPP": _Network.c3,
+    "C3TR": _Network.c3,
     "Contract": _Network.contract,
     "Conv": _Network.conv,
     "Conv2d": _Network.conv2d,
@@ -449,5 +454,6 @@ _LAYERS: dict[str, Callable[[_Network, Layer, Tensor], Tensor]] = {
     "SPP": _Network.spp,
     "SPPF": _Network.sppf,
     "Sequential": _Network.sequential,
+    "TransformerBlock": _Network.transformer,
     "Upsample": _Network.upsample,
 }

@@ -28,7 +28,8 @@ class Report(dict[str, Any]):
         return text
 
     def __str__(self) -> str:
-        return self.text()
+        # Without a comparison (a model that came quantized) there is only what the quantizer chose.
+        return self.text() if "document" in self else json.dumps(self, indent=1)
 
     def json(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole report as JSON."""

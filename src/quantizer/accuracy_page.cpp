@@ -373,13 +373,21 @@ std::string mixed_section(const Json& mixed) {
          mixed_front(mixed) + "<pre>" + text_of(mixed, "text") + "</pre>\n";
 }
 
+std::string warning_text(const Json& warning) {
+  if (warning.is_string()) return warning.get<std::string>();
+  if (!warning.is_object()) return warning.dump();
+  std::string text = warning.value("layer", "");
+  text += (text.empty() ? "" : ": ") + warning.value("message", "");
+  const std::string remedy = warning.value("remedy", "");
+  return text + (remedy.empty() ? "" : "; " + remedy);
+}
+
 std::string remarks(const Json& document) {
   std::string html;
   const Json& quantization = document.at("quantization");
   if (quantization.is_object() && quantization.contains("warnings") && !quantization.at("warnings").empty()) {
     html += "<h2>Warnings of the quantizer</h2>\n<ul>\n";
-    for (const Json& warning : quantization.at("warnings"))
-      html += "<li>" + escape(warning.is_string() ? warning.get<std::string>() : warning.dump()) + "</li>\n";
+    for (const Json& warning : quantization.at("warnings")) html += "<li>" + escape(warning_text(warning)) + "</li>\n";
     html += "</ul>\n";
   }
   if (!document.at("unpaired").empty()) {

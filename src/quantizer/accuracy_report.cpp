@@ -270,6 +270,9 @@ std::string accuracy_json(const LayerErrors& errors, const ReportFacts& facts) {
     document["unpaired"].push_back({{"name", layer.name}, {"op", layer.op}, {"reason", layer.reason}});
   document["quantization"] = parse_or_null(facts.quantization_report);
   document["mixed"] = parse_or_null(facts.mixed_report);
+  // The quantizer leaves the search's report in its own.
+  if (document["mixed"].is_null() && document["quantization"].is_object() && document["quantization"].contains("mixed"))
+    document["mixed"] = document["quantization"]["mixed"];
   return document.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 

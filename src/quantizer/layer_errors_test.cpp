@@ -88,7 +88,9 @@ NextSample samples(int count, float bad = 0.0F) {
 }
 
 ir::Graph quantized(const ir::Graph& graph) {
-  auto result = quantize(graph, samples(8));
+  QuantizeOptions options;
+  options.equalize = false;  // channels as these tests make them
+  auto result = quantize(graph, samples(8), options);
   EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().to_string());
   return result ? std::move(result->graph) : ir::Graph{};
 }

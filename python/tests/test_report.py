@@ -8,6 +8,7 @@ from pathlib import Path
 import hai_toolkit as hai
 import numpy as np
 import pytest
+from hai_toolkit.mixed import search_mixed
 from hai_toolkit.report import Report, compare
 from test_command_line import PROGRAM, photo, run
 from test_toolkit import onnx_file
@@ -74,6 +75,27 @@ def test_compare_files_and_folders(tmp_path: Path, pair: tuple[hai.Model, hai.Mo
         broken.unlink()
     with pytest.raises(hai.HaiError, match="none of 1 pictures"):
         compare(*pair, folder)
+
+
+def test_mixed_precision_by_goal(tiny_model: hai.Model, tmp_path: Path) -> None:
+    samples = arrays(12)
+    lines: list[str] = []
+    mixed = search_mixed(tiny_model.copy(), samples, max_drop=50.0, adaround=False, say=lines.append)
+    found = mixed.quantization_report["mixed"]
+    assert any("sensitivity" in line for line in lines)
+    assert {layer["name"] for layer in found["layers"]} == {"stem", "depthwise", "head"}
+    assert found["reached"]
+    assert found["choice"]["points_high"] <= 50.0
+    assert found["choice"]["average_weight_bits"] == 4.0  # the cheapest, since nearly anything may be lost
+    costs = [point["cost"] for point in found["front"]]
+    assert costs == sorted(costs)
+    report = compare(tiny_model, mixed, samples, mixed=found)
+    assert report["average_weight_bits"] == 4.0
+    assert "Pareto front" in str(report)
+    report.html(tmp_path / "mixed.html")
+    assert "Mixed precision" in (tmp_path / "mixed.html").read_text()
+    with pytest.raises(hai.HaiError, match="at least 8"):
+        search_mixed(tiny_model.copy(), samples[:4])
 
 
 def test_bad_input(tmp_path: Path, pair: tuple[hai.Model, hai.Model]) -> None:

@@ -21,7 +21,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kLargePictures = 12;
-constexpr double kSharpDb = 80;  // errors smaller than this are drawn here
+constexpr double kUsefulKl = 1e-4;  // nats: below it, changes of the divergence are noise
+constexpr double kSharpDb = 80;     // errors smaller than this are drawn here
 
 std::string escape(std::string_view text) {
   std::string out;
@@ -224,7 +225,7 @@ std::string effect_cell(const Json& effect) {
   const double after = effect.at("kl_after");
   const auto first = number_of(effect.at("sqnr_before_db"));
   const auto second = number_of(effect.at("sqnr_after_db"));
-  if (before > 0) {
+  if (before >= kUsefulKl) {
     const double change = 100 * (after / before - 1);
     return fmt::format("<td data-value=\"{}\" class=\"{}\">KL {:+.0f} %</td>", change, change <= -10 ? "gain" : "",
                        change);

@@ -18,6 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr double kUsefulKl = 1e-4;   // nats: below it, changes of the divergence are noise
 constexpr double kWorthwhile = 0.1;  // of the divergence or noise: less is not worth wider words
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
@@ -72,14 +73,17 @@ Json outputs_json(const LayerErrors& errors) {
 
 // The share of divergence (or of noise, without classes) that widening this layer would take away.
 double gain_of(const WiderEffect& effect) {
-  if (effect.kl_before > 0) return 1 - effect.kl_after / effect.kl_before;
-  return 1 - std::pow(10, (effect.sqnr_before_db - effect.sqnr_after_db) / 10);
+  const double less_noise = 1 - std::pow(10, (effect.sqnr_before_db - effect.sqnr_after_db) / 10);
+  if (effect.kl_before < kUsefulKl) return less_noise;
+  // A divergence that falls while the noise grows is chance.
+  const double less_kl = 1 - effect.kl_after / effect.kl_before;
+  return less_noise > 0 ? less_kl : std::min(less_kl, less_noise);
 }
 
 std::string effect_text(const WiderEffect& effect) {
-  if (effect.kl_before > 0) {
+  if (effect.kl_before >= kUsefulKl) {
     return fmt::format("mean KL of the outputs from {:.4g} to {:.4g} ({:.0f} % less)", effect.kl_before,
-                       effect.kl_after, 100 * gain_of(effect));
+                       effect.kl_after, 100 * (1 - effect.kl_after / effect.kl_before));
   }
   return fmt::format("SQNR of the outputs from {:.1f} to {:.1f} dB", effect.sqnr_before_db, effect.sqnr_after_db);
 }
@@ -145,7 +149,7 @@ std::string effect_cell(const Json& effect) {
   if (effect.is_null()) return "";
   const double before = effect.at("kl_before");
   const double after = effect.at("kl_after");
-  if (before > 0) return fmt::format("KL {:+.0f} %", 100 * (after / before - 1));
+  if (before >= kUsefulKl) return fmt::format("KL {:+.0f} %", 100 * (after / before - 1));
   if (!effect.at("sqnr_before_db").is_number() || !effect.at("sqnr_after_db").is_number()) return "";
   return fmt::format("{:+.1f} dB",
                      effect.at("sqnr_after_db").get<double>() - effect.at("sqnr_before_db").get<double>());

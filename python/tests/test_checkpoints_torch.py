@@ -81,6 +81,16 @@ def test_averaged_weights_come_first(tmp_path: Path) -> None:
     assert checkpoints.find_network(checkpoint) is checkpoint["model"]
 
 
+def test_what_training_leaves_beside_the_network_is_read_from_a_path(tmp_path: Path) -> None:
+    left = {"best_fitness": np.array([0.5]), "score": np.float64(0.25), "opt": {"data": Path("coco.yaml")}}
+    path = networks.save(tmp_path / "best.pt", networks.first_releases, **left)
+    with pytest.raises(pickle.UnpicklingError, match="numpy"):
+        torch.load(path)
+    checkpoint = checkpoints.read_checkpoint(path)
+    assert "multiarray" in checkpoint["best_fitness"].name
+    assert checkpoints.build(checkpoints.find_network(checkpoint), SIZE)[1].classes == 2
+
+
 @pytest.mark.parametrize("order", ["torch first", "hai_toolkit first"])
 def test_either_order_of_imports(order: str, tmp_path: Path) -> None:
     path = networks.save(tmp_path / "net.pt", networks.release_6)

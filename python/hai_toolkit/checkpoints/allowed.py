@@ -36,6 +36,11 @@ TORCH_LAYERS: tuple[str, ...] = (
 )
 """Layers of PyTorch, under the names that pickles use."""
 
+FORMER_LAYERS: dict[str, str] = {
+    "torch.nn.modules.linear._LinearWithBias": "torch.nn.modules.linear.NonDynamicallyQuantizableLinear",
+}
+"""Names that PyTorch has given up, and the layer that each is now."""
+
 DETECTOR_MODULES: dict[str, str] = {
     "models.common.Bottleneck": "Bottleneck",
     "models.common.BottleneckCSP": "BottleneckCSP",

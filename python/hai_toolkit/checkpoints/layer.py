@@ -17,10 +17,14 @@ import numpy.typing as npt
 from ..errors import HaiError
 from ..state_dict.tensors import Tensor as StoredTensor
 from ..state_dict.tensors import check_bounds, shown, to_array
-from .allowed import DETECTOR_MODULES, TORCH_LAYERS
+from .allowed import DETECTOR_MODULES, FORMER_LAYERS, TORCH_LAYERS
 from .records import ModuleRecord
 
-_KINDS: dict[str, str] = DETECTOR_MODULES | {name: name.rpartition(".")[2] for name in TORCH_LAYERS}
+_KINDS: dict[str, str] = (
+    DETECTOR_MODULES
+    | {name: name.rpartition(".")[2] for name in TORCH_LAYERS}
+    | {former: name.rpartition(".")[2] for former, name in FORMER_LAYERS.items()}
+)
 _OWN = __name__.rpartition(".")[0] + ".modules."
 
 

@@ -17,7 +17,7 @@ from ..errors import HaiError
 from ..state_dict import Accepted, Limits, read_value
 from ..state_dict.pickle_subset import Value, globals_table
 from ..state_dict.tensors import shown
-from .allowed import DETECTOR_MODULES, INERT, TORCH_LAYERS
+from .allowed import DETECTOR_MODULES, FORMER_LAYERS, INERT, TORCH_LAYERS
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | os.PathLike[str], limits: Limits | None = None) 
         target.attributes.update(state)
 
     names: dict[str, Callable[[tuple[Value, ...]], Value] | None] = {
-        name: make(name) for name in (*TORCH_LAYERS, *DETECTOR_MODULES, *INERT)
+        name: make(name) for name in (*TORCH_LAYERS, *FORMER_LAYERS, *DETECTOR_MODULES, *INERT)
     }
     names |= {"builtins.set": make_set, "__builtin__.set": make_set}
     return read_value(path, limits, Accepted(globals_table(names), set_state, _refusal))

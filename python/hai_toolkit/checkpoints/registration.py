@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .allowed import DETECTOR_MODULES, TORCH_LAYERS
+from .allowed import DETECTOR_MODULES, FORMER_LAYERS, TORCH_LAYERS
 
 _state: dict[str, str | None] = {"problem": "PyTorch has not been imported"}
 
@@ -43,9 +43,11 @@ def _register() -> None:
         from . import modules
 
         pairs: list[object] = [(getattr(modules, own), name) for name, own in DETECTOR_MODULES.items()]
-        for name in TORCH_LAYERS:
-            module, _, attribute = name.rpartition(".")
-            pairs.append((getattr(importlib.import_module(module), attribute), name))
+        for name, now in ({name: name for name in TORCH_LAYERS} | FORMER_LAYERS).items():
+            module, _, attribute = now.rpartition(".")
+            layer = getattr(importlib.import_module(module), attribute, None)
+            if layer is not None:
+                pairs.append((layer, name))
         # Protocol 2 pickles of Python 3 call it `__builtin__`; a module keeps names of buffers in one.
         pairs += [(set, "builtins.set"), (set, "__builtin__.set")]
         torch.serialization.add_safe_globals(pairs)

@@ -34,9 +34,11 @@ _TILED_FROM = 448  # height and width from which four pictures make one
 _BUDGET = 1.2e12  # multiply-accumulates of all steps together, and what moving tensors costs: a minute on two cores
 _LEAST_STEPS, _MOST_STEPS = 15, 80
 _RATE = 0.05  # of the range of pixels, per step
+_CALL = "16 to 500 like those the model will see: convert(model, calibration='folder')"
+# Measured as docs/design/0007 says, on pictures that methods may see.
 _ADVICE = (
-    "real pictures are the better choice: pass 16 to 500 like those the model will see with "
-    "convert(model, calibration='folder')"
+    "real pictures are better (mean divergence a third less on EfficientNet-Lite0, fidelity 0.94 for 0.93 on YOLOv5n); "
+    f"pass {_CALL}"
 )
 
 # Scalings in use: x = (pixel - mean) * scale.
@@ -93,7 +95,7 @@ def distilled_samples(model: Model, seed: int, say: Say, threads: int = 0) -> li
             raise HaiError(
                 "HAI-Y276",
                 f'without calibration data it must be known how pictures become the input "{target.name}"; pass '
-                "preprocessing=hai_toolkit.Preprocessing(...), or better " + _ADVICE.partition(": ")[2],
+                "preprocessing=hai_toolkit.Preprocessing(...), or better pictures, " + _CALL,
             )
         rule = _fitting_rule(network, target, seed, say)
     if network is None or not network.norms:

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from . import evaluation
 from .calibration_data import CalibrationData, Sample
 from .distill import distilled_samples
 from .errors import HaiError
+from .mixed import search_mixed
 from .model import Model
 from .preprocessing import Preprocessing
 from .report import Report, compare
@@ -211,8 +211,7 @@ class Quantizer:
         options = self.options | {"symmetric": self.method == "symmetrical"}
         if self.bit_width == "mixed":
             assert self.max_drop is not None
-            mixed = importlib.import_module(".mixed", __package__)
-            mixed.search_mixed(model, samples, max_drop=self.max_drop, say=self._say, **options)
+            search_mixed(model, samples, max_drop=self.max_drop, say=self._say, **options)
             return
         model.quantize(int(self.bit_width), samples, method=self.method, **self.options)
 

@@ -172,6 +172,19 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
             hai.Quantizer().convert(path)
 
 
+def test_mixed_precision_by_goal(tiny_model: hai.Model) -> None:
+    quantized = hai.Quantizer("mixed", "asymmetrical", max_drop=20.0, adaround=False, quiet=True).convert(
+        tiny_model, calibration=samples(16)
+    )
+    bits = {layer["weight_bits"] for layer in quantized.report()["layers"] if layer["op"] in ("conv2d", "matmul")}
+    assert bits <= {4, 8, 16, 32} and "front" in quantized.model.quantization_report["mixed"]
+    for wrong in ({"bit_width": "mixed"}, {"bit_width": 8, "max_drop": 1.0}):
+        with pytest.raises(hai.HaiError, match="belong together"):
+            hai.Quantizer(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(hai.HaiError, match="bit_width 5"):
+        hai.Quantizer(5)
+
+
 def test_an_unknown_method_is_an_error() -> None:
     with pytest.raises(hai.HaiError, match="choose one of symmetrical, asymmetrical"):
         hai.Quantizer(8, "symmetric")  # type: ignore[arg-type]

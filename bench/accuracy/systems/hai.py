@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from bench.accuracy.systems import Run
 from bench.accuracy.tasks import Task
 from bench.reasons import Skipped
 
+_PRODUCT = re.compile(r"= (?:conv2d|conv_transpose2d|matmul)\(%\S+, (%[^,)\s]+)")
 _KINDS: dict[str, dict[str, Any]] = {
     "int8": {"bit_width": 8},
     "no_data": {"bit_width": 8, "method": "symmetrical"},  # the call that the README shows
@@ -52,8 +55,14 @@ def prepare(task: Task, options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 
 def _bits_of(quantized: Any) -> dict[str, Any]:
-    """Average bits of a weight, where the report says it."""
-    report = quantized.report()
-    getter = getattr(report, "get", None)
-    found = getter("average_weight_bits") if getter is not None else getattr(report, "average_weight_bits", None)
-    return {} if found is None else {"average_weight_bits": float(found)}
+    """Average bits of a weight: of the constants that products take, counted in the quantized graph itself."""
+    text = quantized.model.text(0)
+    bits = count = 0
+    for name in {match[1] for match in _PRODUCT.finditer(text)}:
+        declared = re.search(rf"{re.escape(name)}: [a-z]+(\d+)\[([\d, ]+)\]", text)
+        if declared is None:
+            continue
+        elements = math.prod(int(side) for side in declared[2].split(","))
+        bits += int(declared[1]) * elements
+        count += elements
+    return {"average_weight_bits": bits / count} if count else {}

@@ -20,7 +20,8 @@ from onnxruntime import quantization
 from onnxruntime.quantization import preprocess
 
 Array = NDArray[np.float32]
-_PER_CHANNEL_OPSET = 13
+PER_CHANNEL_OPSET = 13
+"""The first in which quantization has an axis."""
 
 
 def onnxruntime_session(path: Path, threads: int = 1, optimized: bool = True) -> onnxruntime.InferenceSession:
@@ -56,8 +57,8 @@ def quantize_statically(path: Path, calibration: Iterable[Array], out: Path, flo
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         prepared = os.path.join(folder, "prepared.onnx")
         model = onnx.load(str(path))
-        if model.opset_import[0].version < _PER_CHANNEL_OPSET:
-            model = onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET)
+        if model.opset_import[0].version < PER_CHANNEL_OPSET:
+            model = onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET)
         preprocess.quant_pre_process(model, prepared)
         quantization.quantize_static(
             prepared,

@@ -36,7 +36,7 @@ SYSTEMS = {
     for system in (
         System("f32", "ONNX Runtime f32", _ONNXRUNTIME),
         System("onnxruntime", "ONNX Runtime INT8, exact", _ONNXRUNTIME, options={"bits": 8, "exact": True}),
-        System("nncf", "NNCF on OpenVINO INT8, exact", _NNCF, "nncf", {"exact": True}),
+        System("nncf", "NNCF INT8, exact", _NNCF, "nncf", {"exact": True}),
         System("aimet", "AIMET INT8", "bench.accuracy.systems.aimet", "aimet"),
         System("here_onnxruntime", "ONNX Runtime INT8, this CPU's kernels", _ONNXRUNTIME, options={"bits": 8}),
         System("here_nncf", "NNCF on OpenVINO INT8, this CPU's kernels", _NNCF, "nncf", {"exact": False}),

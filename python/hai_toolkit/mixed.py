@@ -23,10 +23,10 @@ def search_mixed(
 ) -> Model:
     """Quantizes ``model`` in place with 4, 8 or 16 bits a layer and returns it.
 
-    Half of the samples choose, the other half measures: the drop of top-1 in points, expected from margins. The upper end of its
-    80 % interval must stay under ``max_drop``. ``model.quantization_report["mixed"]`` holds the Pareto front, the mapping to points
-    and ``text`` for people. With ``refit`` the chosen model is quantized once more with all samples. ``say`` hears of the progress;
-    ``options`` are those of :meth:`Model.quantize`. Four-bit weights learn their rounding unless ``adaround=False``.
+    Half of the samples choose, the other half measures: the drop of top-1 in points, expected from margins, must stay under
+    ``max_drop``; it is given with an 80 % interval. ``model.quantization_report["mixed"]`` holds the Pareto front, the mapping to
+    points and ``text`` for people. With ``refit`` the chosen model is quantized once more with all samples. ``say`` hears of the
+    progress; ``options`` are those of :meth:`Model.quantize`. Four-bit weights learn their rounding unless ``adaround=False``.
     """
     if calibration is None:
         raise HaiError(

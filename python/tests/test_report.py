@@ -85,7 +85,7 @@ def test_mixed_precision_by_goal(tiny_model: hai.Model, tmp_path: Path) -> None:
     assert any("sensitivity" in line for line in lines)
     assert {layer["name"] for layer in found["layers"]} == {"stem", "depthwise", "head"}
     assert found["reached"]
-    assert found["choice"]["points_high"] <= 50.0
+    assert found["choice"]["points"] <= 50.0
     assert found["choice"]["average_weight_bits"] == 4.0  # the cheapest, since nearly anything may be lost
     costs = [point["cost"] for point in found["front"]]
     assert costs == sorted(costs)

@@ -37,9 +37,10 @@ double overturn_chance(double margin, const std::vector<double>& pool, double wi
   return sum / static_cast<double>(pool.size());
 }
 
-Expected expected_of(const std::vector<const ClassAnswer*>& answers) {
+// Disturbances of `disturbed`, margins of `answers`.
+Expected expected_of(const std::vector<const ClassAnswer*>& disturbed, const std::vector<const ClassAnswer*>& answers) {
   std::vector<double> pool;
-  for (const ClassAnswer* answer : answers)
+  for (const ClassAnswer* answer : disturbed)
     pool.insert(pool.end(), answer->disturbances.begin(), answer->disturbances.end());
   if (pool.size() > kMaxPool) {
     const size_t step = (pool.size() + kMaxPool - 1) / kMaxPool;
@@ -81,7 +82,8 @@ double quantile(std::vector<double>& values, double share) {
   return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-DropForecast forecast_classes(const std::vector<OutputScore>& outputs, uint64_t seed) {
+DropForecast forecast_classes(const std::vector<OutputScore>& outputs, uint64_t seed,
+                              const std::vector<ClassAnswer>& population) {
   std::vector<const ClassAnswer*> answers;
   DropForecast forecast;
   forecast.classes = true;
@@ -93,16 +95,21 @@ DropForecast forecast_classes(const std::vector<OutputScore>& outputs, uint64_t 
   }
   if (answers.empty()) return forecast;
   forecast.damage /= static_cast<double>(answers.size());
-  const Expected expected = expected_of(answers);
+  std::vector<const ClassAnswer*> margins;
+  for (const ClassAnswer& answer : population) margins.push_back(&answer);
+  if (margins.empty()) margins = answers;
+  const Expected expected = expected_of(answers, margins);
   forecast.points = expected.points;
   forecast.overturned = expected.overturned;
   std::mt19937_64 random(seed);
   std::vector<double> points;
   std::vector<double> overturned;
   std::vector<const ClassAnswer*> drawn(answers.size());
+  std::vector<const ClassAnswer*> drawn_margins(margins.size());
   for (int i = 0; i < kResamples; ++i) {
     for (const ClassAnswer*& answer : drawn) answer = answers[random() % answers.size()];
-    const Expected resampled = expected_of(drawn);
+    for (const ClassAnswer*& answer : drawn_margins) answer = margins[random() % margins.size()];
+    const Expected resampled = expected_of(drawn, drawn_margins);
     points.push_back(resampled.points);
     overturned.push_back(resampled.overturned);
   }
@@ -139,9 +146,10 @@ DropForecast forecast_errors(const std::vector<OutputScore>& outputs, uint64_t s
 
 }  // namespace
 
-DropForecast forecast_drop(const std::vector<OutputScore>& outputs, uint64_t seed) {
+DropForecast forecast_drop(const std::vector<OutputScore>& outputs, uint64_t seed,
+                           const std::vector<ClassAnswer>& population) {
   const bool classes = std::any_of(outputs.begin(), outputs.end(), [](const OutputScore& o) { return o.classes; });
-  return classes ? forecast_classes(outputs, seed) : forecast_errors(outputs, seed);
+  return classes ? forecast_classes(outputs, seed, population) : forecast_errors(outputs, seed);
 }
 
 std::string drop_rule(bool classes) {

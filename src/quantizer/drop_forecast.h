@@ -21,7 +21,10 @@ struct DropForecast {
 };
 
 // Interval: percentile bootstrap over samples, 80 % (10 % on each side). Deterministic in `seed`.
-DropForecast forecast_drop(const std::vector<OutputScore>& outputs, uint64_t seed);
+// `population`: answers of the float model on more samples, whose margins count too (their disturbances do not):
+// margins are scarce, and they do not depend on the quantized model. Empty: those of `outputs`.
+DropForecast forecast_drop(const std::vector<OutputScore>& outputs, uint64_t seed,
+                           const std::vector<ClassAnswer>& population = {});
 
 // The rule in words, for people.
 std::string drop_rule(bool classes);

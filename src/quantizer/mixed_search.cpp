@@ -7,7 +7,7 @@
 // values average over all), which keeps noise that compensates from fooling it. Damage is taken as additive and scaled
 // to what the 4-bit model really shows. Choosing is a multiple-choice knapsack: the convex hull of each layer's (cost,
 // damage), all hull edges in order of damage per cost, gives the Pareto front of the relaxation exactly. Bisection
-// along the front finds the cheapest mixture whose interval, measured on the other half, ends under the goal. Only when
+// along the front finds the cheapest mixture whose drop, measured on the other half, is under the goal. Only when
 // 8 bits everywhere miss the goal do 16 bits join, by the effect of a layer without rounding (wider_layer.h).
 // Deterministic.
 #include "quantizer/mixed_search.h"
@@ -141,7 +141,7 @@ class MixedSearch {
       HAI_TRY(const auto outputs, runner.run(views_of(sample)));
       expected_.push_back(scored_of(outputs));
     }
-    return {};
+    return collect_margins();
   }
 
   // Outputs of a variant stand in the float model's order.
@@ -175,7 +175,17 @@ class MixedSearch {
       HAI_TRY(const auto outputs, runner.run(views_of(sample)));
       HAI_TRY_STATUS(scores.add(expected_[index], scored_of(outputs), static_cast<int64_t>(index)));
     }
-    return forecast_drop(scores.outputs(), options_.seed);
+    return forecast_drop(scores.outputs(), options_.seed, margins_);
+  }
+
+  // The float model's margins on all samples: they do not depend on any choice.
+  Status collect_margins() {
+    OutputScores scores(reference_, scored_);
+    for (size_t i = 0; i < expected_.size(); ++i)
+      HAI_TRY_STATUS(scores.add(expected_[i], expected_[i], static_cast<int64_t>(i)));
+    for (const OutputScore& output : scores.outputs())
+      margins_.insert(margins_.end(), output.answers.begin(), output.answers.end());
+    return {};
   }
 
   Result<double> damage_of(ir::Graph graph, std::span<const size_t> indices) {
@@ -302,7 +312,7 @@ class MixedSearch {
       say(fmt::format("measured {:.2f} bits a weight: {:.2f} points ({:.2f} to {:.2f})", average_bits(mixture),
                       mixture.measured->points, mixture.measured->points_low, mixture.measured->points_high));
     }
-    return mixture.measured->points_high <= mixed_.max_drop;
+    return mixture.measured->points <= mixed_.max_drop;
   }
 
   // The cheapest mixture of the front that fits, by bisection; the last one when none does.
@@ -467,6 +477,7 @@ class MixedSearch {
   ir::Graph reference_;
   std::vector<ir::ValueId> scored_;
   std::vector<std::vector<api::Tensor>> expected_;  // by sample
+  std::vector<ClassAnswer> margins_;
   std::optional<PrecisionMix> mix_;
   std::vector<MixableLayer> layers_;
   std::vector<Sensitivity> sensitivities_;

@@ -76,12 +76,12 @@ TEST(SearchMixed, TheGoalDecidesTheBits) {
   EXPECT_EQ(loose["choice"]["average_weight_bits"], 4.0);  // anything goes, so the cheapest
   EXPECT_EQ(loose_layers.at("wide").weight_bits, 4);
   // A goal between what 4 and what 8 bits give needs something between them, or 8 bits.
-  const double four = loose["choice"]["points_high"];
+  const double four = loose["choice"]["points"];
   const auto tight = search(0.6 * four);
   EXPECT_GT(tight["choice"]["average_weight_bits"].get<double>(), 4.0);
   EXPECT_GT(tight["choice"]["cost"].get<double>(), loose["choice"]["cost"].get<double>());
   if (tight["reached"]) {
-    EXPECT_LE(tight["choice"]["points_high"].get<double>(), 0.6 * four);
+    EXPECT_LE(tight["choice"]["points"].get<double>(), 0.6 * four);
   }
   const auto& front = loose["front"];
   ASSERT_EQ(front.size(), 5U);

@@ -4,27 +4,34 @@
 // unfused operator would use, so that a fused node and the chain it replaces give the same integers.
 #include "ops/epilogue.h"
 
+#include <fmt/format.h>
+
 #include <limits>
 
+#include "ops/quantized_axis.h"
 #include "types/unary_functions.h"
 
 namespace hai::ops {
 namespace {
 
-constexpr DataTypeSet kWeightIntegers = set_of({DataType::kI8, DataType::kI4});
+constexpr DataTypeSet kWeightIntegers = set_of({DataType::kI8, DataType::kI4, DataType::kU8, DataType::kU4});
 constexpr DataTypeSet kWideWeightIntegers = kWeightIntegers | set_of({DataType::kI16});
 
 float weight_scale(const Quantization* quantization, int64_t channel) {
   return quantization->per_tensor() ? quantization->scales[0] : quantization->scales[static_cast<size_t>(channel)];
 }
 
-Status check_weight_quantization(const OpSchema& schema, const ir::TensorType& weights, int channel_axis) {
-  const bool known = weights.quantization.has_value() && weights.quantization->block == 0 &&
-                     (weights.quantization->per_tensor() || weights.quantization->axis == channel_axis);
-  if (known) return {};
+Status check_weight_quantization(const OpSchema& schema, const ir::TensorType& weights, int channel_axis,
+                                 int block_axis) {
+  if (weights.quantization.has_value()) {
+    const Quantization& quantization = *weights.quantization;
+    const bool blocks = quantization.block > 0 && quantization.axis == block_axis && block_axis >= 0;
+    const bool whole = quantization.block == 0 && (quantization.per_tensor() || quantization.axis == channel_axis);
+    if (blocks || whole) return check_quantized_axis(weights);
+  }
   return make_error(StatusCode::kUnsupported, "O701",
-                    "the weights of an integer {} need one scale, or one scale for each entry of axis {}", schema.name,
-                    channel_axis);
+                    "integer weights of {} need one scale, or one scale for each entry of axis {}{}", schema.name,
+                    channel_axis, block_axis < 0 ? "" : fmt::format(", or for each block of axis {}", block_axis));
 }
 
 Status check_residual(const InferContext& context, size_t operand, const Shape& shape) {
@@ -73,17 +80,21 @@ std::vector<AttributeSpec> epilogue_attributes(bool with_residual) {
   return out;
 }
 
-Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels) {
+Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels,
+                           int block_axis) {
   HAI_TRY_STATUS(require_dtype(schema, context, 0, kFloatTypes | kQuantizedTypes));
   HAI_TRY_STATUS(require_per_tensor(schema, context, 0, false));
   const ir::TensorType& x = input_type(context, 0);
   const ir::TensorType& weights = input_type(context, 1);
-  if (is_float(x.dtype)) {
+  if (x.dtype == DataType::kF32 && is_integer(weights.dtype)) {
+    HAI_TRY_STATUS(require_dtype(schema, context, 1, kWeightIntegers));
+    HAI_TRY_STATUS(check_weight_quantization(schema, weights, channel_axis, block_axis));
+  } else if (is_float(x.dtype)) {
     HAI_TRY_STATUS(require_same_dtype(schema, context, 1, 0));
   } else {
     HAI_TRY_STATUS(
         require_dtype(schema, context, 1, x.dtype == DataType::kI16 ? kWideWeightIntegers : kWeightIntegers));
-    HAI_TRY_STATUS(check_weight_quantization(schema, weights, channel_axis));
+    HAI_TRY_STATUS(check_weight_quantization(schema, weights, channel_axis, -1));
   }
   if (!has_input(context, 2)) return {};
   HAI_TRY_STATUS(require_vector(schema, context, 2, channels));
@@ -119,6 +130,20 @@ InferResult infer_product_output(const OpSchema& schema, const InferContext& con
   HAI_TRY(ir::TensorType y, arithmetic_output(schema, context, 0, std::move(shape), 0, outputs));
   HAI_TRY_STATUS(check_integer_epilogue(epilogue, with_residual, integer_min(y.dtype), integer_max(y.dtype)));
   return std::vector<ir::TensorType>{std::move(y)};
+}
+
+std::vector<double> load_real_weights(const TensorView& view) {
+  if (is_float(view.dtype)) return load_all_f64(view);
+  const QuantizedAxis parameters(*view.quantization, view.dims);
+  std::vector<double> values(static_cast<size_t>(view.count()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto element = static_cast<int64_t>(i);
+    const size_t slice = parameters.slice_of(element);
+    values[i] =
+        static_cast<double>(hai_dequantize(static_cast<int32_t>(load_integer(view, element)),
+                                           view.quantization->scales[slice], view.quantization->zero_points[slice]));
+  }
+  return values;
 }
 
 std::vector<int64_t> load_centred(const TensorView& view, int channel_axis) {

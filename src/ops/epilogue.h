@@ -15,15 +15,20 @@ namespace hai::ops {
 // The attributes of an epilogue; `with_residual` adds those that follow the addition.
 std::vector<AttributeSpec> epilogue_attributes(bool with_residual);
 
-// Type rules of "products": x float, or quantized i8, u8, i16; weights (operand 1) of the same float type, or i8 or i4
-// (i16 too where x is i16) with one scale, or with one scale along `channel_axis`; bias (operand 2) [channels] of x's
-// float type, or i32 (i64 where x is i16). `channels` is the size of the output's last axis.
-Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels);
+// Type rules of "products": x float, or quantized i8, u8, i16; weights (operand 1) of the same float type, or of 4 or 8
+// bits (i16 too where x is i16) with one scale, or with one scale along `channel_axis`; bias (operand 2) [channels] of
+// x's float type, or i32 (i64 where x is i16). `channels` is the size of the output's last axis. Where x is f32 and the
+// weights are integers, these may also have one scale for each block of `block_axis` (-1: they may not).
+Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels,
+                           int block_axis = -1);
 
 // The output type for `shape`, with the residual (operand `residual`, when the node has it) and the epilogue checked. A
 // quantized x gives the declared integer type, or f32 when that is declared and nothing follows the bias.
 InferResult infer_product_output(const OpSchema& schema, const InferContext& context, Shape shape,
                                  size_t residual = SIZE_MAX);
+
+// Weights as real numbers: floats as they are, integers as float(q - z) * s, rounded to f32 like dequantize.
+std::vector<double> load_real_weights(const TensorView& view);
 
 // q - zero_point of every element; a zero point for each entry of `channel_axis` where the quantization has them.
 std::vector<int64_t> load_centred(const TensorView& view, int channel_axis);

@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "base/checked.h"
+
 namespace hai::ops {
 namespace {
 
@@ -28,13 +30,20 @@ SampleInput weights_input(const ProductTypes& types, Shape shape, int channel_ax
   out.constant = true;
   out.type = typed(types.weights, shape, kScaleWeights, 0);
   if (!is_integer(types.weights)) return out;
+  const int32_t middle = is_unsigned_integer(types.weights) ? 1 << (bit_width(types.weights) - 1) : 0;
+  out.type.quantization->zero_points[0] = middle + (types.weight_zero_points ? -3 : 0);
   if (!types.per_channel) return out;
   Quantization quantization;
   quantization.axis = channel_axis;
-  const int64_t channels = shape[static_cast<size_t>(channel_axis)].value;
-  for (int64_t c = 0; c < channels; ++c) {
+  int64_t count = shape[static_cast<size_t>(channel_axis)].value;
+  if (types.block > 0) {
+    quantization.axis = 1 - channel_axis;
+    quantization.block = types.block;
+    count *= ceil_div(shape[static_cast<size_t>(quantization.axis)].value, types.block);
+  }
+  for (int64_t c = 0; c < count; ++c) {
     quantization.scales.push_back(kScaleWeights * (1.0F + 0.5F * static_cast<float>(c % 7)));
-    quantization.zero_points.push_back(0);
+    quantization.zero_points.push_back(middle + (types.weight_zero_points ? static_cast<int32_t>(c % 5) * 3 - 6 : 0));
   }
   out.type.quantization = std::move(quantization);
   return out;
@@ -74,7 +83,7 @@ Sample product_sample(std::string name, const ProductTypes& types, Shape x, Shap
   Sample sample;
   sample.name = std::move(name);
   const float width_x = types.x == DataType::kI16 ? 256.0F : 1.0F;
-  const float width_w = types.weights == DataType::kI4 ? 1.0F / 16.0F : types.weights == DataType::kI16 ? 256.0F : 1.0F;
+  const float width_w = bit_width(types.weights) == 4 ? 1.0F / 16.0F : types.weights == DataType::kI16 ? 256.0F : 1.0F;
   const float real = kScaleX * kScaleWeights * 5476.0F * width_x * width_w * std::sqrt(static_cast<float>(depth));
   const float scale_y = real / (types.y == DataType::kI16 ? 10000.0F : 40.0F);
   SampleInput input;

@@ -14,6 +14,8 @@ struct ProductTypes {
   DataType weights = DataType::kF32;
   bool per_channel = true;
   bool bias = true;
+  bool weight_zero_points = false;  // one a scale
+  int64_t block = 0;                // elements of a matrix's other axis that share a scale
 };
 
 struct EpilogueSample {

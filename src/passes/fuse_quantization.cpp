@@ -3,10 +3,11 @@
 // Movers: an operator that only moves elements commutes with dequantize, exactly; dequantize moves down past it.
 // Compute: an operator whose float operands all come from dequantize, and whose result only a quantize reads (possibly
 // after a clamp), becomes the integer operator with that quantize's type. Convolutions and matrix products whose result
-// is not quantized become integer ones with an f32 result. Weights must be symmetric i8, per tensor or per output
-// channel; a float or i32 bias becomes i32 with scale s_x * s_w. What has no integer form, or an unusable multiplier,
-// stays float. Constants still behind a dequantize at the end are folded to f32. This pass decides where an imported
-// graph rounds, so it is not optional.
+// is not quantized become integer ones with an f32 result. Weights must have 4 or 8 bits, with scales and zero points
+// per tensor or per output channel; a float or i32 bias becomes i32 with scale s_x * s_w. What has no integer form, or
+// an unusable multiplier, stays float. Weights of float products keep their integers (keep_integer_weights); constants
+// still behind a dequantize at the end are folded to f32. This pass decides where an imported graph rounds, so it is
+// not optional.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -73,8 +74,9 @@ class Fuser {
       if (is_matrix_op(node.op) ? fuse_matrix_op(id) : is_activation_op(node) && fuse_activation_op(id)) ++changes;
     }
     graph_.erase_dead();
+    HAI_TRY(const PassStats kept, keep_integer_weights(graph_));
     HAI_TRY(const int64_t folded, fold_rest());
-    return changes + folded;
+    return changes + kept.changes + folded;
   }
 
  private:
@@ -150,18 +152,18 @@ class Fuser {
     return true;
   }
 
-  // i8 weights with zero points 0, as a constant with one scale per output channel; kNone when they are anything else.
-  ValueId symmetric_weights(ValueId value, int64_t channels, int32_t axis) {
+  // Integer weights as a constant with one scale and zero point per output channel; kNone when they are anything else.
+  ValueId integer_weights(ValueId value, int64_t channels, int32_t axis) {
     ValueId integer = integer_of(value);
     if (integer == kNone || !graph_.value(integer).is_constant()) return kNone;
     const ir::Value& weights = graph_.value(integer);
     Quantization quantization = *weights.type.quantization;
-    const bool symmetric =
-        std::all_of(quantization.zero_points.begin(), quantization.zero_points.end(), [](int32_t z) { return z == 0; });
-    if (weights.type.dtype != DataType::kI8 || !symmetric || quantization.block != 0) return kNone;
+    const DataType dtype = weights.type.dtype;
+    const bool small = dtype == DataType::kI8 || dtype == DataType::kU8 || bit_width(dtype) == 4;
+    if (!small || quantization.block != 0) return kNone;
     if (!quantization.per_tensor()) return quantization.axis == axis ? integer : kNone;
     quantization = {std::vector<float>(static_cast<size_t>(channels), quantization.scales[0]),
-                    std::vector<int32_t>(static_cast<size_t>(channels), 0), axis, 0};
+                    std::vector<int32_t>(static_cast<size_t>(channels), quantization.zero_points[0]), axis, 0};
     ir::TensorType type = weights.type;
     type.quantization = std::move(quantization);
     return graph_.add_constant(weights.name, std::move(type), weights.constant);
@@ -214,7 +216,7 @@ class Fuser {
     const auto rank = static_cast<int32_t>(weight_shape.size());
     const int32_t axis = node.op != "matmul" ? 0 : (by_rows ? rank - 2 : rank - 1);
     if (axis < 0) return false;
-    const ValueId weights = symmetric_weights(node.inputs[1], weight_shape[static_cast<size_t>(axis)].value, axis);
+    const ValueId weights = integer_weights(node.inputs[1], weight_shape[static_cast<size_t>(axis)].value, axis);
     if (weights == kNone) return false;
     const std::vector<float> weight_scales = graph_.value(weights).type.quantization->scales;
     const float input_scale = graph_.value(x).type.quantization->scales[0];

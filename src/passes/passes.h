@@ -30,6 +30,9 @@ Result<PassStats> merge_duplicates(ir::Graph& graph);
 Result<PassStats> cancel_transposes(ir::Graph& graph);
 // Gives integer operators to imported graphs that surround float operators with dequantize and quantize.
 Result<PassStats> fuse_quantization(ir::Graph& graph);
+// Gives f32 convolutions and matrix products the integers of weights that stand behind a dequantize (part of
+// fuse_quantization).
+Result<PassStats> keep_integer_weights(ir::Graph& graph);
 // Removes quantize after dequantize where both have the same type.
 Result<PassStats> cancel_quantization(ir::Graph& graph);
 // Finds silu, hard_swish, hard_sigmoid, gelu, mish, relu6 and relu in the operators that exporters spell them with.

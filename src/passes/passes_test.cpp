@@ -418,11 +418,26 @@ TEST(FuseQuantization, MakesIntegerOperatorsOfImportedPairs) {
   expect_equal_results(b.graph, after, 7, 1, 0.05);
 }
 
-TEST(FuseQuantization, FoldsWeightsThatStayFloat) {
+TEST(FuseQuantization, WeightsOfFloatProductsStayIntegers) {
   GraphBuilder b;
   const auto x = b.input(nhwc(3, 3, 4));
-  b.graph.add_output(b.node("conv2d", {x, b.node("dequantize", {b.weights_i8({2, 1, 1, 4}, 0)})}));
-  EXPECT_EQ(apply(fuse_quantization, b.graph).live_node_count(), 1U);
+  const auto weights = b.weights_i8({2, 1, 1, 4}, 0);
+  b.graph.add_output(b.node("conv2d", {x, b.node("dequantize", {weights})}));
+  const ir::Graph after = apply(fuse_quantization, b.graph);
+  ASSERT_EQ(after.live_node_count(), 1U);
+  const ir::NodeId node = after.ordered()->front();
+  EXPECT_EQ(after.value(after.node(node).inputs[1]).type.dtype, DataType::kI8);
+}
+
+TEST(FuseQuantization, FoldsWhatNoProductTakes) {
+  GraphBuilder b;
+  const auto x = b.input(nhwc(3, 3, 4));
+  b.graph.add_output(b.node("add", {x, b.node("dequantize", {b.weights_i8({3, 3, 4}, 0)})}));
+  // Scales along another axis than the product's columns.
+  b.graph.add_output(b.node("matmul", {x, b.node("dequantize", {b.weights_i8({4, 5}, 0)})}));
+  const ir::Graph after = apply(fuse_quantization, b.graph);
+  EXPECT_EQ(count_of(after, "dequantize"), 0);
+  EXPECT_EQ(after.live_node_count(), 2U);
 }
 
 // Every pass alone on random networks.
@@ -447,8 +462,9 @@ TEST_P(EveryPass, KeepsIntegersBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(Passes, EveryPass,
                          ::testing::Values(fold_constants, simplify, merge_duplicates, cancel_transposes,
-                                           fuse_quantization, cancel_quantization, recognise_activations, fold_pad,
-                                           fold_batch_norm, fuse_conv_activation, fuse_conv_residual));
+                                           fuse_quantization, keep_integer_weights, cancel_quantization,
+                                           recognise_activations, fold_pad, fold_batch_norm, fuse_conv_activation,
+                                           fuse_conv_residual));
 
 }  // namespace
 }  // namespace hai::passes

@@ -52,6 +52,7 @@ void register_all_importers(ImportRegistry& registry);
 void register_basic_operators(ImportRegistry& registry);
 void register_composed_operators(ImportRegistry& registry);
 void register_quantized_operators(ImportRegistry& registry);
+Status convert_matmul_nbits(ImportContext& context);  // com.microsoft.MatMulNBits: a file of its own
 
 // What a name of the model stands for: a value of the graph, a known shape vector, or (until someone reads it) an
 // initializer.

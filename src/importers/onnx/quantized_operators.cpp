@@ -148,6 +148,7 @@ void register_quantized_operators(ImportRegistry& registry) {
   registry.add("QLinearSoftmax", single("Softmax"), kMicrosoft);
   registry.add("QLinearConcat", convert_concat, kMicrosoft);
   registry.add("QGemm", convert_gemm, kMicrosoft);
+  registry.add("MatMulNBits", convert_matmul_nbits, kMicrosoft);
 }
 
 }  // namespace hai::onnx_import

@@ -99,7 +99,7 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, y[3], context.inputs[3]));
   const bool floats = is_float(x.dtype);
   const std::vector<double> xf = floats ? load_all_f64(x) : std::vector<double>{};
-  const std::vector<double> wf = floats ? load_all_f64(w) : std::vector<double>{};
+  const std::vector<double> wf = floats ? load_real_weights(w) : std::vector<double>{};
   const std::vector<int64_t> xi = floats ? std::vector<int64_t>{} : load_centred(x, -1);
   const std::vector<int64_t> wi = floats ? std::vector<int64_t>{} : load_centred(w, 0);
   const Window<double> in_floats{xf, wf, x.dims, w.dims, attributes};
@@ -138,8 +138,8 @@ OpSchema make_schema() {
   schema.inputs = {
       {"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
       {"weights",
-       "[O, KH, KW, C / groups]: the same float type, or i8, i4, i16 (where x is i16) with a scale per entry "
-       "of O"},
+       "[O, KH, KW, C / groups]: x's float type; or i8, i4, u8, u4 (x an integer or f32) or i16 (x i16) with a "
+       "scale per entry of O"},
       {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true},
       {"residual", "[N, OH, OW, O]: added after the activation", true}};
   schema.outputs = {{"y", "[N, OH, OW, O]; a quantized x needs a declared integer type, or f32"}};

@@ -2,7 +2,7 @@
 // direct depthwise kernels (groups == C == O).
 //
 // An integer depthwise layer whose sums might reach 2^24 (a bias of that size; i16 activations: 2^53) takes the
-// matrix-product path, which is exact up to 2^31 (2^53). i4 weights are unpacked to i8.
+// matrix-product path, which is exact up to 2^31 (2^53).
 #include <algorithm>
 
 #include "devices/cpu/exec/convolution.h"
@@ -95,12 +95,19 @@ Result<ConvolutionGeometry> read_geometry(const KernelContext& context) {
 }
 
 Result<std::unique_ptr<CpuKernel>> make_conv2d(const KernelContext& context) {
-  HAI_TRY(const ProductInputs inputs, read_product_inputs(context, 3));
+  HAI_TRY(const ProductInputs inputs, read_product_inputs(context, 3, 0));
   HAI_TRY(const ConvolutionGeometry geometry, read_geometry(context));
   const bool depthwise = geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels;
   if (depthwise) {
+    // A depthwise filter is small: its kernel has it in f32, whatever its integers.
+    std::vector<float> real;
+    ConvolutionWeights weights = inputs.weights;
+    if (weights.scales != nullptr) {
+      real = real_weights(inputs, geometry.out_channels, geometry.kernel_rows * geometry.kernel_cols);
+      weights = {.f32 = real.data()};
+    }
     HAI_TRY(DepthwiseConvolution filter,
-            DepthwiseConvolution::make(geometry, inputs.weights, inputs.x_dtype, inputs.x_zero_point, context.isa));
+            DepthwiseConvolution::make(geometry, weights, inputs.x_dtype, inputs.x_zero_point, context.isa));
     HAI_TRY(ProductEpilogue epilogue, ProductEpilogue::make(context, inputs.operands, filter.channel_positions(),
                                                             filter.padded_channels(), filter.channel_weights(), 0));
     if (!epilogue.integer || filter.is_exact(epilogue)) {

@@ -118,7 +118,7 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
       }
     }
   }
-  for (const char* shape : {"3x3", "1x1", "depthwise", "grouped_odd"}) {
+  for (const char* shape : {"3x3", "1x1", "depthwise", "depthwise_5x5_stride2", "grouped_odd"}) {
     const Geometry& g = geometry(shape);
     out.push_back(make_sample(g, "_i8_to_u8", {DataType::kI8, DataType::kU8, DataType::kI8, true, true}, {}));
     out.push_back(make_sample(g, "_u8_to_i8", {DataType::kU8, DataType::kI8, DataType::kI8, true, true}, {}));
@@ -139,6 +139,23 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
       }
     }
     out.push_back(make_sample(g, "_i4", {DataType::kI8, DataType::kI8, DataType::kI4, true, true}, {}));
+    for (const DataType weights : {DataType::kI8, DataType::kI4, DataType::kU8, DataType::kU4}) {
+      const std::string type(data_type_name(weights));
+      out.push_back(make_sample(g, "_f32_" + type, {DataType::kF32, DataType::kF32, weights, true, true, true},
+                                {"silu", true, "none"}));
+      out.push_back(make_sample(g, "_zero_points_i8_" + type, {DataType::kI8, DataType::kI8, weights, true, true, true},
+                                {"none", true, "relu"}));
+      out.push_back(
+          make_sample(g, "_zero_points_u8_" + type, {DataType::kU8, DataType::kU8, weights, true, true, true}, {}));
+    }
+    out.push_back(make_sample(g, "_zero_point_u8_u8", {DataType::kU8, DataType::kU8, DataType::kU8, false, true, true},
+                              {"relu6"}));
+    out.push_back(
+        make_sample(g, "_zero_points_u8_to_f32", {DataType::kU8, DataType::kF32, DataType::kU8, true, true, true}, {}));
+    out.push_back(
+        make_sample(g, "_f32_one_scale_i8", {DataType::kF32, DataType::kF32, DataType::kI8, false, false}, {}));
+    out.push_back(
+        make_sample(g, "_zero_points_i16_u8", {DataType::kI16, DataType::kI16, DataType::kU8, true, true, true}, {}));
     out.push_back(make_sample(g, "_i16_i4", {DataType::kI16, DataType::kI16, DataType::kI4, true, true}, {}));
     out.push_back(
         make_sample(g, "_i16_one_scale_no_bias", {DataType::kI16, DataType::kI16, DataType::kI8, false, false}, {}));

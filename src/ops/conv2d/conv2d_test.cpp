@@ -108,7 +108,9 @@ TEST(Conv2dExec, HostileQuantizationIsRefused) {
   refused("x with no zero point", [](Instruction& i) { i.x.quantization->zero_points.clear(); });
   refused("weights without scale", [](Instruction& i) { i.weights.quantization.reset(); });
   refused("weights with too few scales", [](Instruction& i) { i.weights.quantization->scales.pop_back(); });
-  refused("weights with a zero point", [](Instruction& i) { i.weights.quantization->zero_points[3] = 1; });
+  refused("weights with a zero point out of range",
+          [](Instruction& i) { i.weights.quantization->zero_points[3] = 128; });
+  refused("weights with too few zero points", [](Instruction& i) { i.weights.quantization->zero_points.pop_back(); });
   refused("weights in blocks", [](Instruction& i) { i.weights.quantization->block = 32; });
   refused("multiplier too large", [](Instruction& i) { i.weights.quantization->scales[2] = 1e6F; });
   refused("multiplier too small", [](Instruction& i) { i.weights.quantization->scales[2] = 1e-30F; });

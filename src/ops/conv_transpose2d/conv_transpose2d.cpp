@@ -97,7 +97,7 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, y[3], TensorView{}));
   const bool floats = is_float(x.dtype);
   const std::vector<double> xf = floats ? load_all_f64(x) : std::vector<double>{};
-  const std::vector<double> wf = floats ? load_all_f64(w) : std::vector<double>{};
+  const std::vector<double> wf = floats ? load_real_weights(w) : std::vector<double>{};
   const std::vector<int64_t> xi = floats ? std::vector<int64_t>{} : load_centred(x, -1);
   const std::vector<int64_t> wi = floats ? std::vector<int64_t>{} : load_centred(w, 0);
   int64_t element = 0;
@@ -177,6 +177,11 @@ std::vector<Sample> samples(const OpSchema&) {
     out.push_back(make_sample(g, "_i16", {DataType::kI16, DataType::kI16, DataType::kI8, true, true}, {}));
     out.push_back(make_sample(g, "_i16_i16", {DataType::kI16, DataType::kI16, DataType::kI16, true, true}, {}));
   }
+  out.push_back(make_sample(geometries[2], "_i4", {DataType::kI8, DataType::kI8, DataType::kI4, true, true}, {}));
+  out.push_back(
+      make_sample(geometries[2], "_f32_u4", {DataType::kF32, DataType::kF32, DataType::kU4, true, true, true}, {}));
+  out.push_back(
+      make_sample(geometries[2], "_u8_u8", {DataType::kU8, DataType::kU8, DataType::kU8, true, true, true}, {}));
   out.push_back(
       make_sample(geometries[2], "_i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI16, true, true}, {}));
   out.push_back(make_sample(geometries[2], "_i16_silu", {DataType::kI16, DataType::kI16, DataType::kI16, true, true},
@@ -197,8 +202,8 @@ OpSchema make_schema() {
   schema.inputs = {
       {"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
       {"weights",
-       "[O, KH, KW, C / groups]: the same float type, or i8, i4, i16 (where x is i16) with a scale per entry "
-       "of O"},
+       "[O, KH, KW, C / groups]: x's float type; or i8, i4, u8, u4 (x an integer or f32) or i16 (x i16) with a "
+       "scale per entry of O"},
       {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true}};
   schema.outputs = {{"y", "[N, OH, OW, O]; a quantized x needs a declared integer type, or f32"}};
   schema.attributes = {{"strides", AttributeKind::kInts, "[rows, columns], default [1, 1]"},

@@ -149,7 +149,7 @@ Result<Phase> make_phase(const KernelContext& context, const ProductInputs& inpu
   std::vector<float> f32;
   std::vector<int8_t> i8;
   std::vector<int16_t> i16;
-  ConvolutionWeights weights;
+  ConvolutionWeights weights = inputs.weights;
   if (inputs.weights.f32 != nullptr) {
     f32 = phase_weights(inputs.weights.f32, t.w, rows, cols);
     weights.f32 = f32.data();
@@ -168,7 +168,7 @@ Result<Phase> make_phase(const KernelContext& context, const ProductInputs& inpu
 }
 
 Result<std::unique_ptr<CpuKernel>> make_conv_transpose2d(const KernelContext& context) {
-  HAI_TRY(const ProductInputs inputs, read_product_inputs(context, SIZE_MAX));
+  HAI_TRY(const ProductInputs inputs, read_product_inputs(context, SIZE_MAX, 0));
   HAI_TRY(const TransposeGeometry t, read_geometry(context));
   std::vector<Phase> phases;
   for (int64_t i = 0; i < t.strides[0]; ++i) {

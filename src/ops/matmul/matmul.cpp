@@ -38,7 +38,8 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
   HAI_TRY(const int64_t transpose_b, bounded_int(context.node, "transpose_b", 0, 0, 1));
   HAI_TRY(const Sizes sizes, read_sizes(schema, context, transpose_b != 0));
   const int channel_axis = rank_of(input_type(context, 1)) - (transpose_b != 0 ? 2 : 1);
-  HAI_TRY_STATUS(check_product_types(schema, context, channel_axis, sizes.n));
+  const int block_axis = rank_of(input_type(context, 1)) - (transpose_b != 0 ? 1 : 2);
+  HAI_TRY_STATUS(check_product_types(schema, context, channel_axis, sizes.n, block_axis));
   Shape shape = sizes.batch;
   shape.push_back(sizes.m);
   shape.push_back(sizes.n);
@@ -66,7 +67,7 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, n, context.inputs[3]));
   const bool floats = is_float(a.dtype);
   const std::vector<double> af = floats ? load_all_f64(a) : std::vector<double>{};
-  const std::vector<double> bf = floats ? load_all_f64(b) : std::vector<double>{};
+  const std::vector<double> bf = floats ? load_real_weights(b) : std::vector<double>{};
   const std::vector<int64_t> ai = floats ? std::vector<int64_t>{} : load_centred(a, -1);
   const std::vector<int64_t> bi =
       floats ? std::vector<int64_t>{} : load_centred(b, b.dims.rank - (transpose_b ? 2 : 1));
@@ -148,6 +149,36 @@ std::vector<Sample> samples(const OpSchema&) {
     out.push_back(make_sample("long_sums" + type, types, {3, 1280}, {1280, 100}, false, {}));
     out.push_back(make_sample("three_axes" + type, types, {2, 13, 24}, {24, 40}, false, {}));
   }
+  for (const DataType weights : {DataType::kI8, DataType::kI4, DataType::kU8, DataType::kU4}) {
+    ProductTypes types{DataType::kF32, DataType::kF32, weights, true, true};
+    const std::string type = "_f32_" + std::string(data_type_name(weights));
+    out.push_back(make_sample("odd" + type, types, {13, 19}, {19, 33}, false, {}));
+    types.weight_zero_points = true;
+    out.push_back(make_sample("zero_points" + type, types, {5, 127}, {35, 127}, true, {"silu", true, "relu"}));
+    for (const int64_t block : {16, 32}) {
+      types.block = block;
+      const std::string suffix = "_blocks_" + std::to_string(block) + type;
+      out.push_back(make_sample("one_row" + suffix, types, {1, 160}, {160, 35}, false, {}));
+      out.push_back(make_sample("transposed" + suffix, types, {3, 75}, {41, 75}, true, {"relu", false, "none"}));
+    }
+    types.weight_zero_points = false;
+    out.push_back(make_sample("symmetric_blocks" + type, types, {2, 3, 64}, {64, 40}, false, {}));
+    types = {DataType::kU8, DataType::kI8, weights, true, true, true};
+    out.push_back(make_sample("zero_points_u8_" + std::string(data_type_name(weights)), types, {13, 19}, {19, 33},
+                              false, {"none", true, "relu"}));
+    types = {DataType::kI16, DataType::kI16, weights, true, true, true};
+    out.push_back(
+        make_sample("zero_points_i16_" + std::string(data_type_name(weights)), types, {13, 19}, {33, 19}, true, {}));
+  }
+  for (const bool transpose : {false, true}) {
+    const ProductTypes types{DataType::kI8, DataType::kI8, DataType::kI4, true, true};
+    const Shape b = transpose ? Shape{70, 95} : Shape{95, 70};
+    out.push_back(make_sample(transpose ? "i4_transposed" : "i4", types, {29, 95}, b, transpose, {}));
+  }
+  out.push_back(make_sample("one_row_i4_long", {DataType::kU8, DataType::kI8, DataType::kI4, true, true}, {1, 1283},
+                            {1283, 35}, false, {"silu", true, "relu"}));
+  out.push_back(make_sample("one_row_f32_i4_long", {DataType::kF32, DataType::kF32, DataType::kI4, true, true},
+                            {1, 1283}, {1283, 35}, false, {"relu6", false, "none"}));
   out.push_back(make_sample("i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI8, true, true}, {5, 19}, {19, 7},
                             false, {}));
   out.push_back(make_sample("i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {5, 19}, {19, 7},
@@ -166,12 +197,13 @@ OpSchema make_schema() {
       "y[..., i, j] = f(bias[j] + sum over k of a[..., i, k] b[..., k, j]) with f the epilogue: "
       "residual_activation(activation(...) + residual). Leading axes broadcast. Integers sum exactly "
       "(docs/reference/arithmetic.md).";
-  schema.inputs = {{"a", "[..., M, K]: float, or i8, u8, i16 with one scale"},
-                   {"b",
-                    "[..., K, N], or [..., N, K] with transpose_b: the same float type, or i8, i4, i16 (where "
-                    "a is i16) with a scale per entry of N"},
-                   {"bias", "[N]: float, or i32 (i64 for i16) with scale s_a s_b", true},
-                   {"residual", "[..., M, N]: added after the activation", true}};
+  schema.inputs = {
+      {"a", "[..., M, K]: float, or i8, u8, i16 with one scale"},
+      {"b",
+       "[..., K, N], or [..., N, K] with transpose_b: a's float type; or i8, i4, u8, u4 (a an integer or f32) "
+       "or i16 (a i16) with a scale per entry of N, or, a f32, for each block of K"},
+      {"bias", "[N]: float, or i32 (i64 for i16) with scale s_a s_b", true},
+      {"residual", "[..., M, N]: added after the activation", true}};
   schema.outputs = {{"y", "[..., M, N]; a quantized a needs a declared integer type, or f32"}};
   schema.attributes = {{"transpose_b", AttributeKind::kInt, "1: b is [..., N, K]; default 0"}};
   for (AttributeSpec& spec : epilogue_attributes(true)) schema.attributes.push_back(spec);

@@ -178,7 +178,8 @@ std::vector<T> transposed(const T* values, const MatrixShapes& shapes) {
 }
 
 Result<std::unique_ptr<CpuKernel>> make_constant(const KernelContext& context, const MatrixShapes& shapes) {
-  HAI_TRY(ProductInputs inputs, read_product_inputs(context, 3));
+  HAI_TRY(ProductInputs inputs,
+          read_product_inputs(context, 3, shapes.transpose_b ? 0 : 1, shapes.transpose_b ? 1 : 0));
   std::vector<float> f32;
   std::vector<int8_t> i8;
   std::vector<int16_t> i16;

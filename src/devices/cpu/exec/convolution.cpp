@@ -7,6 +7,7 @@
 #include "devices/cpu/exec/convolution.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "base/checked.h"
@@ -86,10 +87,11 @@ void Convolution::choose_kernel(const ConvolutionWeights& weights, DataType x_dt
   kernel_ = gemm_f32_for(isa_)();
   if (!integer_) return;
   const bool is_signed = x_dtype == DataType::kI8;
-  wide_ = x_dtype == DataType::kI16;
+  const bool words = x_dtype == DataType::kI16;
+  wide_ = words || weights.i16 != nullptr;
   kernel_ = !wide_ ? gemm_s8_s8_s32_for(isa_)() : weights.i16 ? gemm_s16_s16_for(isa_)() : gemm_s16_s8_for(isa_)();
-  x_element_bytes_ = wide_ ? 2 : 1;
-  if (wide_) {
+  x_element_bytes_ = words ? 2 : 1;
+  if (words) {
     left_element_bytes_ = 2;
     copy_kind_ = HAI_STRIPE_S16;
   } else if (kernel_->left == HAI_GEMM_LEFT_S16) {
@@ -123,26 +125,40 @@ Status Convolution::pack(const ConvolutionWeights& weights) {
   const int64_t length = segment_count_ * segment_length;  // of one channel's weights
   panels_ = ceil_div(outputs, nr);
   const int64_t panel_elements = segment_count_ * segment_steps_ * nr * group_of_k;
-  panel_bytes_ = panel_elements * (weights.i8 ? 1 : weights.i16 ? 2 : 4);
-  HAI_TRY(packed_, AlignedBuffer::zeros(g.groups * panels_ * panel_bytes_));
-  if (integer_) channel_weights_.assign(static_cast<size_t>(g.out_channels), {});
+  nibbles_ = weights.nibbles;
+  unpacks_ = nibbles_ || weights.scales != nullptr;
+  panel_bytes_ = panel_elements * (!integer_ ? 4 : weights.i16 ? 2 : 1);
+  if (nibbles_ && integer_) panel_bytes_ = align_up(panel_bytes_, HAI_NIBBLE_BLOCK);
+  const int64_t element_bytes = weights.i8 ? 1 : weights.i16 ? 2 : 4;
+  stored_panel_bytes_ = !unpacks_ ? panel_bytes_ : nibbles_ ? panel_bytes_ / (integer_ ? 2 : 8) : panel_elements;
+  HAI_TRY(packed_, AlignedBuffer::zeros(g.groups * panels_ * stored_panel_bytes_));
+  HAI_TRY(AlignedBuffer staged, AlignedBuffer::zeros(align_up(panel_elements * element_bytes, HAI_NIBBLE_BLOCK)));
   for (int64_t panel = 0; panel < g.groups * panels_; ++panel) {
     const int64_t first = panel / panels_ * outputs + panel % panels_ * nr;
     const int64_t columns = std::min(nr, outputs - panel % panels_ * nr);
+    std::memset(staged.data(), 0, static_cast<size_t>(staged.size_bytes()));
     for (int64_t s = 0; s < segment_count_; ++s) {
       const int64_t from = first * length + s * segment_length;
-      const int64_t to = panel * panel_elements + s * segment_steps_ * nr * group_of_k;
+      const int64_t to = s * segment_steps_ * nr * group_of_k;
       const auto pack = [&]<typename T>(const T* values) {
-        pack_columns(values + from, length, segment_length, columns, nr, group_of_k, packed_.as<T>().data() + to);
+        pack_columns(values + from, length, segment_length, columns, nr, group_of_k, staged.as<T>().data() + to);
       };
       if (weights.i8 != nullptr) pack(weights.i8);
       if (weights.i16 != nullptr) pack(weights.i16);
       if (weights.f32 != nullptr) pack(weights.f32);
     }
+    store_panel(staged, panel);
   }
-  if (!integer_) return {};
+  if (weights.scales != nullptr) return pack_scales(*weights.scales);
+  if (integer_) measure(weights, length);
+  return {};
+}
+
+// Sums of the weights of each channel, and how many steps 32-bit sums of wide products hold.
+void Convolution::measure(const ConvolutionWeights& weights, int64_t length) {
+  channel_weights_.assign(static_cast<size_t>(geometry_.out_channels), {});
   int64_t largest = 1;
-  for (int64_t o = 0; o < g.out_channels; ++o) {
+  for (int64_t o = 0; o < geometry_.out_channels; ++o) {
     ChannelWeights& channel = channel_weights_[static_cast<size_t>(o)];
     for (int64_t i = 0; i < length; ++i) {
       const int64_t weight = weights.i8 != nullptr ? weights.i8[o * length + i] : weights.i16[o * length + i];
@@ -155,7 +171,64 @@ Status Convolution::pack(const ConvolutionWeights& weights) {
   // i16 weights are summed in two parts, of which the larger reaches 255.
   const int64_t part = weights.i16 != nullptr ? 255 : largest;
   most_steps_ = std::numeric_limits<int32_t>::max() / (kLargestWide * part * kernel_->k_group);
+}
+
+// From the form in which the kernel would read an i8 panel to the form in which it is kept.
+void Convolution::store_panel(const AlignedBuffer& staged, int64_t number) {
+  std::byte* to = packed_.data() + number * stored_panel_bytes_;
+  if (!nibbles_) {
+    std::memcpy(to, staged.data(), static_cast<size_t>(stored_panel_bytes_));
+    return;
+  }
+  const int64_t half = integer_ ? HAI_NIBBLE_BLOCK / 2 : kernel_->nr / 2;
+  for (int64_t i = 0; i < stored_panel_bytes_; ++i) {
+    const int64_t low = i / half * 2 * half + i % half;
+    const auto nibble = [&](int64_t at) { return static_cast<unsigned>(staged.data()[at]) & 0xfU; };
+    to[i] = static_cast<std::byte>(nibble(low) | nibble(low + half) << 4);
+  }
+}
+
+// [blocks][O] to [panel][blocks][nr].
+Status Convolution::pack_scales(const WeightScales& scales) {
+  const ConvolutionGeometry& g = geometry_;
+  const int64_t steps = segment_count_ * segment_steps_;
+  scale_blocks_ = static_cast<int64_t>(scales.scales.size()) / g.out_channels;
+  scale_block_ = scales.block == 0 ? steps : scales.block;
+  const int64_t nr = kernel_->nr;
+  const int64_t outputs = g.out_channels / g.groups;
+  HAI_TRY(scales_, AlignedBuffer::zeros(g.groups * panels_ * scale_blocks_ * nr * 4));
+  const bool zeros = !scales.minus_zeros.empty();
+  if (zeros) {
+    HAI_TRY(minus_zeros_, AlignedBuffer::zeros(scales_.size_bytes()));
+  }
+  for (int64_t o = 0; o < g.out_channels; ++o) {
+    const int64_t panel = o / outputs * panels_ + o % outputs / nr;
+    for (int64_t block = 0; block < scale_blocks_; ++block) {
+      const auto to = static_cast<size_t>((panel * scale_blocks_ + block) * nr + o % outputs % nr);
+      const auto from = static_cast<size_t>(block * g.out_channels + o);
+      scales_.as<float>()[to] = scales.scales[from];
+      if (zeros) minus_zeros_.as<float>()[to] = scales.minus_zeros[from];
+    }
+  }
   return {};
+}
+
+void Convolution::unpack_panel(int64_t number, std::byte* out) const {
+  const std::byte* stored = packed_.data() + number * stored_panel_bytes_;
+  if (integer_) {
+    unpack_s4_for(isa_)(reinterpret_cast<const uint8_t*>(stored), reinterpret_cast<int8_t*>(out), panel_bytes_);
+    return;
+  }
+  hai_dequantize_panel d = {};
+  d.packed = reinterpret_cast<const int8_t*>(stored);
+  d.nibbles = nibbles_ ? 1 : 0;
+  d.count = segment_count_ * segment_steps_;
+  d.block = scale_block_;
+  const int64_t scales = number * scale_blocks_ * kernel_->nr;
+  d.scales = scales_.as<float>() + scales;
+  d.minus_zeros = minus_zeros_.size_bytes() == 0 ? nullptr : minus_zeros_.as<float>() + scales;
+  d.out = reinterpret_cast<float*>(out);
+  dequantize_panel_for(isa_)(&d);
 }
 
 std::vector<int64_t> Convolution::channel_positions() const {
@@ -203,7 +276,8 @@ Status Convolution::choose_blocks() {
   scratch_.segments = 0;
   scratch_.offsets = aligned(segment_count_ * static_cast<int64_t>(sizeof(void*)));
   scratch_.sums = scratch_.offsets + aligned(segment_count_ * static_cast<int64_t>(sizeof(int64_t)));
-  scratch_.copy = scratch_.sums + aligned(int64_t{kernel_->mr} * kernel_->nr * (wide_ ? 8 : 4));
+  scratch_.panel = scratch_.sums + aligned(int64_t{kernel_->mr} * kernel_->nr * (wide_ ? 8 : 4));
+  scratch_.copy = scratch_.panel + (unpacks_ ? aligned(panel_bytes_) : 0);
   const auto pixels = checked_mul(copy_rows(block_rows_), copy_cols(block_cols_));
   const auto copy = pixels ? checked_mul(*pixels, pixel_bytes) : std::nullopt;
   if (copies_ && (!copy || *copy > kMaxScratchBytes)) {
@@ -330,7 +404,11 @@ Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductE
   in.segment_count = segment_count_;
   in.segment_steps = segment_steps_;
   in.row_stride_bytes = block.stride_cols * block.pixel_bytes;
-  in.panel = packed_.data() + (group * panels_ + panel) * panel_bytes_;
+  in.panel = packed_.data() + (group * panels_ + panel) * stored_panel_bytes_;
+  if (unpacks_) {
+    in.panel = block.scratch + scratch_.panel;
+    unpack_panel(group * panels_ + panel, block.scratch + scratch_.panel);
+  }
   in.cols = out.cols;
   std::byte* sums = block.scratch + scratch_.sums;
   const bool stores = epilogue.stores_in_kernel();
@@ -422,6 +500,18 @@ void Convolution::run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, c
   const int64_t first = pixel * geometry_.out_channels + panel.channel;
   panel.s16.in.rows = rows;
   kernel_->run_s16(&panel.s16);
+  if (!epilogue.wide) {
+    // 8-bit activations with weights of more than 8 bits: the sums have been proved to fit 32.
+    auto* sums = reinterpret_cast<std::byte*>(panel.s16.sums);
+    for (int64_t i = 0; i < int64_t{rows} * kernel_->nr; ++i) {
+      const auto sum = static_cast<int32_t>(panel.s16.sums[i]);
+      std::memcpy(sums + i * 4, &sum, 4);
+    }
+    epilogue.finish_i8(reinterpret_cast<const int32_t*>(sums), kernel_->nr, rows, panel.cols, panel.position,
+                       buffers.residual == nullptr ? nullptr : buffers.residual + first, panel.out_stride,
+                       buffers.y + first * epilogue.output_element_bytes(), panel.out_stride);
+    return;
+  }
   const std::byte* residual =
       buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
   std::byte* out = buffers.y + first * epilogue.output_element_bytes();

@@ -32,11 +32,22 @@ struct ConvolutionGeometry {
   int64_t out_col_step = 1, out_col_offset = 0;
 };
 
-// Weights [O][KH][KW][C / groups], dense, of one of these types: f32 for f32 images, i8 for integers, i16 for i16.
+// Integer weights for an f32 image: w = (float(q) + minus_zero) * scale, [blocks][O]; `block` consecutive ks of an
+// output channel share a scale, 0: all of them.
+struct WeightScales {
+  int64_t block = 0;
+  std::vector<float> scales;
+  std::vector<float> minus_zeros;  // empty: none
+};
+
+// Weights [O][KH][KW][C / groups], dense, one of these pointers: f32 for f32 images, i8 for integers, i16 for integers
+// too, with sums of 64 bits; i8 with scales for f32 images.
 struct ConvolutionWeights {
   const float* f32 = nullptr;
   const int8_t* i8 = nullptr;
   const int16_t* i16 = nullptr;
+  bool nibbles = false;  // all i8 are within [-8, 7]: panels keep two a byte
+  std::shared_ptr<const WeightScales> scales = nullptr;
 };
 
 class Convolution {
@@ -51,7 +62,7 @@ class Convolution {
   std::span<const ChannelWeights> channel_weights() const { return channel_weights_; }
   int64_t left_offset() const { return left_offset_; }
 
-  int64_t packed_bytes() const { return packed_.size_bytes(); }
+  int64_t packed_bytes() const { return packed_.size_bytes() + scales_.size_bytes() + minus_zeros_.size_bytes(); }
   int64_t scratch_bytes_per_thread() const { return scratch_.total; }
 
   struct Buffers {
@@ -66,7 +77,7 @@ class Convolution {
  private:
   struct Block;
   struct Scratch {
-    int64_t segments = 0, offsets = 0, sums = 0, copy = 0, total = 0;  // offsets in bytes
+    int64_t segments = 0, offsets = 0, sums = 0, panel = 0, copy = 0, total = 0;  // offsets in bytes
   };
   // What the tiles of one panel have in common.
   struct Panel {
@@ -88,6 +99,10 @@ class Convolution {
 
   void choose_kernel(const ConvolutionWeights& weights, DataType x_dtype);
   Status pack(const ConvolutionWeights& weights);
+  Status pack_scales(const WeightScales& scales);
+  void measure(const ConvolutionWeights& weights, int64_t length);
+  void store_panel(const AlignedBuffer& staged, int64_t number);
+  void unpack_panel(int64_t number, std::byte* out) const;
   Status choose_blocks();
   Plan plan(int64_t images, int thread_count) const;
   bool covers_padding() const;
@@ -119,13 +134,19 @@ class Convolution {
   int64_t segment_cols_ = 1;  // kernel columns in a segment
   int64_t segment_count_ = 1;
   int64_t segment_steps_ = 1;
-  int64_t panels_ = 1;  // per group
-  int64_t panel_bytes_ = 0;
+  int64_t panels_ = 1;              // per group
+  int64_t panel_bytes_ = 0;         // as the kernel reads it
+  int64_t stored_panel_bytes_ = 0;  // as it is kept
+  bool unpacks_ = false;            // these differ: a panel is unpacked into scratch for each block
+  bool nibbles_ = false;
+  int64_t scale_block_ = 1;  // steps that share scales
+  int64_t scale_blocks_ = 1;
   int64_t most_steps_ = 1;  // before 32-bit sums of wide products might overflow
   int64_t block_rows_ = 1;
   int64_t block_cols_ = 1;
   Scratch scratch_;
   AlignedBuffer packed_;
+  AlignedBuffer scales_, minus_zeros_;  // [panel][scale_blocks][nr] f32, of integer weights for an f32 image
   std::vector<ChannelWeights> channel_weights_;
 };
 

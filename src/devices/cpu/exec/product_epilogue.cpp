@@ -31,15 +31,11 @@ Status usable(const KernelContext& context, float multiplier, std::string_view w
       fmt::format("{} gives the multiplier {}, outside [2^-40, 2^8]: quantize again", what, multiplier));
 }
 
+// Zero points are in the weights already (product_operands.cpp).
 const Quantization* weight_quantization(const format::ProgramTensor& weights, size_t channels) {
   if (!weights.quantization || weights.quantization->block != 0) return nullptr;
-  const Quantization& quantization = *weights.quantization;
-  const size_t wanted = quantization.per_tensor() ? 1 : channels;
-  if (quantization.scales.size() != wanted || quantization.zero_points.size() != wanted) return nullptr;
-  for (const int32_t zero_point : quantization.zero_points) {
-    if (zero_point != 0) return nullptr;
-  }
-  return &quantization;
+  const size_t wanted = weights.quantization->per_tensor() ? 1 : channels;
+  return weights.quantization->scales.size() == wanted ? &*weights.quantization : nullptr;
 }
 
 }  // namespace
@@ -156,7 +152,7 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
   HAI_TRY(const RoundingPoint x, one_scale(context, *context.inputs[operands.x], "x"));
   const Quantization* scales = weight_quantization(*context.inputs[operands.weights], positions.size());
   if (scales == nullptr) {
-    return context.refuse("the weights need zero points of 0 and one scale, or one scale a channel");
+    return context.refuse("the weights need one scale, or one scale a channel");
   }
   HAI_TRY_STATUS(make_bias(context, operands, positions, weights, left_offset));
   to_float = y.dtype == DataType::kF32;

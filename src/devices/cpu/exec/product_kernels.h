@@ -8,11 +8,14 @@
 #include "devices/cpu/exec/kernels/epilogue_s16.h"
 #include "devices/cpu/exec/kernels/gemm.h"
 #include "devices/cpu/exec/kernels/stripe.h"
+#include "devices/cpu/exec/kernels/unpack.h"
 
 HAI_KERNEL_FAMILY(gemm_f32, const hai_gemm_kernel*, (void));
 HAI_DOT_KERNEL_FAMILY(gemm_s8_s8_s32, const hai_gemm_kernel*, (void));
 HAI_DOT_KERNEL_FAMILY(gemm_s16_s8, const hai_gemm_kernel*, (void));
 HAI_DOT_KERNEL_FAMILY(gemm_s16_s16, const hai_gemm_kernel*, (void));
+HAI_KERNEL_FAMILY(unpack_s4, void, (const uint8_t*, int8_t*, int64_t));
+HAI_KERNEL_FAMILY(dequantize_panel, void, (const hai_dequantize_panel*));
 HAI_KERNEL_FAMILY(stripe_copy, void, (const hai_stripe*));
 HAI_KERNEL_FAMILY(epilogue_f32, void, (const hai_epilogue_f32*));
 HAI_KERNEL_FAMILY(epilogue_i8, void, (const hai_epilogue_i8*));

@@ -13,13 +13,19 @@ struct ProductInputs {
   ProductOperands operands;
   DataType x_dtype = DataType::kF32;
   int32_t x_zero_point = 0;
-  ConvolutionWeights weights;    // points into the constant, or into `unpacked`
-  std::vector<int8_t> unpacked;  // i4 weights
+  ConvolutionWeights weights;  // points into the constant, or into what follows
+  std::vector<int8_t> i8;      // weights that are not stored as the kernels read them
+  std::vector<int16_t> i16;
 };
 
-// Checks operand and result counts, x f32 or i8/u8/i16 with one scale, weights constant f32 or i8/i4, or i16 where x
-// is. `residual_operand` SIZE_MAX: the kernel takes none.
-Result<ProductInputs> read_product_inputs(const KernelContext& context, size_t residual_operand);
+// Checks operand and result counts, x f32 or i8/u8/i16 with one scale, weights constant f32 or of 4 or 8 bits, or i16
+// where x is. `residual_operand` SIZE_MAX: the kernel takes none. `channel_axis`: of the weights; `block_axis`: the one
+// that may have scales for blocks, -1: none may.
+Result<ProductInputs> read_product_inputs(const KernelContext& context, size_t residual_operand, int channel_axis,
+                                          int block_axis = -1);
+
+// Integer weights for an f32 x as f32: for kernels without panels. `channels` is the size of the first axis.
+std::vector<float> real_weights(const ProductInputs& inputs, int64_t channels, int64_t length);
 
 // The buffers of a run. `residual_operand` may be absent.
 inline Convolution::Buffers product_buffers(const RunContext& context, size_t residual_operand) {

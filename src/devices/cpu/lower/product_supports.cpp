@@ -22,15 +22,17 @@ Status refuse(const ir::Node& node, std::string_view what) {
 
 bool has_operand(const ir::Node& node, size_t i) { return i < node.inputs.size() && node.inputs[i] != ir::kNone; }
 
+// A stored integer.
 int64_t weight_at(const ir::Value& weights, int64_t i) {
   const auto* bytes = reinterpret_cast<const int8_t*>(weights.constant->bytes().data());
   if (weights.type.dtype == DataType::kI16) return reinterpret_cast<const int16_t*>(bytes)[i];
   if (weights.type.dtype == DataType::kI8) return bytes[i];
+  if (weights.type.dtype == DataType::kU8) return static_cast<uint8_t>(bytes[i]);
   const int nibble = (static_cast<uint8_t>(bytes[i / 2]) >> (4 * (i % 2))) & 0xf;
-  return nibble < 8 ? nibble : nibble - 16;
+  return weights.type.dtype == DataType::kU4 || nibble < 8 ? nibble : nibble - 16;
 }
 
-// Largest |bias| + sum |w| * max |q - z| over the channels.
+// Largest |bias| + sum |q_w - z_w| * max |q - z| over the channels.
 Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
   const ir::Value& weights = graph.value(node.inputs[1]);
@@ -39,8 +41,11 @@ Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) 
   for (int axis = channel_axis + 1; axis < dims.rank; ++axis) inner *= dims[axis];
   const int64_t channels = dims[channel_axis];
   std::vector<int64_t> sums(static_cast<size_t>(channels), 0);
-  for (int64_t i = 0; i < dims.count(); ++i)
-    sums[static_cast<size_t>(i / inner % channels)] += std::abs(weight_at(weights, i));
+  const std::vector<int32_t>& zero_points = weights.type.quantization->zero_points;
+  for (int64_t i = 0; i < dims.count(); ++i) {
+    const auto channel = static_cast<size_t>(i / inner % channels);
+    sums[channel] += std::abs(weight_at(weights, i) - zero_points[zero_points.size() == 1 ? 0 : channel]);
+  }
   const int64_t zero = x.quantization->zero_points[0];
   const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
   const bool wide = x.dtype == DataType::kI16;
@@ -89,13 +94,15 @@ Status supports_product(const ir::Graph& graph, const ir::Node& node, int channe
   if (has_operand(node, 2) && !graph.value(node.inputs[2]).is_constant()) {
     return refuse(node, "the bias must be a constant");
   }
-  if (x.dtype == DataType::kF32) return {};
+  if (x.dtype == DataType::kF32) {
+    if (is_integer(weights.type.dtype) && node.op == "matmul" && weights.type.shape.size() != 2) {
+      return refuse(node, "integer weights that are no matrix");
+    }
+    return {};
+  }
   const bool wide = x.dtype == DataType::kI16;
   if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8 && !wide) {
     return refuse(node, fmt::format("{} activations; f32, i8, u8 and i16 run here", data_type_name(x.dtype)));
-  }
-  for (const int32_t zero_point : weights.type.quantization->zero_points) {
-    if (zero_point != 0) return refuse(node, "weights with a zero point other than 0");
   }
   if (has_operand(node, 3)) {
     const DataType residual = graph.value(node.inputs[3]).type.dtype;

@@ -507,7 +507,7 @@ void Convolution::run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, c
       const auto sum = static_cast<int32_t>(panel.s16.sums[i]);
       std::memcpy(sums + i * 4, &sum, 4);
     }
-    epilogue.finish_i8(reinterpret_cast<const int32_t*>(sums), kernel_->nr, rows, panel.cols, panel.position,
+    epilogue.finish_i8(reinterpret_cast<int32_t*>(sums), kernel_->nr, rows, panel.cols, panel.position,
                        buffers.residual == nullptr ? nullptr : buffers.residual + first, panel.out_stride,
                        buffers.y + first * epilogue.output_element_bytes(), panel.out_stride);
     return;

@@ -172,7 +172,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 16> kFields = {{
+constexpr std::array<Field, 17> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},
@@ -188,6 +188,7 @@ constexpr std::array<Field, 16> kFields = {{
     {"keep_float",
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_names(n, v, o.keep_float); }},
     {"equalize", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.equalize); }},
+    {"widen", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.widen); }},
     {"smooth", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.smooth); }},
     {"adaround", read_adaround},
     {"sparsity",

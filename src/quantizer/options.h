@@ -56,7 +56,8 @@ struct QuantizeOptions {
   Precision precision;          // of every layer (a layer: a node that multiplies and accumulates)
   std::map<std::string, Precision> layers;  // by node name; goes before `precision`
   std::vector<std::string> keep_float;      // names of nodes that stay f32
-  bool equalize = true;                     // cross-layer equalization of the weights
+  bool equalize = false;                    // scale channels between layers where that lowers the expected noise
+  bool widen = true;                        // 16-bit activations for the few layers that 8 bits are too coarse for
   bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
   bool adaround = false;                    // learn how to round the weights
   AdaRoundOptions adaround_options;

@@ -12,7 +12,7 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <set>
 #include <string_view>
 
 namespace hai::quantizer {
@@ -67,10 +67,13 @@ class Planner {
   }
 
   Status assign_roles(const QuantizeOptions& options) {
-    std::map<std::string_view, ir::NodeId> by_name;
+    // Importers give all nodes that an operator becomes its name.
+    std::set<std::string_view> names;
+    std::set<std::string_view> layers;
     for (const ir::NodeId id : order_) {
       plan_.roles[id] = role_of(graph_, graph_.node(id));
-      by_name.emplace(graph_.node(id).name, id);
+      names.insert(graph_.node(id).name);
+      if (plan_.roles[id] == Role::kMac) layers.insert(graph_.node(id).name);
     }
     for (const ir::NodeId id : order_) {
       if (plan_.roles[id] != Role::kMac) continue;
@@ -78,15 +81,14 @@ class Planner {
       assign_precision(id, own != options.layers.end() ? own->second : options.precision);
     }
     for (const auto& [name, precision] : options.layers) {
-      const auto node = by_name.find(name);
-      if (node != by_name.end() && role_of(graph_, graph_.node(node->second)) == Role::kMac) continue;
+      if (layers.count(name) > 0) continue;
       return make_error(StatusCode::kNotFound, "Q011",
                         "no layer is called \"{}\", so it cannot be given {}; layers are convolutions and products "
                         "with constant weights: {}",
                         name, to_string(precision), layer_names());
     }
     for (const std::string& name : options.keep_float) {
-      if (by_name.find(name) == by_name.end()) {
+      if (names.count(name) == 0) {
         return make_error(StatusCode::kNotFound, "Q010",
                           "no node is called \"{}\", so it cannot be kept in f32; the report lists the names", name);
       }

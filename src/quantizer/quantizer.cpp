@@ -14,6 +14,7 @@
 #include "quantizer/equalize.h"
 #include "quantizer/guards.h"
 #include "quantizer/plan.h"
+#include "quantizer/range_outliers.h"
 #include "quantizer/ranges.h"
 #include "quantizer/report.h"
 #include "quantizer/rewrite.h"
@@ -46,14 +47,14 @@ int64_t channels_of(const ir::Graph& graph, ir::ValueId value) {
 
 // One observer for each tensor whose range decides; with the means of its channels for each input of a matrix product
 // (they correct the bias) and each watched batch norm.
-Observations make_observers(const ir::Graph& graph, const Plan& plan, bool bias_correction,
+Observations make_observers(const ir::Graph& graph, const Plan& plan, bool means, bool magnitudes,
                             const std::vector<std::pair<ir::ValueId, size_t>>& norms) {
   Observations observations;
-  for (ir::NodeId id = 0; id < graph.node_slots() && bias_correction; ++id) {
+  for (ir::NodeId id = 0; id < graph.node_slots() && (means || magnitudes); ++id) {
     const ir::Node& node = graph.node(id);
     if (!node.alive || !plan.integer[id] || plan.roles[id] != Role::kMac || graph.value(node.inputs[0]).is_constant())
       continue;
-    observations.emplace(node.inputs[0], RangeObserver(channels_of(graph, node.inputs[0])));
+    observations.emplace(node.inputs[0], RangeObserver(channels_of(graph, node.inputs[0]), magnitudes));
   }
   for (const auto& [value, index] : norms) observations.emplace(value, RangeObserver(channels_of(graph, value)));
   for (const ir::ValueId value : plan.watched) observations.emplace(value, RangeObserver());
@@ -94,6 +95,26 @@ std::vector<size_t> others(const std::vector<size_t>& held_back, size_t count) {
   return rest;
 }
 
+// Gives 16-bit activations to the layers that 8 bits are too coarse for: another plan, other ranges, the same
+// observations.
+Result<std::vector<InputNoise>> widen_outliers(const ir::Graph& graph, const Observations& observations,
+                                               const std::vector<InputNoise>& noises, const QuantizeOptions& options,
+                                               Plan& plan, Ranges& ranges) {
+  std::vector<InputNoise> widened;
+  const std::vector<ir::NodeId> layers =
+      options.widen ? layers_to_widen(graph, plan, noises) : std::vector<ir::NodeId>();
+  if (layers.empty()) return widened;
+  QuantizeOptions wider = options;
+  for (const ir::NodeId id : layers) {
+    wider.layers[graph.node(id).name] = {8, 16, false};
+    const auto noise = std::find_if(noises.begin(), noises.end(), [&](const InputNoise& n) { return n.node == id; });
+    widened.push_back({id, noise == noises.end() ? 0 : noise->noise_db});
+  }
+  HAI_TRY(plan, make_plan(graph, wider));
+  HAI_TRY(ranges, choose_ranges(graph, plan, observations, wider));
+  return widened;
+}
+
 // A collapse is an error unless forced; then, and where the check could not run, a warning.
 Status judge(const SelfCheck& check, bool force, std::vector<Warning>& warnings) {
   for (const OutputCheck& output : check.outputs) {
@@ -126,7 +147,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   const std::vector<size_t> held_back = options.self_check ? held_back_samples(store.size()) : std::vector<size_t>();
   const std::vector<size_t> calibrating = others(held_back, store.size());
   HAI_TRY(const ChannelScales equalized, equalize_layers(graph, store, calibrating, options));
-  HAI_TRY(const Plan plan, make_plan(graph, options));
+  HAI_TRY(Plan plan, make_plan(graph, options));
   for (NormStatistics& norm : norms) {
     const auto scales = equalized.find(norm.value);
     for (size_t c = 0; scales != equalized.end() && c < norm.means.size(); ++c) {
@@ -135,13 +156,15 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
     }
   }
   const auto watched = watched_norms(graph, norms);
-  Observations observations = make_observers(graph, plan, options.bias_correction, watched);
+  Observations observations = make_observers(graph, plan, options.bias_correction, options.widen, watched);
   Calibrated calibrated;
   if (!plan.watched.empty() || store.size() > 0) {  // integer weights alone need no samples
     HAI_TRY(calibrated,
             calibrate(graph, store.stream(calibrating), store.stream(held_back), options.threads, observations));
   }
-  HAI_TRY(const Ranges ranges, choose_ranges(graph, plan, observations, options));
+  HAI_TRY(Ranges ranges, choose_ranges(graph, plan, observations, options));
+  HAI_TRY(const std::vector<InputNoise> noises, input_noises(graph, plan, ranges, observations));
+  HAI_TRY(const std::vector<InputNoise> widened, widen_outliers(graph, observations, noises, options, plan, ranges));
   std::vector<Warning> warnings =
       find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
   HAI_TRY(Rewritten rewritten, rewrite(graph, plan, ranges, observations, {}, options));
@@ -157,7 +180,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   result.sample_count = static_cast<int64_t>(store.size());
   for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
   result.report_json = make_report({graph, plan, ranges, observations, rewritten, warnings, check, options,
-                                    result.sample_count, static_cast<int64_t>(equalized.size())});
+                                    result.sample_count, static_cast<int64_t>(equalized.size()), widened, noises});
   result.graph = std::move(rewritten.graph);
   return result;
 }

@@ -288,6 +288,36 @@ TEST(QuantizeWidths, LayersOfDifferentWidthsMeetInARescale) {
   EXPECT_EQ(precisions.count("branch"), 0U);
 }
 
+// One loud channel in front of a depthwise layer: 8 bits drown the others.
+TEST(QuantizeWidths, LayersBehindRangeOutliersGetSixteenBits) {
+  NetworkBuilder b(29);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  std::vector<float> gains(16, 0.02F);
+  gains[3] = 300.0F;
+  const ir::ValueId stem = b.conv(x, 3, 16, 3, "stem");
+  const int64_t gain_dims[] = {16};
+  const ir::ValueId loud = b.op("silu", {b.op("mul", {stem, ops::add_constant_f32(b.graph, "g", gain_dims, gains)})});
+  std::vector<float> weights(16 * 9, 0.0F);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = 0.1F * static_cast<float>(i % 7) + 0.1F;
+  const int64_t w_dims[] = {16, 3, 3, 1};
+  const ir::ValueId depthwise =
+      b.op("conv2d", {loud, ops::add_constant_f32(b.graph, "dw", w_dims, weights)}, {{"groups", int64_t{16}}}, "stem");
+  const ir::ValueId wide = b.op("silu", {b.conv(b.op("sigmoid", {depthwise}), 16, 64, 3, "wide")});
+  b.graph.add_output(b.conv(wide, 64, 64, 3, "last"));
+  QuantizeOptions options;
+  options.self_check = false;
+  const Dims dims{1, kSize, kSize, 3};
+  const auto widened = quantize(b.graph, samples_of(dims, 16), options);
+  ASSERT_TRUE(widened.has_value()) << widened.error().to_string();
+  const auto report = nlohmann::json::parse(widened->report_json);
+  EXPECT_EQ(report["widened"].size(), 2U);  // the depthwise layer and the one that feeds it, which share a name
+  options.widen = false;
+  const auto narrow = quantize(b.graph, samples_of(dims, 16), options);
+  ASSERT_TRUE(narrow.has_value()) << narrow.error().to_string();
+  EXPECT_TRUE(nlohmann::json::parse(narrow->report_json)["widened"].empty());
+  EXPECT_GT(sqnr_db(b.graph, widened->graph, dims), 30.0);
+}
+
 TEST(QuantizeWidths, AnUnknownLayerIsAnErrorThatNamesTheLayers) {
   const auto refused = quantized_as(small_network(24), "w8a8", {{"nowhere", "w4a8"}});
   ASSERT_FALSE(refused.has_value());

@@ -4,6 +4,7 @@
 // (names) is passed through with invalid UTF-8 replaced.
 #include "quantizer/report.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace hai::quantizer {
@@ -34,9 +35,11 @@ Json check_of(const SelfCheck& check) {
   return out;
 }
 
-Json layers_of(const Rewritten& rewritten) {
+Json layers_of(const ReportInput& input) {
+  std::map<std::string, double> noise_db;
+  for (const InputNoise& noise : input.noises) noise_db[input.graph.node(noise.node).name] = noise.noise_db;
   Json list = Json::array();
-  for (const WeightRecord& record : rewritten.weights) {
+  for (const WeightRecord& record : input.rewritten.weights) {
     list.push_back({{"node", record.node},
                     {"op", record.op},
                     {"precision", to_string(record.precision)},
@@ -45,6 +48,8 @@ Json layers_of(const Rewritten& rewritten) {
                     {"weight_sqnr_db", record.sqnr_db},
                     {"zero_channels", record.zero_channels},
                     {"f32_result", record.float_result}});
+    const auto noise = noise_db.find(record.node);
+    if (noise != noise_db.end()) list.back()["input_noise_db"] = noise->second;
   }
   return list;
 }
@@ -74,6 +79,8 @@ std::string make_report(const ReportInput& input) {
   report["observer"] = observer_name(input.options.observer);
   report["samples"] = input.sample_count;
   report["equalized_pairs"] = input.equalized;
+  report["widened"] = Json::array();
+  for (const InputNoise& layer : input.widened) report["widened"].push_back(input.graph.node(layer.node).name);
   report["warnings"] = warnings_of(input.warnings);
   report["self_check"] = check_of(input.check);
   int64_t integer_nodes = 0;
@@ -89,7 +96,7 @@ std::string make_report(const ReportInput& input) {
   report["integer_nodes"] = integer_nodes;
   report["float_nodes"] = float_nodes;
   report["float"] = std::move(float_list);
-  report["layers"] = layers_of(input.rewritten);
+  report["layers"] = layers_of(input);
   report["tensors"] = tensors_of(input);
   return report.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

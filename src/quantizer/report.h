@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "quantizer/guards.h"
+#include "quantizer/range_outliers.h"
 #include "quantizer/rewrite.h"
 #include "quantizer/self_check.h"
 
@@ -21,10 +22,12 @@ struct ReportInput {
   const QuantizeOptions& options;
   int64_t sample_count;
   int64_t equalized;
+  const std::vector<InputNoise>& widened;  // layers that 8-bit activations were too coarse for
+  const std::vector<InputNoise>& noises;   // of all layers, in 8 bits
 };
-// Keys: method, precision, observer, samples, equalized_pairs, warnings [{id, layer, message, remedy}], self_check,
-// integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors [{tensor, bits, min,
-// max, scale, zero_point, clipped_share}].
+// Keys: method, precision, observer, samples, equalized_pairs, widened [node], warnings [{id, layer, message, remedy}],
+// self_check, integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors [{tensor,
+// bits, min, max, scale, zero_point, clipped_share}].
 std::string make_report(const ReportInput& input);
 
 }  // namespace hai::quantizer

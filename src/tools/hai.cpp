@@ -28,14 +28,27 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       ->required();
   command->add_option("--device", a.device, "device to compile for")->capture_default_str();
   command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
-  command->add_option("--quantize", a.quantize, "int8: quantize with pictures of --calibration")
-      ->check(CLI::IsMember({"int8"}));
+  command
+      ->add_option(
+          "--quantize", a.quantize,
+          "int8, int4 (int8 activations), int16, w8a16, or w8, w4 (integer weights alone, no pictures needed): "
+          "quantize with pictures of --calibration")
+      ->check(CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "w8", "w4"}));
   command->add_option("--calibration", a.calibration, "folder of pictures (.jpg, .png) like those the model will see");
   command->add_option("--samples", a.calibration_samples, "use at most this many of them, spread evenly (0: all)")
       ->check(CLI::Range(0, kMostCount));
-  command->add_option("--observer", a.observer, "how ranges are chosen: minmax or mse")
-      ->check(CLI::IsMember({"minmax", "mse"}))
+  command->add_option("--observer", a.observer, "how ranges are chosen: minmax, mse, percentile or kl")
+      ->check(CLI::IsMember({"minmax", "mse", "percentile", "kl"}))
       ->capture_default_str();
+  command->add_option("--percentile", a.percentile, "per cent of the values that observer percentile keeps")
+      ->check(CLI::Range(50.0, 100.0))
+      ->capture_default_str();
+  command->add_option("--layer", a.layers, "precision of one layer: NAME=w4a8, w8a8, w8a16, w16a16, w8, w4 or float");
+  command->add_option("--keep-float", a.keep_float, "name of a node that stays f32");
+  command->add_flag("--adaround", a.adaround, "learn how to round the weights (minutes)");
+  command->add_option("--options-json", a.options_json,
+                      "all options of the quantizer as a JSON object, on top of the flags: '{\"symmetric\": true}'");
+  command->add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one");
   command->add_option("--resize", a.resize,
                       "how a picture becomes the input: short:256 (then a centre crop), letterbox (centred), "
                       "letterbox_top_left or stretch");

@@ -19,10 +19,16 @@ struct CompileArguments {
   std::string output;  // .hai
   std::string device = "cpu";
   std::vector<std::string> dims;    // "name=number" or "name=low..high"
-  std::string quantize;             // "", "int8"
+  std::string quantize;             // "", "int8", "w8a16", ...
   std::string calibration;          // folder of pictures
   int64_t calibration_samples = 0;  // 0: all
   std::string observer = "mse";
+  double percentile = 99.99;
+  std::vector<std::string> layers;      // "name=w8a16"
+  std::vector<std::string> keep_float;  // node names
+  bool adaround = false;
+  std::string options_json;  // the quantizer's options, on top of the flags
+  bool force = false;
   std::vector<std::string> disabled_passes;
   std::vector<std::string> print_ir;  // "before:fuse_conv"
   std::string resize;                 // "short:256", "letterbox", "letterbox_top_left", "stretch"

@@ -154,7 +154,40 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
   return source;
 }
 
+// The flags as the quantizer's own options; --options-json goes on top.
+Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& arguments) {
+  nlohmann::json options{{"precision", arguments.quantize},    {"observer", arguments.observer},
+                         {"percentile", arguments.percentile}, {"keep_float", arguments.keep_float},
+                         {"adaround", arguments.adaround},     {"force", arguments.force},
+                         {"layers", nlohmann::json::object()}};
+  for (const std::string& text : arguments.layers) {
+    const size_t equals = text.rfind('=');  // names may hold the sign, precisions do not
+    if (equals == std::string::npos || equals == 0) {
+      return make_error(StatusCode::kInvalidArgument, "L061", "--layer {}: it is NAME=PRECISION, such as Conv_3=w8a16",
+                        text);
+    }
+    options["layers"][text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  if (!arguments.options_json.empty()) {
+    HAI_TRY_STATUS(quantizer::options_from_json(arguments.options_json));  // refuses what is no object or unknown
+    options.update(nlohmann::json::parse(arguments.options_json, nullptr, false));
+  }
+  return quantizer::options_from_json(options.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+}
+
+Status quantize_without_pictures(const quantizer::QuantizeOptions& options, Source& source) {
+  HAI_TRY(auto quantized, quantizer::quantize(
+                              std::move(source.graph),
+                              [] { return Result<std::optional<std::vector<ops::Tensor>>>(std::nullopt); }, options));
+  source.graph = std::move(quantized.graph);
+  source.quantization_report = std::move(quantized.report_json);
+  return {};
+}
+
 Status quantize(const CompileArguments& arguments, Source& source) {
+  HAI_TRY(const quantizer::QuantizeOptions options, quantize_options(arguments));
+  if (arguments.calibration.empty() && options.precision.weight_only() && options.layers.empty())
+    return quantize_without_pictures(options, source);
   if (arguments.calibration.empty()) {
     return make_error(StatusCode::kInvalidArgument, "L054",
                       "--quantize {} needs --calibration FOLDER: 16 to 500 pictures like those the model will see",
@@ -187,9 +220,8 @@ Status quantize(const CompileArguments& arguments, Source& source) {
     sample.push_back(std::move(tensor));
     return std::optional<std::vector<ops::Tensor>>(std::move(sample));
   };
-  quantizer::QuantizeOptions options;
-  options.observer = arguments.observer == "minmax" ? quantizer::Observer::kMinMax : quantizer::Observer::kMse;
   HAI_TRY(auto quantized, quantizer::quantize(std::move(source.graph), next, options));
+  for (const std::string& warning : quantized.warnings) std::fprintf(stderr, "\nwarning: %s", warning.c_str());
   std::fprintf(stderr, "\rcalibration: %s\n", folder.report().to_string().c_str());
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);

@@ -1,0 +1,127 @@
+// The automatic detector of range outliers.
+//
+// Method: rounding a tensor to steps of s adds noise of variance s^2 / 12 to each element, uncorrelated. Through the
+// weights of an output channel it becomes s^2 / 12 * sum of w^2; the signal there has the variance of the inputs,
+// weighted likewise. The mean over output channels of their ratio sees what a figure over the whole tensor hides: one
+// loud channel sets the scale, and a depthwise layer passes the quiet ones on as noise. Where the ratio is above the
+// limit the layer and those that feed it get 16-bit activations, which the plan then carries through what lies between.
+#include "quantizer/range_outliers.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/build.h"
+#include "quantizer/weights.h"
+
+namespace hai::quantizer {
+namespace {
+
+constexpr double kNoiseLimitDb = -12.0;
+constexpr double kLargestShare = 0.15;  // of the multiply-accumulates
+
+size_t input_channel(const ir::Node& node, const Shape& shape, const ChannelLayout& layout, size_t i) {
+  const size_t output = layout.channel_of(i);
+  if (node.op == "conv2d") {
+    const auto per_group = static_cast<size_t>(shape[3].value);
+    const auto groups = static_cast<size_t>(node.int_attribute("groups", 1));
+    return output / (static_cast<size_t>(layout.channels) / groups) * per_group + i % per_group;
+  }
+  return layout.inner > 1 ? i % static_cast<size_t>(layout.inner) : i / static_cast<size_t>(layout.channels);
+}
+
+double noise_of(const ir::Graph& graph, const ir::Node& node, const RangeObserver& seen, double step) {
+  const ir::Value& weights = graph.value(node.inputs[1]);
+  const ChannelLayout layout = layout_of(node, weights.type.shape);
+  const std::vector<double> squares = seen.channel_squares();
+  const std::vector<float> means = seen.channel_means();
+  std::vector<double> noise(static_cast<size_t>(layout.channels), 0.0);
+  std::vector<double> signal(static_cast<size_t>(layout.channels), 0.0);
+  const auto values = floats_of(weights);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t c = input_channel(node, weights.type.shape, layout, i);
+    const auto w = static_cast<double>(values[i]);
+    const auto mean = static_cast<double>(means[c]);
+    noise[layout.channel_of(i)] += w * w * step * step / 12.0;
+    signal[layout.channel_of(i)] += w * w * std::max(squares[c] - mean * mean, 0.0);
+  }
+  double sum = 0;
+  double count = 0;
+  for (size_t o = 0; o < noise.size(); ++o) {
+    if (signal[o] <= 0) continue;  // a dead channel
+    sum += std::min(noise[o] / signal[o], 1.0);
+    count += 1;
+  }
+  return count > 0 && sum > 0 ? 10 * std::log10(sum / count) : -300.0;
+}
+
+int64_t macs_of(const ir::Graph& graph, const ir::Node& node) {
+  int64_t macs = 1;
+  for (const Dim& dim : graph.value(node.outputs[0]).type.shape) macs *= std::max<int64_t>(dim.value, 1);
+  const Shape& weights = graph.value(node.inputs[1]).type.shape;
+  const ChannelLayout layout = layout_of(node, weights);
+  int64_t elements = 1;
+  for (const Dim& dim : weights) elements *= dim.value;
+  return macs * (elements / std::max<int64_t>(layout.channels, 1));
+}
+
+// The layers whose results reach a tensor through operators of one input.
+void add_sources(const ir::Graph& graph, const Plan& plan, ir::ValueId value, std::vector<ir::NodeId>& out) {
+  for (;;) {
+    const ir::NodeId id = graph.value(value).producer;
+    if (id == ir::kNone || !plan.integer[id]) return;
+    if (plan.roles[id] == Role::kMac) {
+      out.push_back(id);
+      return;
+    }
+    if (plan.roles[id] == Role::kConcat || (takes_mixed_widths(graph.node(id).op) && !is_table(graph.node(id).op)))
+      return;
+    value = graph.node(id).inputs[0];
+  }
+}
+
+}  // namespace
+
+Result<std::vector<InputNoise>> input_noises(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
+                                             const Observations& observations) {
+  std::vector<InputNoise> out;
+  HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
+  for (const ir::NodeId id : order) {
+    const ir::Node& node = graph.node(id);
+    if (!plan.integer[id] || plan.roles[id] != Role::kMac || node.op == "conv_transpose2d") continue;
+    const auto seen = observations.find(node.inputs[0]);
+    if (seen == observations.end() || seen->second.channel_largest().empty()) continue;
+    const int bits = plan.precision[id].activation_bits;
+    const auto step = static_cast<double>(ranges.of(plan, node.inputs[0], bits).scales[0]);
+    out.push_back({id, noise_of(graph, node, seen->second, step)});
+  }
+  return out;
+}
+
+std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan,
+                                        const std::vector<InputNoise>& noises) {
+  std::vector<InputNoise> worst;
+  int64_t total = 0;
+  for (const InputNoise& noise : noises) {
+    total += macs_of(graph, graph.node(noise.node));
+    if (noise.noise_db > kNoiseLimitDb && plan.precision[noise.node] == Precision{}) worst.push_back(noise);
+  }
+  std::stable_sort(worst.begin(), worst.end(),
+                   [](const InputNoise& a, const InputNoise& b) { return a.noise_db > b.noise_db; });
+  std::vector<ir::NodeId> chosen;
+  double macs = 0;
+  for (const InputNoise& noise : worst) {
+    std::vector<ir::NodeId> wanted = {noise.node};
+    add_sources(graph, plan, graph.node(noise.node).inputs[0], wanted);
+    std::erase_if(wanted, [&](ir::NodeId id) {
+      return plan.precision[id] != Precision{} || std::find(chosen.begin(), chosen.end(), id) != chosen.end();
+    });
+    double more = 0;
+    for (const ir::NodeId id : wanted) more += static_cast<double>(macs_of(graph, graph.node(id)));
+    if (macs + more > kLargestShare * static_cast<double>(total)) continue;
+    macs += more;
+    chosen.insert(chosen.end(), wanted.begin(), wanted.end());
+  }
+  return chosen;
+}
+
+}  // namespace hai::quantizer

@@ -19,9 +19,6 @@
 namespace hai::quantizer {
 namespace {
 
-// 2^23. A bias beyond it belongs to weights that move the result by less than a step of any 8-bit output; with it, the
-// sums of a depthwise layer stay below 2^24 and exact in f32, which its quickest kernels use.
-constexpr double kBiasLimit = 8388608.0;
 // Of 16-bit activations: far below the 2^53 of their sums.
 constexpr double kWideBiasLimit = 1099511627776.0;
 
@@ -66,6 +63,7 @@ class Rewriter {
     out_.graph.name = graph.name;
     out_.graph.symbols = graph.symbols;
     out_.graph.metadata = graph.metadata;
+    out_.nodes.assign(graph.node_slots(), ir::kNone);
   }
 
   Status run() {
@@ -179,6 +177,7 @@ class Rewriter {
             ops::append(out_.graph, node.op, std::move(inputs), node.attributes, std::move(options)));
     for (size_t i = 0; i < node.outputs.size(); ++i)
       (bits == 0 ? as_float_ : integers(bits))[node.outputs[i]] = out_.graph.node(copy).outputs[i];
+    out_.nodes[graph_.value(node.outputs[0]).producer] = copy;
     return {};
   }
 
@@ -255,7 +254,11 @@ class Rewriter {
     HAI_TRY(std::vector<float> bias, bias_of(node, layout.channels));
     HAI_TRY(const QuantizedWeights quantized,
             weights_of(id, {s_x, s_y, bias, bits == 16 ? kWideBiasLimit : kBiasLimit}, layout));
-    correct_bias(node, quantized, layout, bias);
+    if (quantized.bias.empty()) {
+      correct_bias(node, quantized, layout, bias);
+    } else {
+      bias = quantized.bias;
+    }
     HAI_TRY_STATUS(check_multipliers(quantized.scales, s_x, s_y));
     const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
     const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, bits);
@@ -275,7 +278,11 @@ class Rewriter {
     const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
     record(id, quantized, layout);
     std::vector<ir::ValueId> inputs = {x, w};
-    for (size_t i = 2; i < node.inputs.size(); ++i) {
+    if (!quantized.bias.empty()) {
+      const int64_t dims[] = {layout.channels};
+      inputs.push_back(ops::add_constant_f32(out_.graph, node.name + ".bias", dims, quantized.bias));
+    }
+    for (size_t i = inputs.size(); i < node.inputs.size(); ++i) {
       HAI_TRY(const ir::ValueId form, float_form(node.inputs[i]));
       inputs.push_back(form);
     }
@@ -293,7 +300,8 @@ class Rewriter {
       return round_weights(weights, layout, bounded_scales(std::move(scales), bounds), bits);
     }
     if (given->second.values.size() == weights.size() && given->second.bits == bits &&
-        given->second.scales.size() == static_cast<size_t>(layout.channels))
+        given->second.scales.size() == static_cast<size_t>(layout.channels) &&
+        (given->second.bias.empty() || given->second.bias.size() == given->second.scales.size()))
       return given->second;
     return make_error(StatusCode::kInternal, "Q032", "{} weights of {} bits and {} scales were given for {}, {} and {}",
                       given->second.values.size(), given->second.bits, given->second.scales.size(), weights.size(),

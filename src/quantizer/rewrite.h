@@ -25,6 +25,7 @@ struct WeightRecord {
 struct Rewritten {
   ir::Graph graph;
   std::vector<WeightRecord> weights;
+  std::vector<ir::NodeId> nodes;  // by node slot of the float graph: what became of it
 };
 
 // `given`: weights that are rounded already, of layers that the plan makes integer.

@@ -96,7 +96,7 @@ std::vector<float> bounded_scales(std::vector<float> scales, const ScaleBounds& 
 
 QuantizedWeights round_weights(std::span<const float> weights, const ChannelLayout& layout, std::vector<float> scales,
                                int bits) {
-  QuantizedWeights out{std::vector<int16_t>(weights.size()), std::move(scales), bits};
+  QuantizedWeights out{std::vector<int16_t>(weights.size()), std::move(scales), bits, {}};
   const auto limit = static_cast<double>(weight_limit(bits));
   for (size_t i = 0; i < weights.size(); ++i) {
     const auto scale = static_cast<double>(out.scales[layout.channel_of(i)]);

@@ -29,10 +29,15 @@ struct QuantizedWeights {
   std::vector<int16_t> values;
   std::vector<float> scales;  // one a channel
   int bits = 8;
+  std::vector<float> bias;  // what the layer's bias becomes; empty: its own, corrected for the rounding
 };
 
 // What a layer's weights must be, chosen elsewhere (AdaRound, ...): by node of the canonical graph.
 using GivenWeights = std::map<ir::NodeId, QuantizedWeights>;
+
+// 2^23. A bias of an 8-bit layer beyond it belongs to weights that move the result by less than a step of any 8-bit
+// output; with it, the sums of a depthwise layer stay below 2^24 and exact in f32, which its quickest kernels use.
+inline constexpr double kBiasLimit = 8388608.0;
 
 // 7, 127, 32767: the largest stored weight of 4, 8 and 16 bits.
 int64_t weight_limit(int bits);

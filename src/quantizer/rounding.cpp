@@ -1,0 +1,335 @@
+// Weight rounding by reconstruction: the closed-form steps.
+//
+// Method: the squared error of a layer's outputs is a quadratic form of its weights' error in the Gram matrix of the
+// layer's inputs (Nagel et al., "Up or Down? Adaptive Rounding", ICML 2020, eq. 13). The inputs are those behind the
+// already quantized layers and the target the float layer's outputs, so each layer also makes up for what came before
+// (the same paper, "asymmetric reconstruction"); means are taken out, since the bias answers for them. The Gram matrix
+// is shrunk towards a multiple of the identity (Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
+// covariance matrices", 2004), pictures being the independent observations: few of them must not decide more than they
+// know. Start: successive rounding with error feedback (Frantar et al., "GPTQ", 2022, in its nearest-plane form, which
+// needs the Cholesky factor only). Then coordinate descent over single integers (Behdin et al., "QuantEase", 2023)
+// alternates with the best scale for the integers at hand; each step lowers the error. AdaRound follows in adaround.cpp.
+#include "quantizer/rounding.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "quantizer/adaround.h"
+
+namespace hai::quantizer {
+namespace {
+
+constexpr int kScaleSteps = 40;
+constexpr double kSmallestScale = 0.35;  // of the scale that clips nothing
+constexpr int64_t kRowsATask = 8;
+constexpr int kSweeps = 4;
+constexpr int kRefits = 3;
+
+float to_level(float x, int64_t limit) {
+  const auto bound = static_cast<float>(limit);
+  return std::clamp(std::nearbyint(x), -bound, bound);
+}
+
+std::vector<float> take_means(Matrix& rows) {
+  std::vector<double> sums(static_cast<size_t>(rows.cols()), 0.0);
+  for (int64_t i = 0; i < rows.rows(); ++i) {
+    const float* row = rows.row(i);
+    for (size_t k = 0; k < sums.size(); ++k) sums[k] += static_cast<double>(row[k]);
+  }
+  std::vector<float> means;
+  for (const double sum : sums) means.push_back(static_cast<float>(sum / static_cast<double>(rows.rows())));
+  for (int64_t i = 0; i < rows.rows(); ++i) {
+    float* row = rows.row(i);
+    for (size_t k = 0; k < means.size(); ++k) row[k] -= means[k];
+  }
+  return means;
+}
+
+double mean_diagonal(const Matrix& gram) {
+  double sum = 0;
+  for (int64_t k = 0; k < gram.rows(); ++k) sum += static_cast<double>(gram.at(k, k));
+  return sum / static_cast<double>(gram.rows());
+}
+
+void scale_by(Matrix& matrix, float factor) {
+  for (int64_t i = 0; i < matrix.rows(); ++i) {
+    for (float& value : matrix.values(i)) value *= factor;
+  }
+}
+
+// gram + damping: (1 - share) * gram + share * mean diagonal * identity.
+void shrink(Matrix& gram, double share, double mean) {
+  scale_by(gram, static_cast<float>(1.0 - share));
+  for (int64_t k = 0; k < gram.rows(); ++k) gram.at(k, k) += static_cast<float>(share * mean);
+}
+
+bool all_finite(const Matrix& matrix) {
+  for (int64_t i = 0; i < matrix.rows(); ++i) {
+    for (const float value : matrix.values(i)) {
+      if (!std::isfinite(value)) return false;
+    }
+  }
+  return true;
+}
+
+// The columns with the largest inputs first: their errors have the most columns left to make up for them.
+std::vector<int64_t> column_order(const Matrix& gram) {
+  std::vector<int64_t> order(static_cast<size_t>(gram.rows()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return gram.at(a, a) > gram.at(b, b); });
+  return order;
+}
+
+// Channel by channel: what errs less.
+void keep_better(const Rounded& candidate, const std::vector<double>& candidate_errors, Rounded& best,
+                 std::vector<double>& errors) {
+  for (int64_t r = 0; r < best.levels.rows(); ++r) {
+    const auto c = static_cast<size_t>(r);
+    if (candidate_errors[c] >= errors[c]) continue;
+    std::copy_n(candidate.levels.row(r), best.levels.cols(), best.levels.row(r));
+    best.scales[c] = candidate.scales[c];
+    best.bias[c] = candidate.bias[c];
+    errors[c] = candidate_errors[c];
+  }
+}
+
+template <typename F>
+void for_each_row(const Algebra& algebra, int64_t rows, F&& body) {
+  algebra.threads().parallel((rows + kRowsATask - 1) / kRowsATask, [&](int64_t task, int) {
+    body(task * kRowsATask, std::min(rows, (task + 1) * kRowsATask));
+  });
+}
+
+}  // namespace
+
+double shrinkage(const Matrix& rows, const Matrix& gram, int64_t pictures, const Algebra& algebra) {
+  // With S_p the Gram matrix of picture p: sum over p of |S_p - S|^2 = sum of |S_p|^2 - P |S|^2, and |S_p|^2 is the sum
+  // of squared products of the picture's rows.
+  if (pictures < 2) pictures = rows.rows();  // one sample: its rows are all there is
+  if (pictures < 2) return 1.0;
+  std::vector<double> squares(static_cast<size_t>(pictures), 0.0);
+  algebra.threads().parallel(pictures, [&](int64_t p, int) {
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t i = p; i < rows.rows(); i += pictures, ++count) {
+      for (int64_t j = p; j <= i; j += pictures) {
+        const auto product = static_cast<double>(algebra.dot(rows.row(i), rows.row(j), rows.cols()));
+        sum += product * product * (i == j ? 1.0 : 2.0);
+      }
+    }
+    squares[static_cast<size_t>(p)] = sum / static_cast<double>(count * count);
+  });
+  double norm = 0;
+  double trace = 0;
+  for (int64_t k = 0; k < gram.rows(); ++k) {
+    norm += static_cast<double>(algebra.dot(gram.row(k), gram.row(k), gram.cols()));
+    trace += static_cast<double>(gram.at(k, k));
+  }
+  const auto count = static_cast<double>(pictures);
+  const double spread =
+      std::max(0.0, std::accumulate(squares.begin(), squares.end(), 0.0) / count - norm) / count;  // of the estimate
+  const double distance = norm - trace * trace / static_cast<double>(gram.rows());  // from a multiple of the identity
+  if (distance <= 0) return 1.0;
+  return std::clamp(spread / distance, 0.005, 1.0);
+}
+
+Result<Reduced> reduce(RoundingProblem& problem, const Algebra& algebra) {
+  Reduced out;
+  const int64_t depth = problem.weights.cols();
+  const std::vector<float> float_means = take_means(problem.float_rows);
+  out.quantized_means = take_means(problem.quantized_rows);
+  for (int64_t r = 0; r < problem.weights.rows(); ++r) {
+    out.bias.push_back(problem.bias[static_cast<size_t>(r)] +
+                       algebra.dot(problem.weights.row(r), float_means.data(), depth));
+  }
+  const float weight = 1.0F / static_cast<float>(problem.quantized_rows.rows());
+  out.gram = Matrix(depth, depth);
+  Matrix cross(depth, depth);  // quantized^T float
+  {
+    const Matrix columns = transposed(problem.quantized_rows);
+    algebra.multiply(columns, problem.quantized_rows, out.gram);
+    algebra.multiply(columns, problem.float_rows, cross);
+  }
+  scale_by(out.gram, weight);
+  scale_by(cross, weight);
+  if (!all_finite(out.gram) || !all_finite(cross)) {
+    return make_error(StatusCode::kInvalidArgument, "Q052",
+                      "the inputs are NaN or infinite, or too large for f32 sums; check the samples and the weights");
+  }
+  const double mean = std::max(mean_diagonal(out.gram), 1e-12);
+  out.damping = shrinkage(problem.quantized_rows, out.gram, problem.pictures, algebra);
+  shrink(out.gram, out.damping, mean);
+  shrink(cross, out.damping, mean);
+  // target = weights * cross^T * gram^-1
+  Matrix upper = out.gram;
+  if (!factor_upper(algebra, upper))
+    return make_error(StatusCode::kInternal, "Q053", "the Gram matrix of {} inputs has no factor", depth);
+  out.target = Matrix(problem.weights.rows(), depth);
+  algebra.multiply(problem.weights, transposed(cross), out.target);
+  solve_rows(algebra, upper, out.target);
+  return out;
+}
+
+std::vector<double> channel_errors(const Reduced& reduced, const Matrix& levels, const std::vector<float>& scales,
+                                   const Algebra& algebra) {
+  Matrix delta(levels.rows(), levels.cols());
+  for (int64_t r = 0; r < levels.rows(); ++r) {
+    for (int64_t k = 0; k < levels.cols(); ++k)
+      delta.at(r, k) = levels.at(r, k) * scales[static_cast<size_t>(r)] - reduced.target.at(r, k);
+  }
+  Matrix product(levels.rows(), levels.cols());
+  algebra.multiply(delta, reduced.gram, product);
+  std::vector<double> out;
+  for (int64_t r = 0; r < levels.rows(); ++r)
+    out.push_back(static_cast<double>(algebra.dot(delta.row(r), product.row(r), levels.cols())));
+  return out;
+}
+
+std::vector<float> best_scales(const Reduced& reduced, const RoundingProblem& problem) {
+  std::vector<float> out;
+  const auto limit = static_cast<double>(problem.limit);
+  for (int64_t r = 0; r < reduced.target.rows(); ++r) {
+    const std::span<const float> weights = reduced.target.values(r);
+    float largest = 0.0F;
+    for (const float w : weights) largest = std::max(largest, std::abs(w));
+    const float widest = largest / static_cast<float>(limit);
+    float best = widest;
+    double best_error = std::numeric_limits<double>::infinity();
+    for (int step = 0; step < kScaleSteps; ++step) {
+      const auto scale = static_cast<float>(static_cast<double>(widest) *
+                                            (1.0 - step * (1.0 - kSmallestScale) / (kScaleSteps - 1)));
+      if (scale <= 0.0F) break;
+      double error = 0;
+      for (size_t k = 0; k < weights.size(); ++k) {
+        const float difference = to_level(weights[k] / scale, problem.limit) * scale - weights[k];
+        error += static_cast<double>(difference * difference *
+                                     reduced.gram.at(static_cast<int64_t>(k), static_cast<int64_t>(k)));
+      }
+      if (error < best_error) {
+        best_error = error;
+        best = scale;
+      }
+    }
+    out.push_back(std::max(best, problem.least_scale[static_cast<size_t>(r)]));
+  }
+  return out;
+}
+
+Result<Matrix> round_successively(const Reduced& reduced, const std::vector<float>& scales, int64_t limit,
+                                  const Algebra& algebra) {
+  const int64_t depth = reduced.gram.rows();
+  const std::vector<int64_t> order = column_order(reduced.gram);
+  Matrix upper(depth, depth);
+  for (int64_t i = 0; i < depth; ++i) {
+    for (int64_t j = 0; j < depth; ++j)
+      upper.at(i, j) = reduced.gram.at(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
+  }
+  if (!factor_upper(algebra, upper))
+    return make_error(StatusCode::kInternal, "Q053", "the Gram matrix of {} inputs has no factor", depth);
+  Matrix levels(reduced.target.rows(), depth);
+  for_each_row(algebra, levels.rows(), [&](int64_t begin, int64_t end) {
+    // |delta V|^2 with V upper: component j holds the errors of columns 0 to j, so column j makes up for those before.
+    Matrix passed(end - begin, depth);
+    for (int64_t j = 0; j < depth; ++j) {
+      const int64_t column = order[static_cast<size_t>(j)];
+      for (int64_t r = begin; r < end; ++r) {
+        const float scale = scales[static_cast<size_t>(r)];
+        const float weight = reduced.target.at(r, column);
+        float* errors = passed.row(r - begin);
+        const float level = to_level((weight - errors[j] / upper.at(j, j)) / scale, limit);
+        levels.at(r, column) = level;
+        algebra.add_multiple(errors + j + 1, upper.row(j) + j + 1, level * scale - weight, depth - j - 1);
+      }
+    }
+  });
+  return levels;
+}
+
+void descend(const Reduced& reduced, const RoundingProblem& problem, int sweeps, Matrix& levels,
+             std::vector<float>& scales, const Algebra& algebra) {
+  const Matrix& gram = reduced.gram;
+  const int64_t depth = gram.rows();
+  for_each_row(algebra, levels.rows(), [&](int64_t begin, int64_t end) {
+    // The gradient: (levels * scale - target) gram, kept up to date change by change.
+    Matrix gradient(end - begin, depth);
+    std::vector<float> delta(static_cast<size_t>(depth));
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t k = 0; k < depth; ++k) {
+        const float d = levels.at(r, k) * scales[static_cast<size_t>(r)] - reduced.target.at(r, k);
+        algebra.add_multiple(gradient.row(r - begin), gram.row(k), d, depth);
+      }
+    }
+    for (int sweep = 0; sweep < sweeps; ++sweep) {
+      int64_t changes = 0;
+      for (int64_t k = 0; k < depth; ++k) {
+        for (int64_t r = begin; r < end; ++r) {
+          const float scale = scales[static_cast<size_t>(r)];
+          float* g = gradient.row(r - begin);
+          const float old = levels.at(r, k);
+          const float level = to_level(old - g[k] / (gram.at(k, k) * scale), problem.limit);
+          if (level == old) continue;
+          levels.at(r, k) = level;
+          algebra.add_multiple(g, gram.row(k), (level - old) * scale, depth);
+          ++changes;
+        }
+      }
+      if (changes == 0) break;
+    }
+    // The best scale: s = (q G w) / (q G q), with q G (s q - w) = the gradient's product.
+    for (int64_t r = begin; r < end; ++r) {
+      std::fill(delta.begin(), delta.end(), 0.0F);
+      for (int64_t k = 0; k < depth; ++k) {
+        if (levels.at(r, k) != 0.0F) algebra.add_multiple(delta.data(), gram.row(k), levels.at(r, k), depth);
+      }
+      const float square = algebra.dot(delta.data(), levels.row(r), depth);
+      const float product = algebra.dot(delta.data(), reduced.target.row(r), depth);
+      float& scale = scales[static_cast<size_t>(r)];
+      if (square > 0.0F && product > 0.0F && std::isfinite(product / square))
+        scale = std::max(product / square, problem.least_scale[static_cast<size_t>(r)]);
+    }
+  });
+}
+
+Result<Rounded> round_by_reconstruction(RoundingProblem& problem, const AdaRoundOptions& options,
+                                        const Algebra& algebra) {
+  if (problem.quantized_rows.rows() == 0)
+    return make_error(StatusCode::kInvalidArgument, "Q051", "no inputs were seen; give calibration samples");
+  HAI_TRY(const Reduced reduced, reduce(problem, algebra));
+  const ClampedOutputs outputs(problem, reduced, algebra);
+  Rounded out;
+  out.signal = outputs.signal();
+
+  out.scales = problem.nearest_scale;
+  out.levels = Matrix(problem.weights.rows(), problem.weights.cols());
+  for (int64_t r = 0; r < out.levels.rows(); ++r) {
+    for (int64_t k = 0; k < out.levels.cols(); ++k)
+      out.levels.at(r, k) = to_level(problem.weights.at(r, k) / out.scales[static_cast<size_t>(r)], problem.limit);
+  }
+  out.bias = reduced.bias;
+  std::vector<double> errors = outputs.fit_bias(out.levels, out.scales, out.bias);
+  out.error_nearest = std::accumulate(errors.begin(), errors.end(), 0.0);
+
+  Rounded solved = out;
+  solved.scales = best_scales(reduced, problem);
+  HAI_TRY(solved.levels, round_successively(reduced, solved.scales, problem.limit, algebra));
+  for (int refit = 0; refit < kRefits; ++refit)
+    descend(reduced, problem, kSweeps, solved.levels, solved.scales, algebra);
+  solved.bias = reduced.bias;
+  keep_better(solved, outputs.fit_bias(solved.levels, solved.scales, solved.bias), out, errors);
+  out.error_solved = std::accumulate(errors.begin(), errors.end(), 0.0);
+
+  if (options.iterations > 0) {
+    Rounded learned = out;
+    learn_rounding(problem, reduced, outputs, options, algebra, learned);
+    keep_better(learned, outputs.fit_bias(learned.levels, learned.scales, learned.bias), out, errors);
+  }
+  out.error = std::accumulate(errors.begin(), errors.end(), 0.0);
+  for (int64_t r = 0; r < out.levels.rows(); ++r) {  // back to rows that are not centred
+    const float mean = algebra.dot(out.levels.row(r), reduced.quantized_means.data(), out.levels.cols());
+    out.bias[static_cast<size_t>(r)] -= mean * out.scales[static_cast<size_t>(r)];
+  }
+  return out;
+}
+
+}  // namespace hai::quantizer

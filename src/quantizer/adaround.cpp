@@ -2,10 +2,10 @@
 // Quantization", ICML 2020), with an optimiser of its own.
 //
 // Method: each weight is (lower integer + h(V)) * scale with the rectified sigmoid h; Adam lowers the mean square error
-// of the layer's outputs behind its clamp plus lambda * sum of 1 - |2 h - 1|^beta, whose beta falls from 20 to 2 along a
-// cosine after a warm-up without it, so that every h ends at 0 or 1. The gradient of the error is two matrix products
-// per step on a batch of rows (output positions of all pictures). Errors are measured in rounding steps: then lambda and
-// the learning rate mean the same in every layer. It starts from the closed-form result, each h leaning towards the
+// of the layer's outputs behind its clamp plus lambda * sum of 1 - |2 h - 1|^beta, whose beta falls from 20 to 2 along
+// a cosine after a warm-up without it, so that every h ends at 0 or 1. The gradient of the error is two matrix products
+// per step on a batch of rows (output positions of all pictures). Errors are measured in rounding steps: then lambda
+// and the learning rate mean the same in every layer. It starts from the closed-form result, each h leaning towards the
 // integer found there. Deterministic: batches go through the rows in order.
 #include "quantizer/adaround.h"
 
@@ -17,9 +17,9 @@ namespace hai::quantizer {
 namespace {
 
 constexpr int kBiasSteps = 4;
-constexpr double kWarmUp = 0.2;       // share of the steps without regularisation
-constexpr float kLeastLive = 0.05F;   // share of a channel's outputs that the bias moves: smaller ones are not trusted
-constexpr float kLeaning = 0.35F;     // where h starts, from the integer found before
+constexpr double kWarmUp = 0.2;      // share of the steps without regularisation
+constexpr float kLeastLive = 0.05F;  // share of a channel's outputs that the bias moves: smaller ones are not trusted
+constexpr float kLeaning = 0.35F;    // where h starts, from the integer found before
 constexpr float kFirstPower = 20.0F;
 constexpr float kLastPower = 2.0F;
 constexpr float kBiasRate = 0.05F;

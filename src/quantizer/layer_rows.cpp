@@ -2,8 +2,8 @@
 //
 // Method: im2col for sampled output positions only: a layer of 112 x 112 outputs is described well by a few thousand of
 // them. Padding reads the real zero. A transposed convolution is the gather form of its definition: output (i, j) reads
-// tap k from input (i + pad - k * dilation) / stride where that divides. Weights keep the order of the constant, OHWI or
-// that of the matrix product.
+// tap k from input (i + pad - k * dilation) / stride where that divides. Weights keep the order of the constant, OHWI
+// or that of the matrix product.
 #include "quantizer/layer_rows.h"
 
 #include <algorithm>

@@ -2,8 +2,8 @@
 //
 // Method: the right operand is packed into panels of the micro-kernel's width and each panel meets all rows of the left
 // one; the factor is found column by column from the last with dot products of rows, which lie contiguous in memory.
-// Every number is one sum in a fixed order, so results do not depend on how many threads there are. f32 suffices because
-// callers damp the diagonal to a condition of at most about 1e5.
+// Every number is one sum in a fixed order, so results do not depend on how many threads there are. f32 suffices
+// because callers damp the diagonal to a condition of at most about 1e5.
 #include "quantizer/matrix.h"
 
 #include <algorithm>

@@ -2,9 +2,9 @@
 //
 // Method: two staged runs go through the calibration samples side by side: the float graph, and the quantized one whose
 // layers so far have their final weights. At each layer both hand over its input; the same sampled output positions of
-// both become the rows of a reconstruction problem (rounding.cpp, adaround.cpp), one for each group of channels. Then the
-// quantized graph is made anew with this layer's weights and bias. Memory: rows have a limit in bytes, and so have the
-// tensors between layers (staged_run.cpp). Deterministic for a seed, whatever the number of threads.
+// both become the rows of a reconstruction problem (rounding.cpp, adaround.cpp), one for each group of channels. Then
+// the quantized graph is made anew with this layer's weights and bias. Memory: rows have a limit in bytes, and so have
+// the tensors between layers (staged_run.cpp). Deterministic for a seed, whatever the number of threads.
 #include "quantizer/reconstruction.h"
 
 #include <algorithm>
@@ -114,7 +114,8 @@ class Reconstructor {
         per_sample = std::clamp<int64_t>(most / sample_count_, 1, std::max<int64_t>(positions, 1));
         for (int64_t g = 0; g < geometry.groups(); ++g) rows.emplace_back(per_sample * sample_count_, geometry.depth());
       }
-      std::vector<int64_t> chosen = sample_positions(positions, per_sample, seed + static_cast<uint64_t>(sample) * 7919);
+      std::vector<int64_t> chosen =
+          sample_positions(positions, per_sample, seed + static_cast<uint64_t>(sample) * 7919);
       if (chosen.empty()) {
         return make_error(StatusCode::kInvalidArgument, "Q055", "calibration sample {} gives this layer nothing to do",
                           sample);
@@ -137,8 +138,7 @@ class Reconstructor {
     const ir::Node& node = graph_.node(id);
     const LayerGeometry geometry = *LayerGeometry::of(graph_, id);
     HAI_TRY(std::vector<Matrix> float_rows, collect(float_run_, node.inputs[0], geometry, seed));
-    HAI_TRY(std::vector<Matrix> quantized_rows,
-            collect(*quantized_run_, quantized_node(id).inputs[0], geometry, seed));
+    HAI_TRY(std::vector<Matrix> quantized_rows, collect(*quantized_run_, quantized_node(id).inputs[0], geometry, seed));
     const ir::TensorType& type = quantized_.graph.value(quantized_node(id).inputs[1]).type;
     const std::span<const float> weights = floats_of(graph_.value(node.inputs[1]));
     const std::vector<float> bias = bias_of(node, geometry);
@@ -248,8 +248,8 @@ class Reconstructor {
 }  // namespace
 
 Result<Reconstruction> reconstruct(const ir::Graph& graph, const Plan& plan, const RewriteWith& rewrite,
-                                   const GivenWeights& known, const EachSample& samples,
-                                   const QuantizeOptions& options, const OnRoundingProgress& progress) {
+                                   const GivenWeights& known, const EachSample& samples, const QuantizeOptions& options,
+                                   const OnRoundingProgress& progress) {
   ThreadPool threads(options.threads > 0 ? options.threads
                                          : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
   return Reconstructor(graph, plan, rewrite, samples, options, threads).run(known, progress);

@@ -1,5 +1,5 @@
-// Reconstruction: rounds the weights of a quantized graph layer by layer, so that each layer's outputs stay close to the
-// float layer's.
+// Reconstruction: rounds the weights of a quantized graph layer by layer, so that each layer's outputs stay close to
+// the float layer's.
 #pragma once
 
 #include <cstdint>
@@ -45,10 +45,10 @@ using OnRoundingProgress = std::function<Status(const RoundingProgress&)>;
 // The quantized graph for these weights; must be the same but for weights and biases at each call.
 using RewriteWith = std::function<Result<Rewritten>(const GivenWeights&)>;
 
-// `graph`: the canonical float graph that `rewrite` starts from. `known`: weights that stay as they are. Layers of 16-bit
-// or float weights, and products with several matrices, keep their rounding to nearest.
+// `graph`: the canonical float graph that `rewrite` starts from. `known`: weights that stay as they are. Layers of
+// 16-bit or float weights, and products with several matrices, keep their rounding to nearest.
 Result<Reconstruction> reconstruct(const ir::Graph& graph, const Plan& plan, const RewriteWith& rewrite,
-                                   const GivenWeights& known, const EachSample& samples,
-                                   const QuantizeOptions& options, const OnRoundingProgress& progress = {});
+                                   const GivenWeights& known, const EachSample& samples, const QuantizeOptions& options,
+                                   const OnRoundingProgress& progress = {});
 
 }  // namespace hai::quantizer

@@ -4,11 +4,12 @@
 // layer's inputs (Nagel et al., "Up or Down? Adaptive Rounding", ICML 2020, eq. 13). The inputs are those behind the
 // already quantized layers and the target the float layer's outputs, so each layer also makes up for what came before
 // (the same paper, "asymmetric reconstruction"); means are taken out, since the bias answers for them. The Gram matrix
-// is shrunk towards a multiple of the identity (Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
-// covariance matrices", 2004), pictures being the independent observations: few of them must not decide more than they
+// is shrunk towards its diagonal (Schaefer and Strimmer, "A shrinkage approach to large-scale covariance matrix
+// estimation", 2005, target D), pictures being the independent observations: few of them must not decide more than they
 // know. Start: successive rounding with error feedback (Frantar et al., "GPTQ", 2022, in its nearest-plane form, which
 // needs the Cholesky factor only). Then coordinate descent over single integers (Behdin et al., "QuantEase", 2023)
-// alternates with the best scale for the integers at hand; each step lowers the error. AdaRound follows in adaround.cpp.
+// alternates with the best scale for the integers at hand; each step lowers the error. AdaRound follows in
+// adaround.cpp.
 #include "quantizer/rounding.h"
 
 #include <algorithm>
@@ -23,6 +24,7 @@ namespace {
 constexpr int kScaleSteps = 40;
 constexpr double kSmallestScale = 0.35;  // of the scale that clips nothing
 constexpr int64_t kRowsATask = 8;
+constexpr double kLeastDamping = 2e-3;
 constexpr int kSweeps = 4;
 constexpr int kRefits = 3;
 
@@ -58,10 +60,11 @@ void scale_by(Matrix& matrix, float factor) {
   }
 }
 
-// gram + damping: (1 - share) * gram + share * mean diagonal * identity.
-void shrink(Matrix& gram, double share, double mean) {
-  scale_by(gram, static_cast<float>(1.0 - share));
-  for (int64_t k = 0; k < gram.rows(); ++k) gram.at(k, k) += static_cast<float>(share * mean);
+// (1 - share) * matrix + share * the diagonal of the Gram matrix, and a little more for channels that hardly vary.
+void shrink(Matrix& matrix, double share, const std::vector<double>& diagonal, double mean) {
+  scale_by(matrix, static_cast<float>(1.0 - share));
+  for (int64_t k = 0; k < matrix.rows(); ++k)
+    matrix.at(k, k) += static_cast<float>(share * diagonal[static_cast<size_t>(k)] + kLeastDamping * mean);
 }
 
 bool all_finite(const Matrix& matrix) {
@@ -104,34 +107,37 @@ void for_each_row(const Algebra& algebra, int64_t rows, F&& body) {
 }  // namespace
 
 double shrinkage(const Matrix& rows, const Matrix& gram, int64_t pictures, const Algebra& algebra) {
-  // With S_p the Gram matrix of picture p: sum over p of |S_p - S|^2 = sum of |S_p|^2 - P |S|^2, and |S_p|^2 is the sum
-  // of squared products of the picture's rows.
+  // With S_p the Gram matrix of picture p of P: the sum over p of |S_p - S|^2 is the sum of |S_p|^2 less P |S|^2, and
+  // |S_p|^2 is the sum of squared products of the picture's rows. Of all of these only what lies beside the diagonal.
   if (pictures < 2) pictures = rows.rows();  // one sample: its rows are all there is
   if (pictures < 2) return 1.0;
   std::vector<double> squares(static_cast<size_t>(pictures), 0.0);
   algebra.threads().parallel(pictures, [&](int64_t p, int) {
     double sum = 0;
     int64_t count = 0;
+    std::vector<double> diagonal(static_cast<size_t>(rows.cols()), 0.0);
     for (int64_t i = p; i < rows.rows(); i += pictures, ++count) {
+      const float* row = rows.row(i);
+      for (size_t k = 0; k < diagonal.size(); ++k)
+        diagonal[k] += static_cast<double>(row[k]) * static_cast<double>(row[k]);
       for (int64_t j = p; j <= i; j += pictures) {
-        const auto product = static_cast<double>(algebra.dot(rows.row(i), rows.row(j), rows.cols()));
+        const auto product = static_cast<double>(algebra.dot(row, rows.row(j), rows.cols()));
         sum += product * product * (i == j ? 1.0 : 2.0);
       }
     }
+    for (const double d : diagonal) sum -= d * d;
     squares[static_cast<size_t>(p)] = sum / static_cast<double>(count * count);
   });
   double norm = 0;
-  double trace = 0;
   for (int64_t k = 0; k < gram.rows(); ++k) {
-    norm += static_cast<double>(algebra.dot(gram.row(k), gram.row(k), gram.cols()));
-    trace += static_cast<double>(gram.at(k, k));
+    const auto diagonal = static_cast<double>(gram.at(k, k));
+    norm += static_cast<double>(algebra.dot(gram.row(k), gram.row(k), gram.cols())) - diagonal * diagonal;
   }
+  if (norm <= 0) return 1.0;
   const auto count = static_cast<double>(pictures);
   const double spread =
-      std::max(0.0, std::accumulate(squares.begin(), squares.end(), 0.0) / count - norm) / count;  // of the estimate
-  const double distance = norm - trace * trace / static_cast<double>(gram.rows());  // from a multiple of the identity
-  if (distance <= 0) return 1.0;
-  return std::clamp(spread / distance, 0.005, 1.0);
+      std::max(0.0, std::accumulate(squares.begin(), squares.end(), 0.0) / count - norm) / (count - 1.0);
+  return std::clamp(spread / norm, 0.0, 1.0);
 }
 
 Result<Reduced> reduce(RoundingProblem& problem, const Algebra& algebra) {
@@ -159,8 +165,10 @@ Result<Reduced> reduce(RoundingProblem& problem, const Algebra& algebra) {
   }
   const double mean = std::max(mean_diagonal(out.gram), 1e-12);
   out.damping = shrinkage(problem.quantized_rows, out.gram, problem.pictures, algebra);
-  shrink(out.gram, out.damping, mean);
-  shrink(cross, out.damping, mean);
+  std::vector<double> diagonal;
+  for (int64_t k = 0; k < depth; ++k) diagonal.push_back(static_cast<double>(out.gram.at(k, k)));
+  shrink(out.gram, out.damping, diagonal, mean);
+  shrink(cross, out.damping, diagonal, mean);  // where the inputs say nothing, the weights stay what they were
   // target = weights * cross^T * gram^-1
   Matrix upper = out.gram;
   if (!factor_upper(algebra, upper))
@@ -197,8 +205,8 @@ std::vector<float> best_scales(const Reduced& reduced, const RoundingProblem& pr
     float best = widest;
     double best_error = std::numeric_limits<double>::infinity();
     for (int step = 0; step < kScaleSteps; ++step) {
-      const auto scale = static_cast<float>(static_cast<double>(widest) *
-                                            (1.0 - step * (1.0 - kSmallestScale) / (kScaleSteps - 1)));
+      const auto scale =
+          static_cast<float>(static_cast<double>(widest) * (1.0 - step * (1.0 - kSmallestScale) / (kScaleSteps - 1)));
       if (scale <= 0.0F) break;
       double error = 0;
       for (size_t k = 0; k < weights.size(); ++k) {

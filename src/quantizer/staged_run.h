@@ -17,7 +17,8 @@ namespace hai::quantizer {
 // Calls its argument with every sample, in order; can be asked again. Samples hold one tensor per graph input.
 using EachSample = std::function<Status(const std::function<Status(const std::vector<ops::Tensor>&)>&)>;
 
-// A graph that computes `to` from `from`; other values that it needs are an error of the caller's. Types and names stay.
+// A graph that computes `to` from `from`; other values that it needs are an error of the caller's. Types and names
+// stay.
 ir::Graph cut_graph(const ir::Graph& graph, const std::vector<ir::NodeId>& order, const std::set<ir::ValueId>& from,
                     const std::vector<ir::ValueId>& to);
 

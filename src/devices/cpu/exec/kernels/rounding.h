@@ -1,4 +1,5 @@
-/* Vector loops of the quantizer's weight rounding: sums of products, added multiples, one step of AdaRound's optimiser. */
+/* Vector loops of the quantizer's weight rounding: sums of products, added multiples, one step of AdaRound's optimiser.
+ */
 #ifndef HAI_DEVICES_CPU_EXEC_KERNELS_ROUNDING_H_
 #define HAI_DEVICES_CPU_EXEC_KERNELS_ROUNDING_H_
 

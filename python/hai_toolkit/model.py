@@ -135,12 +135,15 @@ class Model:
         *,
         method: Literal["symmetrical", "asymmetrical"] = "asymmetrical",
         progress: Callable[[int], None] | None = None,
+        rounding_progress: Callable[[str, int, int, float], None] | None = None,
         **options: Any,
     ) -> Model:
         """Quantizes in place with samples like those the model will see, and returns itself.
 
         ``calibration`` gives arrays (for a single input) or dictionaries by input name, each a batch in the model's own
-        layout; it is read once, one sample at a time. ``progress`` is called with the number of samples read.
+        layout; it is read once, one sample at a time. ``progress`` is called with the number of samples read;
+        ``rounding_progress``, with ``adaround``, before each layer with its name, its number, how many there are and the
+        seconds left.
         ``options`` are the quantizer's, by name: ``observer`` ("mse", "minmax", "percentile", "kl"),
         ``bias_correction``, ``keep_float`` (names of nodes that stay f32), ``precision`` and ``layers`` ("w8a8",
         "w4a8", "w8a16", "w16a16", "w8", "w4", "float"; by node name), ``equalize``, ``adaround``, ``threads``,
@@ -159,7 +162,10 @@ class Model:
             )
         chosen = {"precision": widths[bit_width], "symmetric": method == "symmetrical", **options}
         graph, report, warnings, _ = _core.quantize(
-            self._graph, _sample_reader(iter(calibration), self.inputs, progress), _options_json(chosen)
+            self._graph,
+            _sample_reader(iter(calibration), self.inputs, progress),
+            _options_json(chosen),
+            rounding_progress,
         )
         self._graph = graph
         self.quantization_report = json.loads(report)

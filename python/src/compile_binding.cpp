@@ -49,7 +49,8 @@ ops::Tensor tensor_from(const std::tuple<std::string, std::vector<int64_t>, Cons
 
 std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(const ir::Graph& graph,
                                                                                const nb::callable& next_sample,
-                                                                               const std::string& options_json) {
+                                                                               const std::string& options_json,
+                                                                               const nb::object& rounding_progress) {
   const quantizer::QuantizeOptions options = value_or_raise(quantizer::options_from_json(options_json));
   const auto next = [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
     const nb::gil_scoped_acquire acquire;
@@ -59,8 +60,15 @@ std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(c
     for (const auto& item : nb::cast<PythonSample>(sample)) tensors.push_back(tensor_from(item));
     return std::optional<std::vector<ops::Tensor>>(std::move(tensors));
   };
+  quantizer::QuantizeHooks hooks;
+  hooks.rounding_progress = [&](const quantizer::RoundingProgress& at) -> Status {
+    const nb::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();  // Ctrl-C, also where nobody listens
+    if (!rounding_progress.is_none()) rounding_progress(at.layer, at.index, at.count, at.seconds_left);
+    return {};
+  };
   const nb::gil_scoped_release release;
-  quantizer::Quantized result = value_or_raise(quantizer::quantize(graph, next, options));
+  quantizer::Quantized result = value_or_raise(quantizer::quantize(graph, next, options, hooks));
   return {std::move(result.graph), std::move(result.report_json), std::move(result.warnings), result.sample_count};
 }
 
@@ -123,7 +131,8 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
 void bind_compile(nb::module_& module) {
   module.def("import_onnx", &import_onnx, nb::arg("path"), nb::arg("dims"), nb::arg("batch_min"), nb::arg("batch_max"),
              nb::arg("free_batch"));
-  module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("options_json"));
+  module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("options_json"),
+             nb::arg("rounding_progress").none() = nb::none());
   module.def("pass_names", &compiler::pass_names);
   nb::class_<compiler::CompiledModel>(module, "CompiledModel")
       .def(

@@ -146,7 +146,7 @@ Status read_adaround(std::string_view name, const Json& value, QuantizeOptions& 
   for (const auto& [key, entry] : value.items()) {
     const std::string full = fmt::format("{}.{}", name, key);
     if (key == "iterations") {
-      HAI_TRY_STATUS(read_integer(full, entry, 1, 1000000, wanted.iterations));
+      HAI_TRY_STATUS(read_integer(full, entry, 0, 1000000, wanted.iterations));
     } else if (key == "batch_rows") {
       HAI_TRY_STATUS(read_integer(full, entry, 1, 65536, wanted.batch_rows));
     } else if (key == "learning_rate") {

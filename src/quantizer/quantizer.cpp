@@ -16,6 +16,7 @@
 #include "quantizer/plan.h"
 #include "quantizer/range_outliers.h"
 #include "quantizer/ranges.h"
+#include "quantizer/reconstruction.h"
 #include "quantizer/report.h"
 #include "quantizer/rewrite.h"
 #include "quantizer/sample_store.h"
@@ -132,11 +133,40 @@ Status judge(const SelfCheck& check, bool force, std::vector<Warning>& warnings)
   return {};
 }
 
+std::string cache_key(const ir::Graph& graph, const Plan& plan, ir::NodeId id) {
+  return fmt::format("{} {}", graph.node(id).name, to_string(plan.precision[id]));
+}
+
+Result<Reconstruction> round_layers(const ir::Graph& graph, const Plan& plan, const RewriteWith& with,
+                                    const SampleStore& store, const std::vector<size_t>& indices,
+                                    const QuantizeOptions& options, const QuantizeHooks& hooks) {
+  const EachSample each = [&](const std::function<Status(const std::vector<ops::Tensor>&)>& use) -> Status {
+    for (const size_t index : indices) {
+      HAI_TRY(const SampleStore::Sample sample, store.read(index));
+      HAI_TRY_STATUS(use(sample));
+    }
+    return {};
+  };
+  GivenWeights known;
+  for (ir::NodeId id = 0; hooks.rounding_cache != nullptr && id < graph.node_slots(); ++id) {
+    if (!graph.node(id).alive || (!plan.integer[id] && !plan.weight_only[id])) continue;
+    const auto found = hooks.rounding_cache->layers.find(cache_key(graph, plan, id));
+    if (found != hooks.rounding_cache->layers.end()) known[id] = found->second;
+  }
+  HAI_TRY(Reconstruction out, reconstruct(graph, plan, with, known, each, options, hooks.rounding_progress));
+  if (hooks.rounding_cache != nullptr) {
+    for (const auto& [id, weights] : out.weights)
+      hooks.rounding_cache->layers.emplace(cache_key(graph, plan, id), weights);
+  }
+  return out;
+}
+
 }  // namespace
 
 bool is_quantized(const ir::Graph& graph) { return quantized_value(graph) != nullptr; }
 
-Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options) {
+Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options,
+                           const QuantizeHooks& hooks) {
   HAI_TRY_STATUS(refuse_quantized(graph));
   HAI_TRY_STATUS(check_weights(graph));
   std::vector<NormStatistics> norms = norm_statistics(graph);
@@ -167,7 +197,14 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   HAI_TRY(const std::vector<InputNoise> widened, widen_outliers(graph, observations, noises, options, plan, ranges));
   std::vector<Warning> warnings =
       find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
-  HAI_TRY(Rewritten rewritten, rewrite(graph, plan, ranges, observations, {}, options));
+  Reconstruction rounding;
+  if (options.adaround && store.size() > 0) {
+    const RewriteWith with = [&](const GivenWeights& given) {
+      return rewrite(graph, plan, ranges, observations, given, options);
+    };
+    HAI_TRY(rounding, round_layers(graph, plan, with, store, others(held_back, store.size()), options, hooks));
+  }
+  HAI_TRY(Rewritten rewritten, rewrite(graph, plan, ranges, observations, rounding.weights, options));
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
   SelfCheck check;
   check.not_run = "switched off";
@@ -180,7 +217,8 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   result.sample_count = static_cast<int64_t>(store.size());
   for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
   result.report_json = make_report({graph, plan, ranges, observations, rewritten, warnings, check, options,
-                                    result.sample_count, static_cast<int64_t>(equalized.size()), widened, noises});
+                                    result.sample_count, static_cast<int64_t>(equalized.size()), widened, noises,
+                                    rounding.layers});
   result.graph = std::move(rewritten.graph);
   return result;
 }

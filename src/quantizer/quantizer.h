@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,11 +20,34 @@
 #include "ir/graph.h"
 #include "ops/interpreter.h"
 #include "quantizer/options.h"
+#include "quantizer/weights.h"
 
 namespace hai::quantizer {
 
 // The next sample: one tensor per graph input, of the input's own type, batch 1 or more; std::nullopt at the end.
 using NextSample = std::function<Result<std::optional<std::vector<ops::Tensor>>>()>;
+
+// Before each layer of AdaRound.
+struct RoundingProgress {
+  std::string layer;
+  int64_t index = 0;
+  int64_t count = 0;
+  double seconds_left = 0;  // from the layers done; 0 before the first
+};
+// An error ends the quantization and is returned.
+using OnRoundingProgress = std::function<Status(const RoundingProgress&)>;
+
+// Layers rounded by earlier quantizations of the same model with the same samples, for searches that try many
+// precisions: a layer found here is not rounded again. An approximation, since a layer also makes up for what the
+// layers before it lose; so quantize the final choice without it. Keys are made by quantize().
+struct RoundingCache {
+  std::map<std::string, QuantizedWeights> layers;
+};
+
+struct QuantizeHooks {
+  OnRoundingProgress rounding_progress;
+  RoundingCache* rounding_cache = nullptr;
+};
 
 struct Quantized {
   ir::Graph graph;
@@ -38,6 +62,7 @@ bool is_quantized(const ir::Graph& graph);
 
 // Errors: no samples, samples that do not fit the inputs, non-finite activations (names the tensor), a graph that is
 // quantized already, a kept-float name that no node has.
-Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options = {});
+Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options = {},
+                           const QuantizeHooks& hooks = {});
 
 }  // namespace hai::quantizer

@@ -64,13 +64,14 @@ class Reconstructor {
       return {};
     }));
     if (sample_count_ == 0) {
-      return make_error(StatusCode::kInvalidArgument, "Q054",
+      return make_error(StatusCode::kInvalidArgument, "Q094",
                         "no calibration samples to round the weights with; give at least one, better 32 or more");
     }
     HAI_TRY(const std::vector<ir::NodeId> order, graph_.ordered());
     std::vector<ir::NodeId> layers;
     for (const ir::NodeId id : order) {
-      if (plan_.roles[id] == Role::kMac && plan_.integer[id] && !known.contains(id) && can_round(id))
+      if ((plan_.weight_only[id] || (plan_.roles[id] == Role::kMac && plan_.integer[id])) && !known.contains(id) &&
+          can_round(id))
         layers.push_back(id);
     }
     const auto start = std::chrono::steady_clock::now();
@@ -117,7 +118,7 @@ class Reconstructor {
       std::vector<int64_t> chosen =
           sample_positions(positions, per_sample, seed + static_cast<uint64_t>(sample) * 7919);
       if (chosen.empty()) {
-        return make_error(StatusCode::kInvalidArgument, "Q055", "calibration sample {} gives this layer nothing to do",
+        return make_error(StatusCode::kInvalidArgument, "Q095", "calibration sample {} gives this layer nothing to do",
                           sample);
       }
       for (int64_t i = 0; i < per_sample; ++i) {

@@ -11,6 +11,7 @@
 #include "ir/graph.h"
 #include "quantizer/options.h"
 #include "quantizer/plan.h"
+#include "quantizer/quantizer.h"
 #include "quantizer/rewrite.h"
 #include "quantizer/staged_run.h"
 #include "quantizer/weights.h"
@@ -32,15 +33,6 @@ struct Reconstruction {
   GivenWeights weights;
   std::vector<LayerRounding> layers;  // in the order of work
 };
-
-// Called before each layer; an error ends the work and is returned.
-struct RoundingProgress {
-  std::string layer;
-  int64_t index = 0;
-  int64_t count = 0;
-  double seconds_left = 0;  // from the layers done; 0 before the first
-};
-using OnRoundingProgress = std::function<Status(const RoundingProgress&)>;
 
 // The quantized graph for these weights; must be the same but for weights and biases at each call.
 using RewriteWith = std::function<Result<Rewritten>(const GivenWeights&)>;

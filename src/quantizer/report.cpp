@@ -35,6 +35,18 @@ Json check_of(const SelfCheck& check) {
   return out;
 }
 
+// Relative errors of the layer's outputs, before and after AdaRound.
+void add_rounding(const std::string& node, const std::vector<LayerRounding>& rounding, Json& entry) {
+  for (const LayerRounding& layer : rounding) {
+    if (layer.name != node) continue;
+    entry["rounding"] = {{"error_nearest", layer.error_nearest},
+                         {"error_solved", layer.error_solved},
+                         {"error", layer.error},
+                         {"rows", layer.rows}};
+    return;
+  }
+}
+
 Json layers_of(const ReportInput& input) {
   std::map<std::string, double> noise_db;
   for (const InputNoise& noise : input.noises) noise_db[input.graph.node(noise.node).name] = noise.noise_db;
@@ -50,6 +62,7 @@ Json layers_of(const ReportInput& input) {
                     {"f32_result", record.float_result}});
     const auto noise = noise_db.find(record.node);
     if (noise != noise_db.end()) list.back()["input_noise_db"] = noise->second;
+    add_rounding(record.node, input.rounding, list.back());
   }
   return list;
 }

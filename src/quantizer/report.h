@@ -6,6 +6,7 @@
 
 #include "quantizer/guards.h"
 #include "quantizer/range_outliers.h"
+#include "quantizer/reconstruction.h"
 #include "quantizer/rewrite.h"
 #include "quantizer/self_check.h"
 
@@ -24,6 +25,7 @@ struct ReportInput {
   int64_t equalized;
   const std::vector<InputNoise>& widened;  // layers that 8-bit activations were too coarse for
   const std::vector<InputNoise>& noises;   // of all layers, in 8 bits
+  const std::vector<LayerRounding>& rounding;
 };
 // Keys: method, precision, observer, samples, equalized_pairs, widened [node], warnings [{id, layer, message, remedy}],
 // self_check, integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors [{tensor,

@@ -160,7 +160,7 @@ Result<Reduced> reduce(RoundingProblem& problem, const Algebra& algebra) {
   scale_by(out.gram, weight);
   scale_by(cross, weight);
   if (!all_finite(out.gram) || !all_finite(cross)) {
-    return make_error(StatusCode::kInvalidArgument, "Q052",
+    return make_error(StatusCode::kInvalidArgument, "Q092",
                       "the inputs are NaN or infinite, or too large for f32 sums; check the samples and the weights");
   }
   const double mean = std::max(mean_diagonal(out.gram), 1e-12);
@@ -172,7 +172,7 @@ Result<Reduced> reduce(RoundingProblem& problem, const Algebra& algebra) {
   // target = weights * cross^T * gram^-1
   Matrix upper = out.gram;
   if (!factor_upper(algebra, upper))
-    return make_error(StatusCode::kInternal, "Q053", "the Gram matrix of {} inputs has no factor", depth);
+    return make_error(StatusCode::kInternal, "Q093", "the Gram matrix of {} inputs has no factor", depth);
   out.target = Matrix(problem.weights.rows(), depth);
   algebra.multiply(problem.weights, transposed(cross), out.target);
   solve_rows(algebra, upper, out.target);
@@ -234,7 +234,7 @@ Result<Matrix> round_successively(const Reduced& reduced, const std::vector<floa
       upper.at(i, j) = reduced.gram.at(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
   }
   if (!factor_upper(algebra, upper))
-    return make_error(StatusCode::kInternal, "Q053", "the Gram matrix of {} inputs has no factor", depth);
+    return make_error(StatusCode::kInternal, "Q093", "the Gram matrix of {} inputs has no factor", depth);
   Matrix levels(reduced.target.rows(), depth);
   for_each_row(algebra, levels.rows(), [&](int64_t begin, int64_t end) {
     // |delta V|^2 with V upper: component j holds the errors of columns 0 to j, so column j makes up for those before.
@@ -302,7 +302,7 @@ void descend(const Reduced& reduced, const RoundingProblem& problem, int sweeps,
 Result<Rounded> round_by_reconstruction(RoundingProblem& problem, const AdaRoundOptions& options,
                                         const Algebra& algebra) {
   if (problem.quantized_rows.rows() == 0)
-    return make_error(StatusCode::kInvalidArgument, "Q051", "no inputs were seen; give calibration samples");
+    return make_error(StatusCode::kInvalidArgument, "Q091", "no inputs were seen; give calibration samples");
   HAI_TRY(const Reduced reduced, reduce(problem, algebra));
   const ClampedOutputs outputs(problem, reduced, algebra);
   Rounded out;

@@ -238,7 +238,7 @@ TEST_F(Rounding, DegenerateInputs) {
   nan.quantized_rows.at(3, 4) = std::numeric_limits<float>::quiet_NaN();
   const auto refused = round_by_reconstruction(nan, options, algebra_);
   ASSERT_FALSE(refused.has_value());
-  EXPECT_NE(refused.error().to_string().find("Q052"), std::string::npos);
+  EXPECT_NE(refused.error().to_string().find("Q092"), std::string::npos);
 
   RoundingProblem empty = make_problem({50, 3, 8}, 1, 7, true);
   empty.float_rows = empty.quantized_rows = Matrix(0, 8);

@@ -18,7 +18,7 @@ namespace hai::quantizer {
 namespace {
 
 Error runtime_error(const api::Error& error) {
-  return make_error(static_cast<StatusCode>(error.code), "Q050", "a run for the rounding of weights failed: {}",
+  return make_error(static_cast<StatusCode>(error.code), "Q090", "a run for the rounding of weights failed: {}",
                     error.message);
 }
 

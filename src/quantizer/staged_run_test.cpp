@@ -94,7 +94,7 @@ TEST(StagedRun, ErrorsOfTheVisitorEndTheRun) {
   int64_t calls = 0;
   const Status status = run.visit(*graph.find_value("third"), [&](int64_t, const TensorView&) -> Status {
     ++calls;
-    return make_error(StatusCode::kInvalidArgument, "Q055", "enough");
+    return make_error(StatusCode::kInvalidArgument, "Q095", "enough");
   });
   EXPECT_FALSE(status.has_value());
   EXPECT_EQ(calls, 1);

@@ -202,7 +202,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
     const RewriteWith with = [&](const GivenWeights& given) {
       return rewrite(graph, plan, ranges, observations, given, options);
     };
-    HAI_TRY(rounding, round_layers(graph, plan, with, store, others(held_back, store.size()), options, hooks));
+    HAI_TRY(rounding, round_layers(graph, plan, with, store, calibrating, options, hooks));
   }
   HAI_TRY(Rewritten rewritten, rewrite(graph, plan, ranges, observations, rounding.weights, options));
   HAI_TRY_STATUS(ops::verify(rewritten.graph));

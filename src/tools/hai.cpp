@@ -45,7 +45,8 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       ->capture_default_str();
   command->add_option("--layer", a.layers, "precision of one layer: NAME=w4a8, w8a8, w8a16, w16a16, w8, w4 or float");
   command->add_option("--keep-float", a.keep_float, "name of a node that stays f32");
-  command->add_flag("--adaround", a.adaround, "learn how to round the weights (minutes)");
+  command->add_flag("--adaround", a.adaround,
+                    "learn how to round the weights, layer by layer (minutes; what 4 bits need)");
   command->add_option("--options-json", a.options_json,
                       "all options of the quantizer as a JSON object, on top of the flags: '{\"symmetric\": true}'");
   command->add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one");

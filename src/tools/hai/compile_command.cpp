@@ -220,7 +220,13 @@ Status quantize(const CompileArguments& arguments, Source& source) {
     sample.push_back(std::move(tensor));
     return std::optional<std::vector<ops::Tensor>>(std::move(sample));
   };
-  HAI_TRY(auto quantized, quantizer::quantize(std::move(source.graph), next, options));
+  quantizer::QuantizeHooks hooks;
+  hooks.rounding_progress = [](const quantizer::RoundingProgress& at) -> Status {
+    std::fprintf(stderr, "\r\033[Krounding %s: layer %lld of %lld, %.0f s left", at.layer.c_str(),
+                 static_cast<long long>(at.index + 1), static_cast<long long>(at.count), at.seconds_left);
+    return {};
+  };
+  HAI_TRY(auto quantized, quantizer::quantize(std::move(source.graph), next, options, hooks));
   for (const std::string& warning : quantized.warnings) std::fprintf(stderr, "\nwarning: %s", warning.c_str());
   std::fprintf(stderr, "\rcalibration: %s\n", folder.report().to_string().c_str());
   source.graph = std::move(quantized.graph);

@@ -40,11 +40,11 @@ enum class Observer : uint8_t {
 std::string_view observer_name(Observer observer);
 
 struct AdaRoundOptions {
-  int iterations = 1000;        // a layer
+  int iterations = 300;         // a layer; 0: the closed-form steps only
   int batch_rows = 256;         // output positions a step
-  double learning_rate = 1e-2;  // of the rounding variables
-  double regularization = 0.01;
-  int64_t max_rows = 4096;  // output positions a layer that are kept
+  double learning_rate = 0.1;   // of the rounding variables
+  double regularization = 0.3;  // of variables that stay between two integers, in errors of one rounding step
+  int64_t max_rows = 4096;      // output positions a layer that are kept
   bool operator==(const AdaRoundOptions&) const = default;
 };
 

@@ -71,7 +71,7 @@ TEST(Options, WrongTypesAndRangesAreErrors) {
                                       R"({"sparsity": -0.1})",
                                       R"({"precision": 8})",
                                       R"({"adaround": 3})",
-                                      R"({"adaround": {"iterations": 0}})",
+                                      R"({"adaround": {"iterations": -1}})",
                                       R"({"precision": {"weight_bits": "8"}})",
                                       R"({"threads": null})"}) {
     EXPECT_EQ(error_of(text), "Q050") << text;

@@ -3,11 +3,11 @@
 # architectures stay as they are: apt works on private lists in .cache. Headers that have no architecture come from the system.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-packages=(libssl-dev libpng-dev libturbojpeg0-dev zlib1g-dev libprotobuf-dev)
+packages=(libssl-dev libdeflate-dev libpng-dev libturbojpeg0-dev zlib1g-dev libprotobuf-dev)
 headers=(fmt flatbuffers CLI nlohmann)
 sysroot="$root/.cache/arm64-sysroot"
 stamp="$sysroot/.complete"
-wanted="${packages[*]} ${headers[*]} $(dpkg-query -W -f='${Version} ' libssl-dev libpng-dev libturbojpeg0-dev zlib1g-dev libprotobuf-dev)"
+wanted="${packages[*]} ${headers[*]} $(dpkg-query -W -f='${Version} ' libssl-dev libdeflate-dev libpng-dev libturbojpeg0-dev zlib1g-dev libprotobuf-dev)"
 if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then exit 0; fi
 
 state="$root/.cache/arm64-apt"

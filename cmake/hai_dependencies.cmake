@@ -15,6 +15,11 @@ hai_find_library(crypto libssl-dev libcrypto.a)
 add_library(hai_crypto INTERFACE)
 target_link_libraries(hai_crypto INTERFACE "${HAI_LIBRARY_crypto}")
 
+# libdeflate stores weights smaller. Static: the runtime takes its decoder alone, 11 KB.
+hai_find_library(deflate libdeflate-dev libdeflate.a)
+add_library(hai_compression INTERFACE)
+target_link_libraries(hai_compression INTERFACE "${HAI_LIBRARY_deflate}")
+
 # Pictures: the system's shared libraries on a host; static when cross compiling, so that an emulator needs no root file system.
 add_library(hai_pictures INTERFACE)
 if(CMAKE_CROSSCOMPILING)

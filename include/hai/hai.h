@@ -218,7 +218,8 @@ typedef struct hai_section_info {
   int32_t required;
   uint64_t offset_bytes;
   uint64_t size_bytes;
-  const char* sha256; /* 64 hexadecimal digits; of weights: of the digests of their chunks */
+  const char* sha256;      /* 64 hexadecimal digits; of weights: of the digests of their chunks */
+  uint64_t expanded_bytes; /* of compressed weights: what they become in memory; of others: size_bytes */
 } hai_section_info;
 
 HAI_API size_t hai_model_section_count(const hai_model* model);

@@ -55,12 +55,13 @@ class TensorInfo:
 class CompiledModel:
     """A model compiled for a device, ready to be written."""
 
-    def __init__(self, native: _core.CompiledModel) -> None:
+    def __init__(self, native: _core.CompiledModel, compress: bool | None = None) -> None:
         self._native = native
+        self._compress = compress
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the ``.hai`` file; an older file of that name stays until the new one is whole."""
-        self._native.save(os.fspath(path))
+        self._native.save(os.fspath(path), {None: 0, False: 1, True: 2}[self._compress])
 
     @property
     def report(self) -> dict[str, Any]:
@@ -181,17 +182,19 @@ class Model:
         disabled_passes: Sequence[str] = (),
         print_ir: Sequence[str] = (),
         print_sink: Callable[[str, str], None] | None = None,
+        compress: bool | None = None,
     ) -> CompiledModel:
         """Compiles for ``device``.
 
-        ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
+        ``compress``: store weights compressed; ``None``: where that saves at least a tenth of them. ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
         """
         ranges = {name: (d, d) if isinstance(d, int) else d for name, d in (dims or {}).items()}
         sink = print_sink or (lambda place, text: print(f"// {place}\n{text}"))
         report = json.dumps(self.quantization_report) if self.quantization_report else ""
         rule = self.preprocessing.to_native() if self.preprocessing is not None else None
         return CompiledModel(
-            _core.compile(self._graph, device, ranges, list(disabled_passes), list(print_ir), sink, rule, report)
+            _core.compile(self._graph, device, ranges, list(disabled_passes), list(print_ir), sink, rule, report),
+            compress,
         )
 
 

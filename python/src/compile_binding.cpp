@@ -4,6 +4,7 @@
 // for each call. A Python exception inside them ends the work and goes on to the caller as it was.
 #include <nanobind/stl/pair.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "binding.h"
@@ -137,11 +138,12 @@ void bind_compile(nb::module_& module) {
   nb::class_<compiler::CompiledModel>(module, "CompiledModel")
       .def(
           "save",
-          [](const compiler::CompiledModel& compiled, const std::string& path) {
+          [](const compiler::CompiledModel& compiled, const std::string& path, int compression) {
             const nb::gil_scoped_release release;
-            raise_if_error(format::write_model_file(path, compiled.file));
+            const format::WriteOptions options{static_cast<format::Compression>(std::clamp(compression, 0, 2))};
+            raise_if_error(format::write_model_file(path, compiled.file, options));
           },
-          nb::arg("path"))
+          nb::arg("path"), nb::arg("compression"))
       .def("report", [](const compiler::CompiledModel& compiled) { return report_dict(compiled.report); });
   module.def("compile", &compile, nb::arg("graph"), nb::arg("device"), nb::arg("dims"), nb::arg("disabled_passes"),
              nb::arg("print_ir"), nb::arg("print_sink").none(), nb::arg("preprocessing").none(),

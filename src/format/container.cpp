@@ -112,7 +112,7 @@ Status check_kinds(const Container& container) {
         return make_error(StatusCode::kCorrupt, "F008", "section {} appears twice", describe(section));
       }
     }
-    if (!section.is(SectionKind::kWeights) && section.size_bytes > kMaxStructuredSectionBytes) {
+    if (!section.is_weights() && section.size_bytes > kMaxStructuredSectionBytes) {
       return make_error(StatusCode::kOutOfRange, "F009", "section {} has {} bytes, more than the limit of {}",
                         describe(section), section.size_bytes, kMaxStructuredSectionBytes);
     }
@@ -174,6 +174,10 @@ std::string_view section_kind_name(uint32_t kind) {
       return "report";
     case SectionKind::kMetadata:
       return "metadata";
+    case SectionKind::kCompressedWeights:
+      return "compressed_weights";
+    case SectionKind::kWeightChunks:
+      return "weight_chunks";
   }
   return "unknown";
 }

@@ -20,7 +20,7 @@
 //   24      4      alignment, a power of two in 64..65536
 //   28      4      reserved (0)
 //   32      32     name, lower-case ASCII, filled with zeros ("cpu" for the program of the cpu)
-//   64      32     SHA-256 of the stored bytes; of weights: of the section of their chunk digests
+//   64      32     SHA-256 of the stored bytes; of weights, compressed or not: of the section of their chunk digests
 //   96      64     encryption: algorithm (4 bytes, 0: none), key id, nonce, size before encryption; all zero in version
 //   1 160     96     signature over kind, name and digest: algorithm (4 bytes, 0: none), key id, signature; likewise
 //
@@ -57,6 +57,9 @@ enum class SectionKind : uint32_t {
   kPreprocessing = 5,  // model.fbs
   kReport = 6,         // JSON text of the quantizer
   kMetadata = 7,       // model.fbs
+  // Instead of kWeights and kWeightDigests where that makes the file smaller (chunk_coding.h):
+  kCompressedWeights = 8,  // the stored chunks one after the other; checked by chunk
+  kWeightChunks = 9,       // how each chunk is stored, and its digest (weight_chunks.h)
 };
 
 // "graph", "program", ...; "unknown".
@@ -72,6 +75,7 @@ struct Section {
   Sha256Digest digest{};
 
   bool is(SectionKind wanted) const { return kind == static_cast<uint32_t>(wanted); }
+  bool is_weights() const { return is(SectionKind::kWeights) || is(SectionKind::kCompressedWeights); }
   bool known() const { return section_kind_name(kind) != "unknown"; }
 };
 

@@ -1,7 +1,7 @@
 // Model files in memory: what must hold of them, their bytes, and reading one whole.
 //
 // Writing streams: the digests of the weights' chunks are made in a first pass over the pieces, the file is written in
-// a second one, and at no time does more than one structured section stand beside the pieces. Deterministic: the order
+// a second one. Compressed weights are made in the first pass and kept for the second. Deterministic: the order
 // of the sections is fixed, maps are sorted, gaps between pieces are zeros.
 #include "format/model.h"
 
@@ -13,14 +13,18 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "format/chunk_coding.h"
 #include "format/codec.h"
 #include "format/container.h"
 #include "format/model_reader.h"
+#include "format/weight_chunks.h"
 
 namespace hai::format {
 namespace {
 
 constexpr int32_t kMaxPictureSide = 65536;
+constexpr int64_t kLeastSavingDivisor = 10;  // Compression::kAuto: a tenth
+constexpr int64_t kLeastSavingBytes = 4096;
 
 using Sink = std::function<Status(std::span<const std::byte>)>;
 
@@ -44,30 +48,81 @@ Status write_weights(const ModelFile& model, const Sink& sink) {
   return {};
 }
 
+// Hands the weights to `use` chunk by chunk, gaps included.
+Status for_each_chunk(const ModelFile& model, const Sink& use) {
+  std::vector<std::byte> chunk;
+  HAI_TRY_STATUS(write_weights(model, [&](std::span<const std::byte> bytes) -> Status {
+    while (!bytes.empty()) {
+      const size_t part = std::min(bytes.size(), static_cast<size_t>(kWeightChunkBytes) - chunk.size());
+      if (chunk.empty() && part == static_cast<size_t>(kWeightChunkBytes)) {
+        HAI_TRY_STATUS(use(bytes.first(part)));  // without a copy
+      } else {
+        chunk.insert(chunk.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(part));
+        if (chunk.size() == static_cast<size_t>(kWeightChunkBytes)) {
+          HAI_TRY_STATUS(use(chunk));
+          chunk.clear();
+        }
+      }
+      bytes = bytes.subspan(part);
+    }
+    return {};
+  }));
+  if (!chunk.empty()) HAI_TRY_STATUS(use(chunk));
+  return {};
+}
+
 // SHA-256 of each chunk of the weights, one after the other.
 std::vector<std::byte> weight_digests(const ModelFile& model) {
   std::vector<std::byte> digests;
-  Sha256 hash;
-  int64_t filled = 0;
-  const auto finish = [&] {
-    const Sha256Digest digest = hash.finish();
-    digests.insert(digests.end(), digest.begin(), digest.end());
-    hash = Sha256();
-    filled = 0;
-  };
-  const Status status = write_weights(model, [&](std::span<const std::byte> bytes) -> Status {
-    while (!bytes.empty()) {
-      const size_t part = std::min(bytes.size(), static_cast<size_t>(kWeightChunkBytes - filled));
-      hash.update(bytes.first(part));
-      filled += static_cast<int64_t>(part);
-      bytes = bytes.subspan(part);
-      if (filled == kWeightChunkBytes) finish();
-    }
+  const Status status = for_each_chunk(model, [&](std::span<const std::byte> chunk) -> Status {
+    const Sha256Digest digest = sha256(chunk);
+    const auto* begin = reinterpret_cast<const std::byte*>(digest.data());
+    digests.insert(digests.end(), begin, begin + digest.size());
     return {};
   });
   HAI_CHECK(status.has_value());
-  if (filled > 0) finish();
   return digests;
+}
+
+// Do frequencies of bytes promise enough to try?
+bool promises_to_pay(const ModelFile& model) {
+  int64_t saving = 0;
+  const Status status = for_each_chunk(model, [&](std::span<const std::byte> chunk) -> Status {
+    saving += std::max<int64_t>(estimated_saving(chunk), 0);
+    return {};
+  });
+  HAI_CHECK(status.has_value());
+  return saving * (kLeastSavingDivisor + 6) >= model.weights_bytes();  // the estimate may be a little low
+}
+
+// The stored chunks and how they are stored; none where compression does not pay.
+struct CompressedWeights {
+  std::vector<std::byte> stored;
+  std::vector<WeightChunk> chunks;
+};
+CompressedWeights compress_weights(const ModelFile& model, Compression compression) {
+  CompressedWeights result;
+  const int64_t size = model.weights_bytes();
+  if (compression == Compression::kNever || size == 0) return result;
+  if (compression == Compression::kAuto && !promises_to_pay(model)) return result;
+  const Status status = for_each_chunk(model, [&](std::span<const std::byte> chunk) -> Status {
+    CodedChunk coded = encode_chunk(chunk);
+    const std::span<const std::byte> stored = coded.coding == ChunkCoding::kRaw ? chunk : std::span(coded.bytes);
+    WeightChunk entry;
+    entry.stored_bytes = static_cast<int64_t>(stored.size());
+    entry.coding = coded.coding;
+    entry.digest = sha256(stored);
+    result.chunks.push_back(entry);
+    result.stored.insert(result.stored.end(), stored.begin(), stored.end());
+    return {};
+  });
+  HAI_CHECK(status.has_value());
+  const int64_t saving = size - static_cast<int64_t>(result.stored.size());
+  const bool pays = compression == Compression::kAlways
+                        ? saving > 0
+                        : saving >= size / kLeastSavingDivisor && saving >= kLeastSavingBytes;
+  if (!pays || !is_plausible_expansion(static_cast<int64_t>(result.stored.size()), size)) return {};
+  return result;
 }
 
 // The sections of a model in the order of the file; weights have no bytes here.
@@ -87,7 +142,30 @@ void add_section(Layout& layout, SectionKind kind, bool required, std::string na
   layout.payloads.push_back(std::move(payload));
 }
 
-Result<Layout> lay_out(const ModelFile& model) {
+// Weights last. The digest of their section is that of the section in front of it, which holds those of the chunks.
+// Names of sections are what a reader without compression shows when it refuses them.
+void add_weights(Layout& layout, const ModelFile& model, const WriteOptions& options) {
+  CompressedWeights compressed = compress_weights(model, options.compression);
+  Section weights;
+  weights.required = true;
+  if (compressed.chunks.empty()) {
+    add_section(layout, SectionKind::kWeightDigests, true, "", weight_digests(model));
+    weights.kind = static_cast<uint32_t>(SectionKind::kWeights);
+    weights.size_bytes = model.weights_bytes();
+    weights.alignment_bytes = kWeightSectionAlignmentBytes;
+  } else {
+    add_section(layout, SectionKind::kWeightChunks, true, "compressed_weights.chunks",
+                encode_weight_chunks(model.weights_bytes(), compressed.chunks));
+    weights.kind = static_cast<uint32_t>(SectionKind::kCompressedWeights);
+    weights.name = "compressed_weights";
+    weights.size_bytes = static_cast<int64_t>(compressed.stored.size());
+  }
+  weights.digest = layout.container.sections.back().digest;
+  layout.container.sections.push_back(std::move(weights));
+  layout.payloads.push_back(std::move(compressed.stored));
+}
+
+Result<Layout> lay_out(const ModelFile& model, const WriteOptions& options) {
   HAI_TRY_STATUS(verify_model(model));
   Layout layout;
   if (model.graph) add_section(layout, SectionKind::kGraph, true, "", encode_program(*model.graph));
@@ -104,18 +182,9 @@ Result<Layout> lay_out(const ModelFile& model) {
   if (!model.name.empty() || !model.metadata.empty()) {
     add_section(layout, SectionKind::kMetadata, false, "", encode_metadata({model.name, model.metadata}));
   }
-  if (model.weights_bytes() > 0) {
-    add_section(layout, SectionKind::kWeightDigests, true, "", weight_digests(model));
-    Section weights;
-    weights.kind = static_cast<uint32_t>(SectionKind::kWeights);
-    weights.required = true;
-    weights.size_bytes = model.weights_bytes();
-    weights.alignment_bytes = kWeightSectionAlignmentBytes;
-    weights.digest = layout.container.sections.back().digest;
-    layout.container.sections.push_back(std::move(weights));
-  }
+  if (model.weights_bytes() > 0) add_weights(layout, model, options);
   for (const Section& section : layout.container.sections) {
-    if (!section.is(SectionKind::kWeights) && section.size_bytes > kMaxStructuredSectionBytes) {
+    if (!section.is_weights() && section.size_bytes > kMaxStructuredSectionBytes) {
       return make_error(StatusCode::kOutOfRange, "F050", "section {} would have {} bytes; the limit is {}",
                         section_kind_name(section.kind), section.size_bytes, kMaxStructuredSectionBytes);
     }
@@ -247,8 +316,8 @@ Status verify_model(const ModelFile& model) {
   return {};
 }
 
-Result<std::vector<std::byte>> serialize(const ModelFile& model) {
-  HAI_TRY(Layout layout, lay_out(model));
+Result<std::vector<std::byte>> serialize(const ModelFile& model, const WriteOptions& options) {
+  HAI_TRY(Layout layout, lay_out(model, options));
   std::vector<std::byte> bytes;
   HAI_TRY_STATUS(write_layout(model, layout, [&](std::span<const std::byte> part) -> Status {
     bytes.insert(bytes.end(), part.begin(), part.end());
@@ -257,8 +326,8 @@ Result<std::vector<std::byte>> serialize(const ModelFile& model) {
   return bytes;
 }
 
-Status write_model_file(const std::string& path, const ModelFile& model) {
-  HAI_TRY(Layout layout, lay_out(model));
+Status write_model_file(const std::string& path, const ModelFile& model, const WriteOptions& options) {
+  HAI_TRY(Layout layout, lay_out(model, options));
   HAI_TRY(AtomicFileWriter writer, AtomicFileWriter::create(path));
   HAI_TRY_STATUS(write_layout(model, layout, [&](std::span<const std::byte> part) { return writer.write(part); }));
   return writer.commit();

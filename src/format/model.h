@@ -48,12 +48,20 @@ struct ModelFile {
 // programs agree, preprocessing in range, pieces in order.
 Status verify_model(const ModelFile& model);
 
-// The bytes of the file. Same model, same bytes.
-Result<std::vector<std::byte>> serialize(const ModelFile& model);
+// Whether weights are stored compressed. kAuto: when that saves at least a tenth of them, and 4 KiB; below, the time
+// that expanding takes at each load (3 ms a MiB, five times the digest) buys too little.
+enum class Compression : uint8_t { kAuto = 0, kNever = 1, kAlways = 2 };
 
-// Writes through a temporary file in the same folder, so that `path` is either the old file or the whole new one. Never
-// holds the file in memory.
-Status write_model_file(const std::string& path, const ModelFile& model);
+struct WriteOptions {
+  Compression compression = Compression::kAuto;  // kAlways: when it saves anything at all
+};
+
+// The bytes of the file. Same model and options, same bytes.
+Result<std::vector<std::byte>> serialize(const ModelFile& model, const WriteOptions& options = {});
+
+// Writes through a temporary file in the same folder, so that `path` is either the old file or the whole new one. Holds
+// nothing of the file in memory but structured sections and compressed weights.
+Status write_model_file(const std::string& path, const ModelFile& model, const WriteOptions& options = {});
 
 // Reads and verifies everything, all weights included (one piece).
 Result<ModelFile> read_model_file(const std::string& path);

@@ -23,6 +23,18 @@ void store_digest(std::vector<std::byte>& bytes, size_t at, const Sha256Digest& 
   if (at + digest.size() <= bytes.size()) std::memcpy(bytes.data() + at, digest.data(), digest.size());
 }
 
+// Of the stored chunks, as far as the index of compressed weights describes them.
+void put_chunk_digests_right(std::vector<std::byte>& bytes, uint64_t index, uint64_t index_bytes, uint64_t stored,
+                             uint64_t stored_bytes) {
+  for (uint64_t entry = 16; entry + 40 <= index_bytes; entry += 40) {
+    const auto size = load<uint32_t>(bytes, index + entry);
+    if (size > stored_bytes) return;
+    store_digest(bytes, index + entry + 8, sha256(std::span(bytes).subspan(stored, size)));
+    stored += size;
+    stored_bytes -= size;
+  }
+}
+
 // Digests of sections, of chunks of weights where there is room for them, and of the header.
 void put_digests_right(std::vector<std::byte>& bytes) {
   const auto count = load<uint32_t>(bytes, 16);
@@ -34,7 +46,17 @@ void put_digests_right(std::vector<std::byte>& bytes) {
       const auto length = load<uint64_t>(bytes, entry + 16);
       if (offset > bytes.size() || length > bytes.size() - offset) continue;
       const Sha256Digest digest = sha256(std::span(bytes).subspan(offset, length));
-      if (load<uint32_t>(bytes, entry) != static_cast<uint32_t>(SectionKind::kWeights)) {
+      const auto kind = load<uint32_t>(bytes, entry);
+      if (kind == static_cast<uint32_t>(SectionKind::kCompressedWeights) && i > 0) {
+        const auto index = load<uint64_t>(bytes, entry - 256 + 8);
+        const auto index_bytes = load<uint64_t>(bytes, entry - 256 + 16);
+        if (pass == 0 && index <= bytes.size() && index_bytes <= bytes.size() - index) {
+          put_chunk_digests_right(bytes, index, index_bytes, offset, length);
+        }
+        if (pass == 1) std::memcpy(bytes.data() + entry + 64, bytes.data() + entry - 256 + 64, 32);
+        continue;
+      }
+      if (kind != static_cast<uint32_t>(SectionKind::kWeights)) {
         store_digest(bytes, entry + 64, digest);
         continue;
       }

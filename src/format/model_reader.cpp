@@ -74,7 +74,7 @@ Result<std::shared_ptr<const ModelReader>> ModelReader::open(std::shared_ptr<con
 
 Status ModelReader::load() {
   HAI_TRY(container_, read_container(*source_));
-  HAI_TRY_STATUS(load_weight_digests());
+  HAI_TRY_STATUS(load_weights());
   HAI_TRY_STATUS(load_small_sections());
   std::optional<Program> graph;
   if (const Section* section = container_.find(SectionKind::kGraph)) {
@@ -96,25 +96,49 @@ Status ModelReader::load() {
   return {};
 }
 
-Status ModelReader::load_weight_digests() {
+Status ModelReader::load_weights() {
   const Section* weights = container_.find(SectionKind::kWeights);
   const Section* digests = container_.find(SectionKind::kWeightDigests);
-  if ((weights == nullptr) != (digests == nullptr)) {
+  const Section* compressed = container_.find(SectionKind::kCompressedWeights);
+  const Section* chunks = container_.find(SectionKind::kWeightChunks);
+  if ((weights == nullptr) != (digests == nullptr) || (compressed == nullptr) != (chunks == nullptr)) {
     return make_error(StatusCode::kCorrupt, "F043", "weights and their digests must both be there");
   }
-  if (weights == nullptr) return {};
-  const int64_t chunks = ceil_div(weights->size_bytes, kWeightChunkBytes);
-  if (digests->size_bytes != chunks * static_cast<int64_t>(sizeof(Sha256Digest)) ||
-      weights->digest != digests->digest) {
-    return make_error(StatusCode::kCorrupt, "F044",
-                      "{} bytes of weights need {} digests of chunks; the file has {} bytes", weights->size_bytes,
-                      chunks, digests->size_bytes);
+  if (weights != nullptr && compressed != nullptr) {
+    return make_error(StatusCode::kCorrupt, "F062", "the file has weights twice, compressed and not");
   }
-  HAI_TRY(const SectionBytes bytes, read_section(*source_, *digests));
-  chunk_digests_.resize(static_cast<size_t>(chunks));
-  if (chunks > 0) std::memcpy(chunk_digests_.data(), bytes.view().data(), bytes.view().size());
-  weights_offset_bytes_ = weights->offset_bytes;
-  weights_bytes_ = weights->size_bytes;
+  if (weights != nullptr) return load_raw_weights(*weights, *digests);
+  if (compressed != nullptr) return load_compressed_weights(*compressed, *chunks);
+  return {};
+}
+
+Status ModelReader::load_raw_weights(const Section& weights, const Section& digests) {
+  const int64_t count = ceil_div(weights.size_bytes, kWeightChunkBytes);
+  if (digests.size_bytes != count * static_cast<int64_t>(sizeof(Sha256Digest)) || weights.digest != digests.digest) {
+    return make_error(StatusCode::kCorrupt, "F044",
+                      "{} bytes of weights need {} digests of chunks; the file has {} bytes", weights.size_bytes, count,
+                      digests.size_bytes);
+  }
+  HAI_TRY(const SectionBytes bytes, read_section(*source_, digests));
+  chunks_.resize(static_cast<size_t>(count));
+  for (size_t i = 0; i < chunks_.size(); ++i) {
+    const auto start = static_cast<int64_t>(i) * kWeightChunkBytes;
+    chunks_[i].offset_bytes = weights.offset_bytes + start;
+    chunks_[i].stored_bytes = std::min(kWeightChunkBytes, weights.size_bytes - start);
+    std::memcpy(chunks_[i].digest.data(), bytes.view().data() + i * sizeof(Sha256Digest), sizeof(Sha256Digest));
+  }
+  weights_bytes_ = weights.size_bytes;
+  return {};
+}
+
+Status ModelReader::load_compressed_weights(const Section& weights, const Section& chunks) {
+  if (weights.digest != chunks.digest) {
+    return make_error(StatusCode::kCorrupt, "F063", "the compressed weights and their chunks do not belong together");
+  }
+  HAI_TRY(const SectionBytes bytes, read_section(*source_, chunks));
+  HAI_TRY(WeightChunks decoded, decode_weight_chunks(bytes.view(), weights));
+  chunks_ = std::move(decoded.chunks);
+  weights_bytes_ = decoded.expanded_bytes;
   return {};
 }
 
@@ -183,7 +207,7 @@ Status ModelReader::verify_all() const {
       return make_error(StatusCode::kCorrupt, "F048", "the file was replaced while in use; load it again");
     }
     for (const Section& section : container_.sections) {
-      if (section.is(SectionKind::kWeights)) continue;
+      if (section.is_weights()) continue;
       HAI_TRY_STATUS(check_section(*source_, section));
     }
     return {};
@@ -203,21 +227,28 @@ int64_t WeightReader::chunk_size(int64_t chunk) const {
   return std::min(kWeightChunkBytes, model_->weights_bytes_ - chunk * kWeightChunkBytes);
 }
 
-Status WeightReader::verify_chunk(int64_t chunk, std::span<const std::byte> bytes) const {
-  if (sha256(bytes) == model_->chunk_digests_[static_cast<size_t>(chunk)]) return {};
-  return with_where(make_error(StatusCode::kCorrupt, "F049",
-                               "the weights at {:#x}, {} bytes, do not match their digest; get the file again",
-                               model_->weights_offset_bytes_ + chunk * kWeightChunkBytes, bytes.size()),
-                    model_->where_);
+// Reads a chunk, compares it with its digest as it is stored, and only then expands it.
+Status WeightReader::fetch(int64_t chunk, std::span<std::byte> out) {
+  const WeightChunk& place = model_->chunks_[static_cast<size_t>(chunk)];
+  const bool raw = place.coding == ChunkCoding::kRaw;
+  if (!raw) stored_.resize(static_cast<size_t>(place.stored_bytes));
+  const std::span<std::byte> stored = raw ? out : std::span(stored_);
+  Status status = model_->source_->read_at(place.offset_bytes, stored);
+  if (status && sha256(stored) != place.digest) {
+    status = make_error(StatusCode::kCorrupt, "F049",
+                        "the weights at {:#x}, {} bytes, do not match their digest; get the file again",
+                        place.offset_bytes, stored.size());
+  }
+  if (status && !raw) status = decode_chunk(place.coding, stored, out, scratch_);
+  if (!status) return with_where(std::move(status).error(), model_->where_);
+  return {};
 }
 
 Status WeightReader::hold(int64_t chunk) {
   if (held_chunk_ == chunk) return {};
   held_chunk_ = -1;
   held_.resize(static_cast<size_t>(chunk_size(chunk)));
-  Status status = model_->source_->read_at(model_->weights_offset_bytes_ + chunk * kWeightChunkBytes, held_);
-  if (!status) return with_where(std::move(status).error(), model_->where_);
-  HAI_TRY_STATUS(verify_chunk(chunk, held_));
+  HAI_TRY_STATUS(fetch(chunk, held_));
   held_chunk_ = chunk;
   return {};
 }
@@ -233,9 +264,7 @@ Status WeightReader::read(int64_t offset_bytes, std::span<std::byte> out) {
     const int64_t count = std::min(chunk_size(chunk) - within, size - done);
     const std::span<std::byte> target = out.subspan(static_cast<size_t>(done), static_cast<size_t>(count));
     if (count == chunk_size(chunk) && chunk != held_chunk_) {
-      Status status = model_->source_->read_at(model_->weights_offset_bytes_ + chunk * kWeightChunkBytes, target);
-      if (!status) return with_where(std::move(status).error(), model_->where_);
-      HAI_TRY_STATUS(verify_chunk(chunk, target));
+      HAI_TRY_STATUS(fetch(chunk, target));
     } else {
       HAI_TRY_STATUS(hold(chunk));
       std::memcpy(target.data(), held_.data() + within, target.size());

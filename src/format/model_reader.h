@@ -1,9 +1,9 @@
 // ModelReader: an open .hai file whose structured sections are verified, and whose weights are read on demand.
 //
 // Nothing of the weights is kept: WeightReader reads the 1 MiB chunks that a constant lies in, compares each with its
-// digest in the memory that it was read into, and copies from there. So bytes that were not verified are never used, a
-// file that changes or shrinks is an error, and no model is ever resident twice (docs/design/0003).
-// ModelReader is immutable and thread-safe; a WeightReader belongs to one thread.
+// digest in the memory that it was read into, expands it where it is compressed, and copies from there. So bytes that
+// were not verified are never used, a file that changes or shrinks is an error, and no model is ever resident twice
+// (docs/design/0003). ModelReader is immutable and thread-safe; a WeightReader belongs to one thread.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 #include "format/codec.h"
 #include "format/container.h"
 #include "format/program.h"
+#include "format/weight_chunks.h"
 
 namespace hai::format {
 
@@ -46,7 +47,7 @@ class ModelReader {
   const std::string& report() const { return report_; }
   bool has_graph() const { return container_.find(SectionKind::kGraph) != nullptr; }
   const std::vector<std::string>& devices() const { return devices_; }  // in the order of the file
-  int64_t weights_bytes() const { return weights_bytes_; }
+  int64_t weights_bytes() const { return weights_bytes_; }              // expanded
 
   // Read, verified and decoded anew each time: nobody needs them for long.
   Result<Program> graph() const;
@@ -58,7 +59,9 @@ class ModelReader {
   friend class WeightReader;
   ModelReader() = default;
   Status load();
-  Status load_weight_digests();
+  Status load_weights();
+  Status load_raw_weights(const Section& weights, const Section& digests);
+  Status load_compressed_weights(const Section& weights, const Section& chunks);
   Status load_small_sections();
   Result<Program> load_program(const Section& section) const;
 
@@ -70,8 +73,7 @@ class ModelReader {
   std::optional<Preprocessing> preprocessing_;
   std::string report_;
   std::vector<std::string> devices_;
-  std::vector<Sha256Digest> chunk_digests_;
-  int64_t weights_offset_bytes_ = 0;
+  std::vector<WeightChunk> chunks_;
   int64_t weights_bytes_ = 0;
 };
 
@@ -83,13 +85,15 @@ class WeightReader {
   Status read(int64_t offset_bytes, std::span<std::byte> out);
 
  private:
-  Status verify_chunk(int64_t chunk, std::span<const std::byte> bytes) const;
   int64_t chunk_size(int64_t chunk) const;
+  Status fetch(int64_t chunk, std::span<std::byte> out);
   Status hold(int64_t chunk);
 
   std::shared_ptr<const ModelReader> model_;
   std::vector<std::byte> held_;  // the chunk that was last needed in part
   int64_t held_chunk_ = -1;
+  std::vector<std::byte> stored_;   // a compressed chunk as it lies in the file
+  std::vector<std::byte> scratch_;  // of decode_chunk
 };
 
 }  // namespace hai::format

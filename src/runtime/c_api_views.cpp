@@ -104,9 +104,11 @@ void ModelView::fill(const format::ModelReader& file) {
   for (const format::Section& section : file.container().sections) section_digests_.push_back(to_hex(section.digest));
   for (size_t i = 0; i < section_digests_.size(); ++i) {
     const format::Section& section = file.container().sections[i];
+    const bool compressed = section.is(format::SectionKind::kCompressedWeights);
     sections.push_back({format::section_kind_name(section.kind).data(), section.name.c_str(), section.required ? 1 : 0,
                         static_cast<uint64_t>(section.offset_bytes), static_cast<uint64_t>(section.size_bytes),
-                        section_digests_[i].c_str()});
+                        section_digests_[i].c_str(),
+                        static_cast<uint64_t>(compressed ? file.weights_bytes() : section.size_bytes)});
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <new>
+#include <nlohmann/json.hpp>
 
 #include "hai/hai.h"
 #include "tools/hai/commands.h"
@@ -64,6 +65,9 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
   command->add_option("--pad-value", a.pad_value, "pixel value around a letterboxed picture")
       ->check(CLI::Range(0.0, 255.0))
       ->capture_default_str();
+  CLI::Option* compress = command->add_flag(
+      "--compress", a.compress, "store weights compressed wherever that saves anything (default: if it saves a tenth)");
+  command->add_flag("--no-compress", a.no_compress, "store weights as they are: loads fastest")->excludes(compress);
   command->add_option("--disable-pass", a.disabled_passes, "leave a pass out (integer results stay the same)");
   command->add_option("--print-ir", a.print_ir, "print the graph before:PASS or after:PASS, or before:all");
   command->add_flag("-v,--verbose", a.verbose, "print passes, memory plan and placement");
@@ -171,6 +175,38 @@ void add_ops(CLI::App& app, OpsArguments& a, std::function<Status()>& chosen) {
 
 }  // namespace
 
+namespace {
+
+std::string command_names(const CLI::App& app) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands({})) names += (names.empty() ? "" : ", ") + command->get_name();
+  return names;
+}
+
+// CLI11 calls a command that does not exist a missing one.
+bool is_unknown_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-' || app.get_subcommand_no_throw(argv[1]) != nullptr) return false;
+  std::fprintf(stderr, "hai: error: there is no command \"%s\"; commands are %s. `hai --help` explains them\n", argv[1],
+               command_names(app).c_str());
+  return true;
+}
+
+// On standard error as text; a caller that asked for JSON gets it on standard output too.
+void print_error(const hai::Error& error, bool json) {
+  std::fflush(stdout);
+  if (json) {
+    const nlohmann::ordered_json document{{"error",
+                                           {{"code", "HAI-" + error.id},
+                                            {"kind", hai::status_code_name(error.code)},
+                                            {"where", error.where},
+                                            {"message", error.message}}}};
+    std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  }
+  std::fprintf(stderr, "hai: error: %s\n", error.to_string().c_str());
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app("hai: compile, run, inspect and measure models on edge devices", "hai");
   app.set_version_flag("--version", hai_version());
@@ -194,6 +230,7 @@ int main(int argc, char** argv) {
   CLI::App* devices = app.add_subcommand("devices", "List the devices and instruction sets of this build and machine");
   devices->add_flag("--json", devices_json, "print JSON");
   devices->callback([&] { chosen = [&] { return devices_command(devices_json); }; });
+  if (is_unknown_command(app, argc, argv)) return kExitUsage;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -203,8 +240,8 @@ int main(int argc, char** argv) {
   try {
     const Status status = chosen();
     if (status.has_value()) return std::fflush(stdout) == 0 ? 0 : kExitFailed;
-    std::fflush(stdout);
-    std::fprintf(stderr, "hai: error: %s\n", status.error().to_string().c_str());
+    const bool json = app.get_subcommands().front()->count("--json") > 0;
+    print_error(status.error(), json);
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr,
                  "hai: error: out of memory; close other programs, or use a smaller batch or model [HAI-L099]\n");

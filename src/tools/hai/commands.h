@@ -37,6 +37,8 @@ struct CompileArguments {
   std::string mean;           // "127" or "123.7,116.3,103.5"
   std::string std_deviation;  // likewise
   double pad_value = 114;
+  bool compress = false;     // weights, even where little is saved
+  bool no_compress = false;  // neither: where at least a tenth is saved
   bool verbose = false;
   bool json = false;
 };

@@ -287,7 +287,10 @@ Status compile_command(const CompileArguments& arguments) {
   options.preprocessing = source.preprocessing;
   options.quantization_report = source.quantization_report;
   HAI_TRY(const compiler::CompiledModel compiled, compiler::compile(std::move(source.graph), options));
-  HAI_TRY_STATUS(format::write_model_file(arguments.output, compiled.file));
+  const format::Compression compression = arguments.compress      ? format::Compression::kAlways
+                                          : arguments.no_compress ? format::Compression::kNever
+                                                                  : format::Compression::kAuto;
+  HAI_TRY_STATUS(format::write_model_file(arguments.output, compiled.file, {compression}));
   std::error_code ignored;
   print_report(compiled.report, static_cast<int64_t>(std::filesystem::file_size(arguments.output, ignored)), arguments);
   return {};

@@ -95,6 +95,7 @@ Json summary(const api::Model& model) {
                                {"required", section->required != 0},
                                {"offset_bytes", section->offset_bytes},
                                {"size_bytes", section->size_bytes},
+                               {"expanded_bytes", section->expanded_bytes},
                                {"sha256", section->sha256}});
   }
   const char* report = hai_model_quantization_report(handle);
@@ -130,11 +131,12 @@ void print_summary(const std::string& path, const Json& facts) {
     fmt::print("{:<8} report of {} entries (--json prints it)\n", "quant", facts["quantization"].size());
   }
   fmt::print("\n");
-  Table sections({"section", "name", "required", "offset", "bytes", "sha256"});
+  Table sections({"section", "name", "required", "offset", "bytes", "expanded", "sha256"});
   for (const Json& section : facts["sections"]) {
     sections.add({section["kind"], section["name"], section["required"].get<bool>() ? "yes" : "no",
                   fmt::format("{:#x}", section["offset_bytes"].get<uint64_t>()),
                   std::to_string(section["size_bytes"].get<uint64_t>()),
+                  std::to_string(section["expanded_bytes"].get<uint64_t>()),
                   section["sha256"].get<std::string>().substr(0, 16)});
   }
   fmt::print("{}", sections.to_string());

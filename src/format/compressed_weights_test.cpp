@@ -24,7 +24,7 @@ Bytes normal(size_t size_bytes, double deviation, uint32_t seed, double zero_sha
   std::normal_distribution<double> values(0, deviation);
   Bytes bytes(size_bytes);
   for (size_t i = 0; i + sizeof(T) <= size_bytes; i += sizeof(T)) {
-    const double value = (random() % 1000) < zero_share * 1000 ? 0.0 : values(random);
+    const double value = static_cast<double>(random() % 1000) < zero_share * 1000 ? 0.0 : values(random);
     const auto element = static_cast<T>(value);
     std::memcpy(bytes.data() + i, &element, sizeof(T));
   }

@@ -51,7 +51,7 @@ Status write_weights(const ModelFile& model, const Sink& sink) {
 // Hands the weights to `use` chunk by chunk, gaps included.
 Status for_each_chunk(const ModelFile& model, const Sink& use) {
   std::vector<std::byte> chunk;
-  HAI_TRY_STATUS(write_weights(model, [&](std::span<const std::byte> bytes) -> Status {
+  const auto collect = [&](std::span<const std::byte> bytes) -> Status {
     while (!bytes.empty()) {
       const size_t part = std::min(bytes.size(), static_cast<size_t>(kWeightChunkBytes) - chunk.size());
       if (chunk.empty() && part == static_cast<size_t>(kWeightChunkBytes)) {
@@ -66,7 +66,8 @@ Status for_each_chunk(const ModelFile& model, const Sink& use) {
       bytes = bytes.subspan(part);
     }
     return {};
-  }));
+  };
+  HAI_TRY_STATUS(write_weights(model, collect));
   if (!chunk.empty()) HAI_TRY_STATUS(use(chunk));
   return {};
 }

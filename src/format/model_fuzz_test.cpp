@@ -28,7 +28,7 @@ TEST(ModelFuzzTest, MutationsOfCompressedWeights) {
     std::vector<uint8_t> input(1 + good.size(), 1);
     std::memcpy(input.data() + 1, good.data(), good.size());
     // At the end lie the index and the stored chunks.
-    for (uint32_t change = random() % 3 + 1; change > 0; --change) {
+    for (uint64_t change = random() % 3 + 1; change > 0; --change) {
       const size_t at = input.size() - 1 - random() % std::min<size_t>(input.size() - 2, 900);
       input[at] = static_cast<uint8_t>(random() % 2 == 0 ? random() : input[at] ^ (1U << (random() % 8)));
     }

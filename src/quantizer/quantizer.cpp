@@ -14,6 +14,7 @@
 #include "quantizer/equalize.h"
 #include "quantizer/guards.h"
 #include "quantizer/plan.h"
+#include "quantizer/prune.h"
 #include "quantizer/range_outliers.h"
 #include "quantizer/ranges.h"
 #include "quantizer/reconstruction.h"
@@ -116,6 +117,30 @@ Result<std::vector<InputNoise>> widen_outliers(const ir::Graph& graph, const Obs
   return widened;
 }
 
+// Prunes in place and measures on samples what that changes.
+Result<PruneReport> prune_layers(ir::Graph& graph, SampleStore& store, const std::vector<size_t>& samples,
+                                 const QuantizeOptions& options) {
+  constexpr int64_t kMostSamples = 8;
+  if (options.sparsity == 0) return PruneReport();
+  const ir::Graph dense = graph;
+  HAI_TRY(PruneReport report, prune(graph, options.sparsity));
+  graph = graph.compact();
+  HAI_TRY_STATUS(measure_pruning(dense, graph, store.stream(samples), kMostSamples, options.threads, report));
+  return report;
+}
+
+void warn_of_pruning(const PruneReport& report, std::vector<Warning>& warnings) {
+  constexpr double kLeastCosine = 0.95;
+  for (const PrunedOutput& output : report.outputs) {
+    if (output.cosine >= kLeastCosine) continue;
+    warnings.push_back(
+        {"pruning", output.output,
+         fmt::format("with {:.0f} % of the weights zero, output \"{}\" has a cosine of {:.3f} to what it was",
+                     100 * report.wanted, output.output, output.cosine),
+         "prune less (sparsity), or train the pruned network on"});
+  }
+}
+
 // A collapse is an error unless forced; then, and where the check could not run, a warning.
 Status judge(const SelfCheck& check, bool force, std::vector<Warning>& warnings) {
   for (const OutputCheck& output : check.outputs) {
@@ -176,6 +201,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   HAI_TRY_STATUS(store.add_all(graph, next));
   const std::vector<size_t> held_back = options.self_check ? held_back_samples(store.size()) : std::vector<size_t>();
   const std::vector<size_t> calibrating = others(held_back, store.size());
+  HAI_TRY(const PruneReport pruned, prune_layers(graph, store, calibrating, options));
   HAI_TRY(const ChannelScales equalized, equalize_layers(graph, store, calibrating, options));
   HAI_TRY(Plan plan, make_plan(graph, options));
   for (NormStatistics& norm : norms) {
@@ -197,6 +223,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   HAI_TRY(const std::vector<InputNoise> widened, widen_outliers(graph, observations, noises, options, plan, ranges));
   std::vector<Warning> warnings =
       find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
+  warn_of_pruning(pruned, warnings);
   Reconstruction rounding;
   if (options.adaround && store.size() > 0) {
     const RewriteWith with = [&](const GivenWeights& given) {
@@ -216,9 +243,9 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   Quantized result;
   result.sample_count = static_cast<int64_t>(store.size());
   for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
-  result.report_json = make_report({graph, plan, ranges, observations, rewritten, warnings, check, options,
-                                    result.sample_count, static_cast<int64_t>(equalized.size()), widened, noises,
-                                    rounding.layers});
+  result.report_json =
+      make_report({graph, plan, ranges, observations, rewritten, warnings, check, options, result.sample_count,
+                   static_cast<int64_t>(equalized.size()), widened, noises, rounding.layers, pruned});
   result.graph = std::move(rewritten.graph);
   return result;
 }

@@ -67,6 +67,23 @@ Json layers_of(const ReportInput& input) {
   return list;
 }
 
+Json pruning_of(const PruneReport& pruned) {
+  Json out{{"sparsity", pruned.wanted},        {"weights", pruned.weight_count}, {"zeros", pruned.zero_count},
+           {"weight_sqnr_db", pruned.sqnr_db}, {"samples", pruned.sample_count}, {"outputs", Json::array()},
+           {"layers", Json::array()}};
+  for (const PrunedOutput& output : pruned.outputs) {
+    out["outputs"].push_back({{"output", output.output}, {"sqnr_db", output.sqnr_db}, {"cosine", output.cosine}});
+  }
+  for (const PrunedLayer& layer : pruned.layers) {
+    out["layers"].push_back({{"node", layer.node},
+                             {"op", layer.op},
+                             {"weights", layer.weight_count},
+                             {"zeros", layer.zero_count},
+                             {"weight_sqnr_db", layer.sqnr_db}});
+  }
+  return out;
+}
+
 Json tensors_of(const ReportInput& input) {
   Json list = Json::array();
   for (const ir::ValueId value : input.plan.watched) {
@@ -94,6 +111,7 @@ std::string make_report(const ReportInput& input) {
   report["equalized_pairs"] = input.equalized;
   report["widened"] = Json::array();
   for (const InputNoise& layer : input.widened) report["widened"].push_back(input.graph.node(layer.node).name);
+  if (input.pruned.wanted > 0) report["pruning"] = pruning_of(input.pruned);
   report["warnings"] = warnings_of(input.warnings);
   report["self_check"] = check_of(input.check);
   int64_t integer_nodes = 0;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "quantizer/guards.h"
+#include "quantizer/prune.h"
 #include "quantizer/range_outliers.h"
 #include "quantizer/reconstruction.h"
 #include "quantizer/rewrite.h"
@@ -26,10 +27,12 @@ struct ReportInput {
   const std::vector<InputNoise>& widened;  // layers that 8-bit activations were too coarse for
   const std::vector<InputNoise>& noises;   // of all layers, in 8 bits
   const std::vector<LayerRounding>& rounding;
+  const PruneReport& pruned;
 };
-// Keys: method, precision, observer, samples, equalized_pairs, widened [node], warnings [{id, layer, message, remedy}],
-// self_check, integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors [{tensor,
-// bits, min, max, scale, zero_point, clipped_share}].
+// Keys: method, precision, observer, samples, equalized_pairs, widened [node], pruning (when asked for: sparsity,
+// weights, zeros, weight_sqnr_db, outputs [{output, sqnr_db, cosine}], layers [{node, weights, zeros,
+// weight_sqnr_db}]), warnings [{id, layer, message, remedy}], self_check, integer_nodes, float_nodes, float [{node,
+// op}], layers [{node, op, precision, ...}], tensors [{tensor, bits, min, max, scale, zero_point, clipped_share}].
 std::string make_report(const ReportInput& input);
 
 }  // namespace hai::quantizer

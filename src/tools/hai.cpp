@@ -4,6 +4,7 @@
 // Every command is a function in tools/hai/ over the libraries. Exit codes: 0 done, 1 the command failed (standard
 // error says why), 2 the command line is wrong.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <new>
@@ -51,6 +52,8 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
   command->add_option("--options-json", a.options_json,
                       "all options of the quantizer as a JSON object, on top of the flags: '{\"symmetric\": true}'");
   command->add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one");
+  command->add_option("--sparsity", a.sparsity, "with --quantize: share of the weights that become zero, such as 0.3")
+      ->check(CLI::Range(0.0, 0.99));
   command->add_option("--resize", a.resize,
                       "how a picture becomes the input: short:256 (then a centre crop), letterbox (centred), "
                       "letterbox_top_left or stretch");
@@ -185,7 +188,12 @@ std::string command_names(const CLI::App& app) {
 
 // CLI11 calls a command that does not exist a missing one.
 bool is_unknown_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-' || app.get_subcommand_no_throw(argv[1]) != nullptr) return false;
+  const auto commands = app.get_subcommands({});
+  if (argc < 2 || argv[1][0] == '-' ||
+      std::any_of(
+          commands.begin(), commands.end(), [&](const CLI::App* command) { return command->get_name() == argv[1]; })) {
+    return false;
+  }
   std::fprintf(stderr, "hai: error: there is no command \"%s\"; commands are %s. `hai --help` explains them\n", argv[1],
                command_names(app).c_str());
   return true;

@@ -29,6 +29,7 @@ struct CompileArguments {
   bool adaround = false;
   std::string options_json;  // the quantizer's options, on top of the flags
   bool force = false;
+  double sparsity = 0;  // share of the weights that become zero
   std::vector<std::string> disabled_passes;
   std::vector<std::string> print_ir;  // "before:fuse_conv"
   std::string resize;                 // "short:256", "letterbox", "letterbox_top_left", "stretch"

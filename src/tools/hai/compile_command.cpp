@@ -159,7 +159,7 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
   nlohmann::json options{{"precision", arguments.quantize},    {"observer", arguments.observer},
                          {"percentile", arguments.percentile}, {"keep_float", arguments.keep_float},
                          {"adaround", arguments.adaround},     {"force", arguments.force},
-                         {"layers", nlohmann::json::object()}};
+                         {"sparsity", arguments.sparsity},     {"layers", nlohmann::json::object()}};
   for (const std::string& text : arguments.layers) {
     const size_t equals = text.rfind('=');  // names may hold the sign, precisions do not
     if (equals == std::string::npos || equals == 0) {

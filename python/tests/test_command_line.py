@@ -150,3 +150,44 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, compiled: Path) -> None
     assert "HAI-B" in result.stderr
     assert compiled.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["small.hai", "small.onnx"]  # no temporary file stays
+
+
+def test_an_unknown_command_is_named() -> None:
+    text = run("complie", "x.onnx", code=2)
+    assert 'no command "complie"' in text and "compile" in text and "inspect" in text
+    assert "subcommand is required" in run(code=2)
+
+
+def test_errors_are_json_for_who_asks_for_json(tmp_path: Path) -> None:
+    command = [str(PROGRAM), "inspect", str(tmp_path / "gone.hai"), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["code"].startswith("HAI-") and error["message"] and error["code"] in result.stderr
+    result = subprocess.run(command[:-1], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1 and result.stdout == "" and "HAI-" in result.stderr
+
+
+def test_weights_are_compressed_where_it_pays(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    graph = hai.GraphBuilder("wide", batch=(1, 16))
+    x = graph.input("x", ("N", 300))
+    graph.output(graph.matmul(x, random.normal(0, 0.1, (400, 300)).astype(np.float32), name="layer"), "y")
+    model = hai.Model(graph.native)
+    sizes = {}
+    for compress in (None, True, False):
+        path = tmp_path / f"{compress}.hai"
+        model.compile(compress=compress).save(path)
+        sizes[compress] = path.stat().st_size
+        values = random.normal(0, 1, (3, 300)).astype(np.float32)
+        expected = model.interpret({"x": values})["y"]
+        assert np.allclose(hai.load(path).session(threads=1).run({"x": values})["y"], expected, atol=1e-4)
+        sections = {s["kind"]: s for s in json.loads(run("inspect", path, "--json", "--verify"))["sections"]}
+        stored = sections["weights" if compress is False else "compressed_weights"]
+        assert stored["expanded_bytes"] == 480000
+        assert stored["size_bytes"] == 480000 if compress is False else stored["size_bytes"] < 420000
+    assert sizes[None] == sizes[True] < sizes[False]
+    run("compile", tmp_path / "None.hai", "-o", tmp_path / "again.hai", "--no-compress")
+    assert (tmp_path / "again.hai").stat().st_size == sizes[False]
+    assert "excludes" in run("compile", "x.onnx", "-o", "y.hai", "--compress", "--no-compress", code=2)
+    assert "compressed_weights" in run("inspect", tmp_path / "None.hai")

@@ -92,12 +92,12 @@ int64_t share_of(double sparsity, int64_t count) {
 
 Result<PruneReport> prune(ir::Graph& graph, double sparsity, PruneScope scope) {
   if (!(sparsity >= 0 && sparsity < 1)) {
-    return make_error(StatusCode::kOutOfRange, "Q080",
+    return make_error(StatusCode::kOutOfRange, "Q180",
                       "sparsity {}: it is the share of weights that become zero, at least 0 and below 1", sparsity);
   }
   const std::vector<Layer> layers = layers_of(graph);
   if (layers.empty()) {
-    return make_error(StatusCode::kInvalidArgument, "Q081",
+    return make_error(StatusCode::kInvalidArgument, "Q181",
                       "the model has no convolution or matrix product with f32 weights: there is nothing to prune");
   }
   std::vector<std::vector<float>> weights;

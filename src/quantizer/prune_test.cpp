@@ -132,10 +132,10 @@ TEST(Prune, ScalesOfChannelsDoNotMatter) {
 TEST(Prune, RefusesWhatItCannotDo) {
   ir::Graph graph = small_network();
   for (const double sparsity : {-0.1, 1.0, 7.0, static_cast<double>(NAN)})
-    EXPECT_EQ(prune(graph, sparsity).error().id, "Q080");
+    EXPECT_EQ(prune(graph, sparsity).error().id, "Q180");
   GraphBuilder b;
   b.graph.add_output(b.node("relu", {b.input({Dim(3), Dim(4)})}));
-  EXPECT_EQ(prune(b.graph, 0.3).error().id, "Q081");
+  EXPECT_EQ(prune(b.graph, 0.3).error().id, "Q181");
 }
 
 TEST(Prune, QuantizedZerosAreZerosAndTheLossIsReported) {

@@ -61,7 +61,7 @@ struct QuantizeOptions {
   bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
   bool adaround = false;                    // learn how to round the weights
   AdaRoundOptions adaround_options;
-  double sparsity = 0;                               // share of all layers' weights that become zero, [0, 1): see prune.h
+  double sparsity = 0;                               // share of all weights that become zero, [0, 1)
   bool self_check = true;                            // compare float and quantized outputs on samples held back
   int64_t sample_memory_bytes = int64_t{256} << 20;  // calibration samples beyond it go to a temporary file
   int threads = 0;                                   // for calibration; 0: one a CPU

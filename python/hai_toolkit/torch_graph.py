@@ -153,7 +153,10 @@ def _matmul(node: _Node, x: list[Any]) -> Any:
 
 
 def _batch_norm(node: _Node, x: list[Any]) -> Any:
-    scale = x[1] / (x[4] + float(node.attributes.get("epsilon", 1e-5))).sqrt()
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    if x[0].ndim == 4:
+        return _nhwc(functional.batch_norm(_nchw(x[0]), x[3], x[4], x[1], x[2], False, 0.0, epsilon))
+    scale = x[1] / (x[4] + epsilon).sqrt()
     return x[0] * scale + (x[2] - x[3] * scale)
 
 

@@ -83,16 +83,16 @@ TEST(BoundedScales, KeepMultiplierAndBiasInRange) {
 TEST(AddWeightConstant, PacksTwoNibblesAByte) {
   ir::Graph graph;
   const ChannelLayout layout{3, 1, 0};
-  const ir::ValueId four = add_weight_constant(graph, "w4", {3, 1}, layout, {{-7, 5, 7}, {1, 2, 3}, 4});
+  const ir::ValueId four = add_weight_constant(graph, "w4", {3, 1}, layout, {{-7, 5, 7}, {1, 2, 3}, 4, {}});
   const auto bytes = graph.value(four).constant->bytes();
   ASSERT_EQ(bytes.size(), 2U);
   EXPECT_EQ(bytes[0], std::byte{0x59});
   EXPECT_EQ(bytes[1], std::byte{0x07});
   EXPECT_EQ(graph.value(four).type.dtype, DataType::kI4);
-  const ir::ValueId wide = add_weight_constant(graph, "w16", {3, 1}, layout, {{-300, 5, 32767}, {1, 2, 3}, 16});
+  const ir::ValueId wide = add_weight_constant(graph, "w16", {3, 1}, layout, {{-300, 5, 32767}, {1, 2, 3}, 16, {}});
   EXPECT_EQ(graph.value(wide).constant->bytes().size(), 6U);
   EXPECT_EQ(graph.value(wide).constant->bytes()[0], std::byte{0xd4});
-  const ir::ValueId eight = add_weight_constant(graph, "w8", {3, 1}, layout, {{-127, 5, 127}, {1, 2, 3}, 8});
+  const ir::ValueId eight = add_weight_constant(graph, "w8", {3, 1}, layout, {{-127, 5, 127}, {1, 2, 3}, 8, {}});
   EXPECT_EQ(graph.value(eight).constant->bytes()[0], std::byte{0x81});
   EXPECT_TRUE(ir::verify_structure(graph).has_value());
 }

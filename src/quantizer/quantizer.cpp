@@ -103,8 +103,9 @@ Result<std::vector<InputNoise>> widen_outliers(const ir::Graph& graph, const Obs
                                                const std::vector<InputNoise>& noises, const QuantizeOptions& options,
                                                Plan& plan, Ranges& ranges) {
   std::vector<InputNoise> widened;
-  const std::vector<ir::NodeId> layers =
-      options.widen ? layers_to_widen(graph, plan, noises) : std::vector<ir::NodeId>();
+  std::vector<ir::NodeId> layers = options.widen ? layers_to_widen(graph, plan, noises) : std::vector<ir::NodeId>();
+  // What the caller chose by name stays.
+  std::erase_if(layers, [&](ir::NodeId id) { return options.layers.count(graph.node(id).name) > 0; });
   if (layers.empty()) return widened;
   QuantizeOptions wider = options;
   for (const ir::NodeId id : layers) {

@@ -100,27 +100,34 @@ Result<std::vector<InputNoise>> input_noises(const ir::Graph& graph, const Plan&
 std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan,
                                         const std::vector<InputNoise>& noises) {
   std::vector<InputNoise> worst;
+  std::vector<ir::NodeId> heads;
   int64_t total = 0;
   for (const InputNoise& noise : noises) {
     total += macs_of(graph, graph.node(noise.node));
-    if (noise.noise_db > kNoiseLimitDb && plan.precision[noise.node] == Precision{}) worst.push_back(noise);
+    if (plan.precision[noise.node] != Precision{}) continue;
+    if (noise.noise_db > kNoiseLimitDb) worst.push_back(noise);
+    if (plan.float_result[noise.node]) heads.push_back(noise.node);
   }
   std::stable_sort(worst.begin(), worst.end(),
                    [](const InputNoise& a, const InputNoise& b) { return a.noise_db > b.noise_db; });
   std::vector<ir::NodeId> chosen;
   double macs = 0;
-  for (const InputNoise& noise : worst) {
-    std::vector<ir::NodeId> wanted = {noise.node};
-    add_sources(graph, plan, graph.node(noise.node).inputs[0], wanted);
+  const auto choose = [&](std::vector<ir::NodeId> wanted) {
     std::erase_if(wanted, [&](ir::NodeId id) {
       return plan.precision[id] != Precision{} || std::find(chosen.begin(), chosen.end(), id) != chosen.end();
     });
     double more = 0;
     for (const ir::NodeId id : wanted) more += static_cast<double>(macs_of(graph, graph.node(id)));
-    if (macs + more > kLargestShare * static_cast<double>(total)) continue;
+    if (macs + more > kLargestShare * static_cast<double>(total)) return;
     macs += more;
     chosen.insert(chosen.end(), wanted.begin(), wanted.end());
+  };
+  for (const InputNoise& noise : worst) {
+    std::vector<ir::NodeId> wanted = {noise.node};
+    add_sources(graph, plan, graph.node(noise.node).inputs[0], wanted);
+    choose(std::move(wanted));
   }
+  if (heads.size() > 1) choose(std::move(heads));
   return chosen;
 }
 

@@ -118,7 +118,7 @@ class Quantizer:
         layers: Mapping[str, str] | None = None,
         keep_float: Sequence[str] = (),
         bias_correction: bool = True,
-        equalize: bool = True,
+        equalize: bool = False,
         smooth: bool = False,
         adaround: bool | Mapping[str, Any] | None = None,
         sparsity: float = 0.0,
@@ -133,7 +133,7 @@ class Quantizer:
 
         ``observer``: how ranges are chosen from what was seen. ``layers``: precision by node name ("w4a8", "w16a16",
         "float", ...). ``equalize``, ``smooth``, ``bias_correction``, ``adaround``: methods that make the weights fit
-        (docs/how_to/quantization.md). ``sparsity``: share of the weights to prune. ``force``: hand out a model that failed the
+        (docs/how_to/quantization.md); ``adaround=None`` learns the rounding for ``bit_width=4``. ``sparsity``: share of the weights to prune. ``force``: hand out a model that failed the
         self-check. ``quiet``: no progress on standard error; warnings are still printed.
         """
         if method not in _METHODS:
@@ -165,6 +165,8 @@ class Quantizer:
             "threads": threads,
         }
         """The quantizer's options by name (``src/quantizer/options.h``)."""
+        if adaround is None and bit_width == 4:
+            adaround = True  # nearest rounding to 4 bits loses too much
         if adaround is not None:
             self.options["adaround"] = dict(adaround) if isinstance(adaround, Mapping) else adaround
 

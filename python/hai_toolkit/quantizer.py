@@ -133,8 +133,9 @@ class Quantizer:
 
         ``observer``: how ranges are chosen from what was seen. ``layers``: precision by node name ("w4a8", "w16a16",
         "float", ...). ``equalize``, ``smooth``, ``bias_correction``, ``adaround``: methods that make the weights fit
-        (docs/how_to/quantization.md); ``adaround=None`` learns the rounding for ``bit_width=4``. ``sparsity``: share of the weights to prune. ``force``: hand out a model that failed the
-        self-check. ``quiet``: no progress on standard error; warnings are still printed.
+        (docs/how_to/quantization.md); without a word ``adaround`` is on for ``bit_width=4``. ``sparsity``: share of the
+        weights to prune. ``force``: hand out a model that failed the self-check. ``quiet``: no progress on standard error;
+        warnings are still printed.
         """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')

@@ -12,6 +12,13 @@ set(HAI_FLAGS_X86_avx2 -march=x86-64 -mavx2 -mfma -mf16c)
 set(HAI_FLAGS_X86_avx2vnni ${HAI_FLAGS_X86_avx2} -mavxvnni)
 set(HAI_FLAGS_X86_avx512 ${HAI_FLAGS_X86_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
 set(HAI_FLAGS_X86_avx512vnni ${HAI_FLAGS_X86_avx512} -mavx512vnni -mavx512vbmi)
+if(HAI_EMULATE_AVX512)
+  # Tests only: these sets' kernels in plain C for AVX2 (tests/emulation/immintrin.h).
+  foreach(isa avx2vnni avx512 avx512vnni)
+    set(HAI_FLAGS_X86_${isa} ${HAI_FLAGS_X86_avx2} -Wno-psabi -isystem "${CMAKE_SOURCE_DIR}/tests/emulation")
+    set(HAI_KERNEL_OPTIMIZATION_${isa} -O1)  # -O3 unrolls for minutes
+  endforeach()
+endif()
 set(HAI_FLAGS_ARM_scalar -march=armv8-a)
 set(HAI_FLAGS_ARM_neon -march=armv8-a)
 set(HAI_FLAGS_ARM_neondot -march=armv8.2-a+dotprod)
@@ -59,7 +66,7 @@ function(hai_cpu_kernels room)
     set(objects hai_cpu_kernels_${isa})
     add_library(${objects} OBJECT ${sources_${isa}})
     target_compile_definitions(${objects} PRIVATE HAI_ISA=${isa} HAI_ISA_${upper}=1)
-    target_compile_options(${objects} PRIVATE ${HAI_FLAGS_${HAI_KERNEL_FAMILY}_${isa}} -O3 -ffreestanding -fno-lto
+    target_compile_options(${objects} PRIVATE ${HAI_FLAGS_${HAI_KERNEL_FAMILY}_${isa}} -O3 ${HAI_KERNEL_OPTIMIZATION_${isa}} -ffreestanding -fno-lto
                                               -ffp-contract=off -fno-math-errno -fno-trapping-math -fno-exceptions)
     if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
       # A loop marked for vectorizing that cannot be (as under sanitizers) is a matter of speed, not of correctness.

@@ -2,6 +2,7 @@
 set(HAI_SANITIZE "" CACHE STRING "Sanitizers: empty, 'address,undefined' or 'thread'")
 option(HAI_BUILD_TESTS "Build the C++ tests" ON)
 option(HAI_BUILD_PYTHON "Build hai_toolkit's native module" OFF)
+option(HAI_EMULATE_AVX512 "For tests on x86-64 machines without them: AVX-512 and AVX-VNNI kernels in plain C (tests/emulation)" OFF)
 option(HAI_FUZZ "Build the fuzz targets too, with libFuzzer (clang only)" OFF)
 option(HAI_INSTALL_DEVELOPMENT "Install headers, libraries and tools (the Python wheel installs only its module)" ON)
 
@@ -60,6 +61,9 @@ if(HAI_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+if(HAI_EMULATE_AVX512)
+  set_source_files_properties("${CMAKE_SOURCE_DIR}/src/devices/cpu/exec/isa.cpp" PROPERTIES COMPILE_DEFINITIONS HAI_EMULATE_AVX512)
+endif()
 find_program(HAI_CCACHE ccache)
 if(HAI_CCACHE)
   foreach(language C CXX)

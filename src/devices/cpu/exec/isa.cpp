@@ -66,6 +66,10 @@ void detect(Availability& out) {
   out.has[static_cast<size_t>(Isa::kAvx2Vnni)] = avx2 && bit(seven_one.eax, 4);
   out.has[static_cast<size_t>(Isa::kAvx512)] = avx512;
   out.has[static_cast<size_t>(Isa::kAvx512Vnni)] = avx512 && bit(seven.ecx, 11) && bit(seven.ecx, 1);  // VNNI, VBMI
+#if defined(HAI_EMULATE_AVX512)
+  // A build for tests: kernels of these sets are plain C (tests/emulation).
+  for (const Isa isa : {Isa::kAvx2Vnni, Isa::kAvx512, Isa::kAvx512Vnni}) out.has[static_cast<size_t>(isa)] = avx2;
+#endif
 }
 
 #elif defined(__aarch64__)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All C++ tests, built by clang, under the address and undefined behaviour sanitizers.
-# timeout_s: 1800
+# timeout_s: 2700
 # quick: no
 source "$(dirname "$0")/../step.sh"
 ensure_packages build test

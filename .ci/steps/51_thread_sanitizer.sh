@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests of what uses threads (base, cpu_exec, runtime) under the thread sanitizer.
-# timeout_s: 600
+# timeout_s: 1200
 # quick: no
 source "$(dirname "$0")/../step.sh"
 ensure_packages build

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Cross build for Arm64. Three CPUs of qemu's user mode: a72 (neon; a leaked dot product is an illegal instruction),
 # neoverse-n1 (neondot), max (neoni8mm). The whole unit tests run on the first, the tests with kernels on the others.
-# timeout_s: 1800
+# timeout_s: 2400
 # quick: no
 source "$(dirname "$0")/../step.sh"
 ensure_packages build test

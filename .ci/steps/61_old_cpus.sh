@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The ordinary x86-64 build on CPUs without AVX (Nehalem, scalar) and without AVX-512 (Haswell, avx2), under qemu: a leaked
 # newer instruction is an illegal instruction here.
-# timeout_s: 900
+# timeout_s: 1200
 # quick: no
 source "$(dirname "$0")/../step.sh"
 [[ $(uname -m) == x86_64 ]] || skip "not an x86-64 machine"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The kernels of avx2vnni, avx512 and avx512vnni on a machine that lacks one of them: their intrinsics in plain C
 # (tests/emulation/immintrin.h), every operator against the reference. Machines that have them run them in the ordinary steps.
-# timeout_s: 900
+# timeout_s: 1200
 # quick: no
 source "$(dirname "$0")/../step.sh"
 [[ $(uname -m) == x86_64 ]] || skip "not an x86-64 machine"

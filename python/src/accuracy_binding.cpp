@@ -20,7 +20,7 @@ ops::Tensor tensor_from(const std::tuple<std::string, std::vector<int64_t>, Cons
   const auto& [name, shape, bytes] = item;
   const auto dtype = data_type_from_name(name);
   if (!dtype || shape.size() > static_cast<size_t>(kMaxRank)) {
-    throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y083",
+    throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y016",
                                     "a sample tensor of type {} with {} dimensions; at most {} are possible", name,
                                     shape.size(), kMaxRank));
   }

@@ -14,6 +14,7 @@
 #include "importers/onnx/onnx_import.h"
 #include "preprocessing_rule.h"
 #include "quantizer/quantizer.h"
+#include "sample_reader.h"
 
 namespace hai::python {
 namespace {
@@ -29,38 +30,12 @@ ir::Graph import_onnx(const std::string& path, const std::map<std::string, int64
   return value_or_raise(onnx_import::import_onnx_file(path, options));
 }
 
-// `next_sample()` gives a list of (dtype name, shape, flat byte view), one a graph input, or None at the end.
-using PythonSample = std::vector<std::tuple<std::string, std::vector<int64_t>, ConstBytes>>;
-
-ops::Tensor tensor_from(const std::tuple<std::string, std::vector<int64_t>, ConstBytes>& item) {
-  const auto& [name, shape, bytes] = item;
-  const auto dtype = data_type_from_name(name);
-  if (!dtype || shape.size() > static_cast<size_t>(kMaxRank)) {
-    throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y016",
-                                    "a calibration tensor of type {} with {} dimensions; at most {} are possible", name,
-                                    shape.size(), kMaxRank));
-  }
-  ops::Tensor tensor;
-  tensor.dtype = *dtype;
-  tensor.dims = Dims(shape);
-  const auto view = std::as_bytes(std::span(bytes.data(), bytes.size()));
-  tensor.storage.assign(view.begin(), view.end());
-  return tensor;
-}
-
 std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(const ir::Graph& graph,
                                                                                const nb::callable& next_sample,
                                                                                const std::string& options_json,
                                                                                const nb::object& rounding_progress) {
   const quantizer::QuantizeOptions options = value_or_raise(quantizer::options_from_json(options_json));
-  const auto next = [&]() -> Result<std::optional<std::vector<ops::Tensor>>> {
-    const nb::gil_scoped_acquire acquire;
-    const nb::object sample = next_sample();
-    if (sample.is_none()) return std::optional<std::vector<ops::Tensor>>();
-    std::vector<ops::Tensor> tensors;
-    for (const auto& item : nb::cast<PythonSample>(sample)) tensors.push_back(tensor_from(item));
-    return std::optional<std::vector<ops::Tensor>>(std::move(tensors));
-  };
+  const quantizer::NextSample next = sample_reader(next_sample);
   quantizer::QuantizeHooks hooks;
   hooks.rounding_progress = [&](const quantizer::RoundingProgress& at) -> Status {
     const nb::gil_scoped_acquire acquire;

@@ -2,9 +2,12 @@
 // digests.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
+#include <type_traits>
 
 #include "base/file.h"
 #include "format/container.h"
@@ -25,7 +28,13 @@ Bytes normal(size_t size_bytes, double deviation, uint32_t seed, double zero_sha
   Bytes bytes(size_bytes);
   for (size_t i = 0; i + sizeof(T) <= size_bytes; i += sizeof(T)) {
     const double value = static_cast<double>(random() % 1000) < zero_share * 1000 ? 0.0 : values(random);
-    const auto element = static_cast<T>(value);
+    T element = 0;
+    if constexpr (std::is_integral_v<T>) {
+      element = static_cast<T>(std::clamp(std::round(value), double{std::numeric_limits<T>::lowest()},
+                                          double{std::numeric_limits<T>::max()}));
+    } else {
+      element = static_cast<T>(value);
+    }
     std::memcpy(bytes.data() + i, &element, sizeof(T));
   }
   return bytes;

@@ -132,9 +132,9 @@ HAI_INLINE void run_rows(const hai_gemm_s16_tile* tile, const int rows, const in
     if (wide) high[i / vectors][i % vectors] = i_zero();
   }
   for (int64_t s = 0; s <= tile->in.segment_count; ++s) {
-    const int last = s == tile->in.segment_count; /* one more round, to spill what is left */
-    row_pointers rows_at =
-        first_rows(last ? (const char*)0 : (const char*)tile->in.segments[s], tile->in.row_stride_bytes, rows);
+    const int last = s == tile->in.segment_count;          /* one more round, to spill what is left */
+    const void* segment = tile->in.segments[last ? 0 : s]; /* the last round reads nothing */
+    row_pointers rows_at = first_rows((const char*)segment, tile->in.row_stride_bytes, rows);
     int64_t left = last ? 0 : tile->in.segment_steps;
     do {
       if (budget == 0 || last) {

@@ -120,6 +120,7 @@ class Quantizer:
         bias_correction: bool = True,
         equalize: bool = False,
         smooth: bool = False,
+        wide_points: bool = True,
         adaround: bool | Mapping[str, Any] | None = None,
         sparsity: float = 0.0,
         self_check: bool = True,
@@ -133,9 +134,10 @@ class Quantizer:
 
         ``observer``: how ranges are chosen from what was seen. ``layers``: precision by node name ("w4a8", "w16a16",
         "float", ...). ``equalize``, ``smooth``, ``bias_correction``, ``adaround``: methods that make the weights fit
-        (docs/how_to/quantization.md); without a word ``adaround`` is on for ``bit_width=4``. ``sparsity``: share of the
-        weights to prune. ``force``: hand out a model that failed the self-check. ``quiet``: no progress on standard error;
-        warnings are still printed.
+        (docs/how_to/quantization.md); without a word ``adaround`` is on for ``bit_width=4``. ``wide_points``: 16 bits for
+        what a function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``sparsity``:
+        share of the weights to prune. ``force``: hand out a model that failed the self-check. ``quiet``: no progress on
+        standard error; warnings are still printed.
         """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')
@@ -159,6 +161,7 @@ class Quantizer:
             "bias_correction": bias_correction,
             "equalize": equalize,
             "smooth": smooth,
+            "wide_points": wide_points,
             "sparsity": sparsity,
             "self_check": self_check,
             "force": force,

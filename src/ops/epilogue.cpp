@@ -64,19 +64,22 @@ std::vector<AttributeSpec> epilogue_attributes(bool with_residual) {
       {"conv_scale", AttributeKind::kFloat,
        "integers with an activation that is no clamp: the scale at which sum + bias is rounded before it"},
       {"conv_zero_point", AttributeKind::kInt, "zero point that belongs to conv_scale"},
+      {"conv_bits", AttributeKind::kInt, "16: that value is held in i16; absent: in the output's type"},
       {"rounding", AttributeKind::kString,
        "of integer sums: half_even (default), or fixed_point, which is TensorFlow Lite's, for 8-bit models made there"},
   };
   if (!with_residual) return out;
-  out.insert(out.end(),
-             {{"residual_activation", AttributeKind::kString, "the same choices, applied after the residual"},
-              {"residual_activation_lo", AttributeKind::kFloat, "least value of clip"},
-              {"residual_activation_hi", AttributeKind::kFloat, "greatest value of clip"},
-              {"residual_activation_alpha", AttributeKind::kFloat, "first parameter"},
-              {"residual_activation_beta", AttributeKind::kFloat, "second parameter"},
-              {"pre_residual_scale", AttributeKind::kFloat,
-               "integers with a residual: the scale at which the value is rounded before the addition"},
-              {"pre_residual_zero_point", AttributeKind::kInt, "zero point that belongs to pre_residual_scale"}});
+  out.insert(
+      out.end(),
+      {{"residual_activation", AttributeKind::kString, "the same choices, applied after the residual"},
+       {"residual_activation_lo", AttributeKind::kFloat, "least value of clip"},
+       {"residual_activation_hi", AttributeKind::kFloat, "greatest value of clip"},
+       {"residual_activation_alpha", AttributeKind::kFloat, "first parameter"},
+       {"residual_activation_beta", AttributeKind::kFloat, "second parameter"},
+       {"pre_residual_scale", AttributeKind::kFloat,
+        "integers with a residual: the scale at which the value is rounded before the addition"},
+       {"pre_residual_zero_point", AttributeKind::kInt, "zero point that belongs to pre_residual_scale"},
+       {"pre_residual_bits", AttributeKind::kInt, "16: that value is held in i16; absent: in the output's type"}});
   return out;
 }
 
@@ -126,9 +129,9 @@ InferResult infer_product_output(const OpSchema& schema, const InferContext& con
     }
     return std::vector<ir::TensorType>{{DataType::kF32, std::move(shape), std::nullopt}};
   }
-  const DataTypeSet outputs = x.dtype == DataType::kI16 ? set_of({DataType::kI16}) : kQuantized8;
+  const DataTypeSet outputs = x.dtype == DataType::kI16 ? set_of({DataType::kI16}) : kQuantizedTypes;
   HAI_TRY(ir::TensorType y, arithmetic_output(schema, context, 0, std::move(shape), 0, outputs));
-  HAI_TRY_STATUS(check_integer_epilogue(epilogue, with_residual, integer_min(y.dtype), integer_max(y.dtype)));
+  HAI_TRY_STATUS(check_integer_epilogue(epilogue, with_residual, y.dtype));
   return std::vector<ir::TensorType>{std::move(y)};
 }
 
@@ -200,9 +203,11 @@ Status ReferenceEpilogue::prepare_integer(const ReferenceContext& context, int64
   }
   if (to_float) return {};
   const auto full = [&](const RoundingPoint& point) {
-    return hai_output_range{point.zero_point, static_cast<int32_t>(integer_min(y_.dtype)),
-                            static_cast<int32_t>(integer_max(y_.dtype))};
+    const DataType held = point.dtype(y_.dtype);
+    return hai_output_range{point.zero_point, static_cast<int32_t>(integer_min(held)),
+                            static_cast<int32_t>(integer_max(held))};
   };
+  table_range_ = full(before_add_);
   first_range_ = full(first_);
   if (epilogue_.activation.is_clamp()) first_range_ = clamp_range(epilogue_.activation, first_.scale, first_range_);
   if (!adds) return {};
@@ -248,10 +253,8 @@ Status ReferenceEpilogue::store_integer_sum(int64_t element, int64_t channel, in
   int32_t q = first_rounding(total, channel);
   if (!epilogue_.activation.is_clamp()) {
     const Activation& table = epilogue_.activation;
-    const hai_output_range range{before_add_.zero_point, static_cast<int32_t>(integer_min(y_.dtype)),
-                                 static_cast<int32_t>(integer_max(y_.dtype))};
     q = unary_integer(table.function, table.alpha, table.beta, q, first_.scale, first_.zero_point, before_add_.scale,
-                      range);
+                      table_range_);
   }
   if (residual_.data != nullptr) {
     q = hai_add(q, static_cast<int32_t>(load_integer(residual_, element)), before_add_.zero_point,

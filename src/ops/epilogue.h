@@ -23,7 +23,8 @@ Status check_product_types(const OpSchema& schema, const InferContext& context, 
                            int block_axis = -1);
 
 // The output type for `shape`, with the residual (operand `residual`, when the node has it) and the epilogue checked. A
-// quantized x gives the declared integer type, or f32 when that is declared and nothing follows the bias.
+// quantized x gives the declared integer type (i16 for an i16 x; for an 8-bit x i16 or any of 8 bits), or f32 when that
+// is declared and nothing follows the bias.
 InferResult infer_product_output(const OpSchema& schema, const InferContext& context, Shape shape,
                                  size_t residual = SIZE_MAX);
 
@@ -59,6 +60,7 @@ class ReferenceEpilogue {
   std::vector<hai_fixed_point> fixed_;  // the same for fixed_point; empty otherwise
   RoundingPoint first_;                 // where the sum is rounded
   hai_output_range first_range_{};
+  hai_output_range table_range_{};  // of what the activation hands on
   RoundingPoint before_add_;
   hai_output_range add_range_{};
   float multiplier_first_ = 1.0F;  // of the addition's two operands

@@ -102,14 +102,15 @@ Sample product_sample(std::string name, const ProductTypes& types, Shape x, Shap
   if (!is_integer(types.x)) return sample;
   sample.outputs = {typed(types.y, std::move(y), scale_y, zero_point_for(types.y, -7))};
   if (!is_integer(types.y)) return sample;
-  if (!is_clamp(epilogue.activation)) {
-    sample.attributes["conv_scale"] = static_cast<double>(scale_y * 1.25F);
-    sample.attributes["conv_zero_point"] = int64_t{zero_point_for(types.y, 9)};
-  }
-  if (epilogue.residual) {
-    sample.attributes["pre_residual_scale"] = static_cast<double>(scale_y * 0.9F);
-    sample.attributes["pre_residual_zero_point"] = int64_t{zero_point_for(types.y, 2)};
-  }
+  const DataType held = types.wide_points ? DataType::kI16 : types.y;
+  const float finer = types.wide_points && types.y != DataType::kI16 ? 1.0F / 16.0F : 1.0F;
+  const auto add_point = [&](const std::string& prefix, float steps, int32_t offset) {
+    sample.attributes[prefix + "_scale"] = static_cast<double>(scale_y * steps * finer);
+    sample.attributes[prefix + "_zero_point"] = int64_t{zero_point_for(held, offset)};
+    if (types.wide_points) sample.attributes[prefix + "_bits"] = int64_t{16};
+  };
+  if (!is_clamp(epilogue.activation)) add_point("conv", 1.25F, 9);
+  if (epilogue.residual) add_point("pre_residual", 0.9F, 2);
   return sample;
 }
 

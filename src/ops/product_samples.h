@@ -16,6 +16,7 @@ struct ProductTypes {
   bool bias = true;
   bool weight_zero_points = false;  // one a scale
   int64_t block = 0;                // elements of a matrix's other axis that share a scale
+  bool wide_points = false;         // what is looked up or added is held in i16
 };
 
 struct EpilogueSample {

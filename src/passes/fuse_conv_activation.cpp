@@ -3,7 +3,8 @@
 // Pattern: conv2d | conv_transpose2d | matmul without activation or residual -> unary or clip, read by nothing else.
 // Floats: any activation. Integers: a clamp (relu, relu6, clip) whose scale and zero point are those of the result
 // becomes tighter bounds; any other activation is a table, and the result's scale and zero point are kept in
-// conv_scale and conv_zero_point as the rounding point in front of it. Clamps that change the scale stay apart: they
+// conv_scale and conv_zero_point as the rounding point in front of it, with conv_bits where that is an i16 and the
+// table's result is not. Clamps that change the scale stay apart: they
 // are tables of their own, which costs nothing in accuracy and keeps every rounding where the graph has it.
 #include "ops/build.h"
 #include "passes/passes.h"
@@ -44,8 +45,8 @@ bool takes_activation(const Graph& graph, const Node& node) {
 }
 
 // Attributes of the fused node that say which activation; std::nullopt when the epilogue has no form for it.
-std::optional<ir::Attributes> activation_attributes(const Node& activation, const ir::TensorType& before,
-                                                    const ir::TensorType& after) {
+std::optional<ir::Attributes> activation_attributes(const Node& activation, const ir::TensorType& x,
+                                                    const ir::TensorType& before, const ir::TensorType& after) {
   ir::Attributes attributes{{"activation", activation.op}};
   if (activation.op == "clip") {
     if (!activation.has_attribute("min") || !activation.has_attribute("max")) return std::nullopt;
@@ -58,9 +59,12 @@ std::optional<ir::Attributes> activation_attributes(const Node& activation, cons
     }
   }
   if (is_float(before.dtype)) return before == after ? std::optional(attributes) : std::nullopt;
-  if (!before.quantization || !after.quantization || before.dtype != after.dtype) return std::nullopt;
+  if (!before.quantization || !after.quantization) return std::nullopt;
   if (!before.quantization->per_tensor() || !after.quantization->per_tensor()) return std::nullopt;
   if (is_clamp(activation.op)) return before == after ? std::optional(attributes) : std::nullopt;
+  const bool narrows = before.dtype == DataType::kI16 && bit_width(after.dtype) == 8 && bit_width(x.dtype) == 8;
+  if (before.dtype != after.dtype && !narrows) return std::nullopt;
+  if (narrows) attributes["conv_bits"] = int64_t{16};
   attributes["conv_scale"] = static_cast<double>(before.quantization->scales[0]);
   attributes["conv_zero_point"] = static_cast<int64_t>(before.quantization->zero_points[0]);
   return attributes;
@@ -79,7 +83,8 @@ Result<PassStats> fuse_conv_activation(Graph& graph) {
     const Node& activation = graph.node(reader);
     if (!is_clamp(activation.op) && !is_table_activation(activation.op)) continue;
     const ir::TensorType after = graph.value(activation.outputs[0]).type;
-    auto attributes = activation_attributes(activation, graph.value(result).type, after);
+    auto attributes =
+        activation_attributes(activation, graph.value(graph.node(id).inputs[0]).type, graph.value(result).type, after);
     if (!attributes) continue;
     if (!replace_node(graph, reader, result)) continue;
     graph.value(result).type = after;

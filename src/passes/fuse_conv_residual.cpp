@@ -3,8 +3,8 @@
 // Pattern: conv2d | matmul without residual -> add(result, r), result read by the addition alone, r of the same shape;
 // then a clamp (floats: any activation) that alone reads the sum. Of two candidates the one that runs later takes the
 // other's result. In integer graphs the convolution's own scale and zero point become pre_residual_scale and
-// pre_residual_zero_point: the value is still rounded there before it is added, exactly as by the operator `add`, and a
-// clamp is fused only when it shares the sum's scale.
+// pre_residual_zero_point (with pre_residual_bits where it is an i16 and the sum is not): the value is still rounded
+// there before it is added, exactly as by the operator `add`, and a clamp is fused only when it shares the sum's scale.
 #include <algorithm>
 
 #include "passes/passes.h"
@@ -29,16 +29,28 @@ bool takes_residual(const Graph& graph, NodeId id) {
          node.string_attribute("residual_activation", "none") == "none";
 }
 
-// The type in which the convolution's result enters the sum fits the epilogue: floats of one type, or integers of one
-// width, each with one scale.
-bool types_fit(const ir::TensorType& result, const ir::TensorType& residual, const ir::TensorType& sum) {
+// An i16 result of an 8-bit convolution enters an 8-bit sum finer than the sum is stored.
+bool narrows(const ir::TensorType& x, const ir::TensorType& result, const ir::TensorType& sum) {
+  return result.dtype == DataType::kI16 && bit_width(sum.dtype) == 8 && bit_width(x.dtype) == 8;
+}
+
+// The type in which the convolution's result enters the sum fits the epilogue: floats of one type, or integers with one
+// scale each, the residual of the sum's type.
+bool types_fit(const ir::TensorType& x, const ir::TensorType& result, const ir::TensorType& residual,
+               const ir::TensorType& sum) {
   if (result.shape != residual.shape || result.shape != sum.shape) return false;
-  if (result.dtype != residual.dtype || result.dtype != sum.dtype) return false;
+  if (residual.dtype != sum.dtype || (result.dtype != sum.dtype && !narrows(x, result, sum))) return false;
   if (is_float(result.dtype)) return true;
   const auto one_scale = [](const ir::TensorType& type) {
     return type.quantization && type.quantization->per_tensor();
   };
   return one_scale(result) && one_scale(residual) && one_scale(sum);
+}
+
+// The points of a node whose result was i16 and becomes one of 8 bits.
+void keep_points_wide(Node& node) {
+  node.attributes["pre_residual_bits"] = int64_t{16};
+  if (node.has_attribute("conv_scale")) node.attributes["conv_bits"] = int64_t{16};
 }
 
 void set_operand(Graph& graph, NodeId id, size_t operand, ValueId value) {
@@ -53,13 +65,15 @@ bool fuse_addition(Graph& graph, NodeId id, NodeId addition) {
   const ValueId residual = operands[0] == result ? operands[1] : operands[0];
   const ir::TensorType before = graph.value(result).type;
   const ir::TensorType after = graph.value(sum).type;
-  if (residual == result || !types_fit(before, graph.value(residual).type, after)) return false;
+  const ir::TensorType x = graph.value(graph.node(id).inputs[0]).type;
+  if (residual == result || !types_fit(x, before, graph.value(residual).type, after)) return false;
   if (!replace_node(graph, addition, result)) return false;
   set_operand(graph, id, 3, residual);
   graph.value(result).type = after;
   if (before.quantization) {
     graph.node(id).attributes["pre_residual_scale"] = static_cast<double>(before.quantization->scales[0]);
     graph.node(id).attributes["pre_residual_zero_point"] = static_cast<int64_t>(before.quantization->zero_points[0]);
+    if (narrows(x, before, after)) keep_points_wide(graph.node(id));
   }
   return true;
 }

@@ -358,6 +358,44 @@ TEST(FuseConvActivation, IntegersKeepTheirRoundingPoints) {
   }
 }
 
+// conv2d (i8 to i16) [-> silu, to i16] -> add (to i8): every way of fusing it gives the integers of the chain.
+TEST(FuseConvActivation, WideRoundingPointsStayWide) {
+  for (const bool function : {false, true}) {
+    for (const bool residual : {false, true}) {
+      if (!function && !residual) continue;
+      GraphBuilder b(7);
+      const auto x = b.input(nhwc(7, 5, 4), b.quantization());
+      auto y = b.wide_node("conv2d", {x, b.weights_i8({4, 1, 1, 4}, 0), b.bias_i32(4)},
+                           per_tensor_quantization(0.003F, -500));
+      if (function && residual) y = b.wide_node("silu", {y}, per_tensor_quantization(0.002F, 300));
+      if (function && !residual) y = b.node("silu", {y}, {}, b.quantization());
+      if (residual) y = b.node("add", {x, y}, {}, b.quantization());
+      b.graph.add_output(y);
+      const ir::Graph fused = apply(fuse_conv_residual, apply(fuse_conv_activation, b.graph));
+      EXPECT_EQ(fused.live_node_count(), 1U);
+      EXPECT_EQ(only(fused, "conv2d").int_attribute("conv_bits", 0), function ? 16 : 0);
+      EXPECT_EQ(only(fused, "conv2d").int_attribute("pre_residual_bits", 0), residual ? 16 : 0);
+      const auto inputs = testing::random_inputs(b.graph, 3);
+      const auto want = ops::interpret(b.graph, inputs);
+      const auto got = ops::interpret(fused, inputs);
+      ASSERT_TRUE(want.has_value() && got.has_value());
+      EXPECT_EQ(got->outputs[0].storage, want->outputs[0].storage) << function << residual;
+    }
+  }
+}
+
+// The layer with the wide result takes the sum and reads the other's 8 bits.
+TEST(FuseConvResidual, OfTwoLayersTheWideOneTakesTheSum) {
+  GraphBuilder b;
+  const auto x = b.input(nhwc(7, 5, 4), b.quantization());
+  const auto wide = b.wide_node("conv2d", {x, b.weights_i8({4, 1, 1, 4}, 0)}, per_tensor_quantization(0.003F, 0));
+  const auto narrow = b.node("conv2d", {x, b.weights_i8({4, 1, 1, 4}, 0)}, {}, b.quantization());
+  b.graph.add_output(b.node("add", {wide, narrow}, {}, b.quantization()));
+  const ir::Graph after = apply(fuse_conv_residual, b.graph);
+  EXPECT_EQ(after.live_node_count(), 2U);
+  EXPECT_EQ(count_of(after, "add"), 0);
+}
+
 TEST(FuseConvResidual, FloatsAndIntegers) {
   for (const bool integer : {false, true}) {
     GraphBuilder b;

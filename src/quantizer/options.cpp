@@ -172,7 +172,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 17> kFields = {{
+constexpr std::array<Field, 18> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},
@@ -189,6 +189,8 @@ constexpr std::array<Field, 17> kFields = {{
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_names(n, v, o.keep_float); }},
     {"equalize", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.equalize); }},
     {"widen", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.widen); }},
+    {"wide_points",
+     [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.wide_points); }},
     {"smooth", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.smooth); }},
     {"adaround", read_adaround},
     {"sparsity",

@@ -58,6 +58,7 @@ struct QuantizeOptions {
   std::vector<std::string> keep_float;      // names of nodes that stay f32
   bool equalize = false;                    // scale channels between layers where that lowers the expected noise
   bool widen = true;                        // 16-bit activations for the few layers that 8 bits are too coarse for
+  bool wide_points = true;                  // 16 bits for what is looked up or added before it is stored
   bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
   bool adaround = false;                    // learn how to round the weights
   AdaRoundOptions adaround_options;

@@ -6,6 +6,11 @@
 // inside, and hands out its 32-bit sums as f32. Movers join the integers when both sides gain. Groups: a clamp's input
 // that nothing else reads takes the clamp's quantization (then the clamp needs no rounding of its own); movers keep
 // their input's; a concatenation's input that nothing else reads takes the result's.
+//
+// Widths: a layer of 16-bit activations widens what it reads and writes; functions of one tensor and movers hand the
+// wish on to what they read, the others only where all layers before them have 16 bits too (one wide layer would widen
+// a whole residual stream). The result of an 8-bit layer that only functions read, or that one addition reads, never
+// has to be stored in 8 bits: it is rounded to 16 on its way there.
 #include "quantizer/plan.h"
 
 #include <fmt/format.h>
@@ -64,6 +69,7 @@ class Planner {
     plan_.group.resize(graph.value_slots());
     for (size_t i = 0; i < plan_.group.size(); ++i) plan_.group[i] = static_cast<uint32_t>(i);
     plan_.observed.assign(graph.value_slots(), false);
+    plan_.point.assign(graph.value_slots(), false);
   }
 
   Status assign_roles(const QuantizeOptions& options) {
@@ -191,19 +197,53 @@ class Planner {
       widen(graph_.node(id).inputs[0]);
       if (!plan_.float_result[id]) widen(graph_.node(id).outputs[0]);
     }
+    const std::vector<bool> after_wide = values_after_wide_layers();
     for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
       const ir::Node& node = graph_.node(*it);
-      if (!plan_.integer[*it] || plan_.roles[*it] == Role::kMac || plan_.roles[*it] == Role::kConcat) continue;
-      if (one_of(kSums, node.op) && node.op != "average_pool") continue;
+      if (!plan_.integer[*it] || plan_.roles[*it] == Role::kMac) continue;
       const bool wide = std::any_of(node.outputs.begin(), node.outputs.end(),
                                     [&](ir::ValueId value) { return plan_.bits_of(value) == 16; });
-      if (wide) widen(node.inputs[0]);
+      if (!wide) continue;
+      const bool joins = plan_.roles[*it] == Role::kConcat || (one_of(kSums, node.op) && node.op != "average_pool");
+      for (const ir::ValueId input : node.inputs) {
+        if (input == ir::kNone || graph_.value(input).is_constant()) continue;
+        if (!joins || after_wide[input]) widen(input);
+        if (!joins) break;  // gather's indices
+      }
+    }
+  }
+
+  // After choose_bits.
+  void choose_points() {
+    std::vector<uint32_t> members(plan_.group.size(), 0);
+    for (const uint32_t group : plan_.group) ++members[group];
+    std::vector<size_t> layer(graph_.value_slots(),
+                              kNoLayer);  // by value: position of the layer whose epilogue makes it
+    for (size_t i = 0; i < order_.size(); ++i) {
+      const ir::NodeId id = order_[i];
+      const ir::Node& node = graph_.node(id);
+      if (!plan_.integer[id] || node.outputs.size() != 1) continue;
+      const ir::ValueId result = node.outputs[0];
+      const bool free = members[plan_.group[result]] == 1 && plan_.bits_of(result) == 8 && !graph_.is_output(result);
+      if (plan_.roles[id] == Role::kMac) {
+        const bool narrow = plan_.precision[id].activation_bits == 8 && !plan_.float_result[id];
+        if (!narrow || !free) continue;
+        layer[result] = i;
+        if (read_by_functions(result)) make_point(result);
+      } else if (is_table(node.op)) {
+        const ir::ValueId x = node.inputs[0];
+        if (free && plan_.point[plan_.group[x]] && graph_.value(x).uses.size() == 1) layer[result] = layer[x];
+      } else if (node.op == "add") {
+        choose_point_of_sum(node, layer);
+      }
     }
   }
 
   Plan take() { return std::move(plan_); }
 
  private:
+  static constexpr size_t kNoLayer = SIZE_MAX;
+
   void keep_float(ir::NodeId id) {
     plan_.roles[id] = Role::kFloat;
     plan_.weight_only[id] = false;
@@ -226,6 +266,53 @@ class Planner {
       if (count++ < kShown) names += (names.empty() ? "" : ", ") + graph_.node(id).name;
     }
     return count > kShown ? names + fmt::format(", and {} more", count - kShown) : names;
+  }
+
+  // An epilogue adds one tensor to its layer's result: of two layers the later one (passes/fuse_conv_residual.cpp).
+  void choose_point_of_sum(const ir::Node& node, const std::vector<size_t>& layer) {
+    const ir::ValueId a = node.inputs[0];
+    const ir::ValueId b = node.inputs[1];
+    const bool plain = a != b && plan_.bits_of(node.outputs[0]) == 8 && !graph_.value(a).is_constant() &&
+                       !graph_.value(b).is_constant() && graph_.value(a).type.shape == graph_.value(b).type.shape;
+    if (!plain) return;
+    const auto candidate = [&](ir::ValueId value) {
+      return layer[value] != kNoLayer && !plan_.point[plan_.group[value]] && graph_.value(value).uses.size() == 1;
+    };
+    if (candidate(a) && (!candidate(b) || layer[a] > layer[b])) {
+      make_point(a);
+    } else if (candidate(b)) {
+      make_point(b);
+    }
+  }
+
+  void make_point(ir::ValueId value) {
+    widen(value);
+    plan_.point[plan_.group[value]] = true;
+  }
+
+  // By integer functions of it alone, whose results have 8 bits.
+  bool read_by_functions(ir::ValueId value) const {
+    const auto& uses = graph_.value(value).uses;
+    return !uses.empty() && std::all_of(uses.begin(), uses.end(), [&](const ir::Use& use) {
+      const ir::Node& reader = graph_.node(use.node);
+      return plan_.integer[use.node] && is_table(reader.op) && plan_.bits_of(reader.outputs[0]) == 8;
+    });
+  }
+
+  // By value: the nearest layers before it all have 16-bit activations (no layer: true).
+  std::vector<bool> values_after_wide_layers() const {
+    std::vector<bool> after(graph_.value_slots(), true);
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      bool wide = true;
+      if (role_of(graph_, node) == Role::kMac) {
+        wide = plan_.integer[id] && plan_.precision[id].activation_bits == 16;
+      } else {
+        for (const ir::ValueId input : node.inputs) wide = wide && (input == ir::kNone || after[input]);
+      }
+      for (const ir::ValueId output : node.outputs) after[output] = wide;
+    }
+    return after;
   }
 
   void widen(ir::ValueId value) {
@@ -320,6 +407,7 @@ Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options) {
   planner.choose_integer_nodes();
   planner.choose_groups();
   planner.choose_bits();
+  if (options.wide_points) planner.choose_points();
   planner.choose_watched();
   return planner.take();
 }

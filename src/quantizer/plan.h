@@ -31,10 +31,16 @@ struct Plan {
                                      // operators read it
   std::vector<uint32_t> group;       // by value slot: the value whose observations decide its quantization
   std::vector<int> bits;             // by value slot: 8 or 16 for the representative of each group
+  std::vector<bool> point;           // by value slot: the representative of a group of 16 bits that a function or an
+                                     // addition rounds to 8 at once (types/epilogue.h: a wide rounding point)
   std::vector<bool> observed;        // by value slot: calibration must watch it (representatives of integer values)
   std::vector<ir::ValueId> watched;  // the same as a list, ascending
 
   int bits_of(ir::ValueId value) const { return bits[group[value]]; }
+  // Of what a kMac node stores: that of its result's group, but a product of 16-bit activations has 16.
+  int result_bits(ir::NodeId id, ir::ValueId result) const {
+    return precision[id].activation_bits == 16 ? 16 : bits_of(result);
+  }
 };
 
 // Functions of one tensor by table.
@@ -44,7 +50,7 @@ bool takes_mixed_widths(std::string_view op);
 
 Role role_of(const ir::Graph& graph, const ir::Node& node);
 
-// Reads of the options: precision, layers, keep_float. A name that no node (or no layer) has is an error.
+// Reads of the options: precision, layers, keep_float, wide_points. A name that no node (or no layer) has is an error.
 Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options);
 
 }  // namespace hai::quantizer

@@ -318,6 +318,56 @@ TEST(QuantizeWidths, LayersBehindRangeOutliersGetSixteenBits) {
   EXPECT_GT(sqnr_db(b.graph, widened->graph, dims), 30.0);
 }
 
+// conv -> silu and conv -> add: what is looked up or added at once has 16 bits, what is stored has 8.
+TEST(QuantizeWidths, WhatIsLookedUpOrAddedAtOnceKeepsSixteenBits) {
+  NetworkBuilder b(3);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId stem = b.op("silu", {b.conv(x, 3, 16, 3, "stem")});
+  const ir::ValueId sum = b.op("add", {b.conv(stem, 16, 16, 3, "linear"), stem});
+  const ir::ValueId gated = b.op("add", {b.op("silu", {b.conv(sum, 16, 16, 1, "curved")}), sum});
+  b.graph.add_output(b.conv(gated, 16, 8, 1, "head"));
+  const Dims dims{1, kSize, kSize, 3};
+  double sqnr[2];
+  for (const bool wide : {false, true}) {
+    QuantizeOptions options;
+    options.wide_points = wide;
+    const auto quantized = quantize(b.graph, samples_of(dims, 8), options);
+    ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+    size_t points = 0;
+    for (ir::NodeId id = 0; id < quantized->graph.node_slots(); ++id) {
+      const ir::Node& node = quantized->graph.node(id);
+      if (!node.alive || (node.op != "conv2d" && node.op != "silu")) continue;
+      points += quantized->graph.value(node.outputs[0]).type.dtype == DataType::kI16 ? 1U : 0U;
+    }
+    EXPECT_EQ(points, wide ? 4U : 0U);  // stem, linear, curved and its silu
+    EXPECT_EQ(count_ops(quantized->graph, "rescale"), 0U);
+    sqnr[wide ? 1 : 0] = sqnr_db(b.graph, quantized->graph, dims);
+  }
+  EXPECT_GT(sqnr[1], sqnr[0] + 1.0);
+}
+
+// Additions, pools and concatenations between layers of 16 bits have 16 bits as well.
+TEST(QuantizeWidths, SixteenBitsEverywhereLeaveNothingInEight) {
+  NetworkBuilder b(4);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId stem = b.op("silu", {b.conv(x, 3, 16, 3, "stem")});
+  const ir::ValueId sum = b.op("add", {b.op("silu", {b.conv(stem, 16, 16, 3, "inner")}), stem});
+  const ir::ValueId twice = b.op("add", {sum, b.op("silu", {b.conv(sum, 16, 16, 1, "outer")})});
+  const ir::ValueId joined = b.op("concat", {twice, stem}, {{"axis", int64_t{3}}});
+  b.graph.add_output(b.conv(joined, 32, 8, 1, "head"));
+  QuantizeOptions options;
+  options.precision = {16, 16, false};
+  const Dims dims{1, kSize, kSize, 3};
+  const auto quantized = quantize(b.graph, samples_of(dims, 8), options);
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  for (ir::ValueId id = 0; id < quantized->graph.value_slots(); ++id) {
+    const ir::Value& value = quantized->graph.value(id);
+    if (!value.alive) continue;
+    EXPECT_NE(value.type.dtype, DataType::kI8) << value.name;
+  }
+  EXPECT_GT(sqnr_db(b.graph, quantized->graph, dims), 65.0);
+}
+
 TEST(QuantizeWidths, AnUnknownLayerIsAnErrorThatNamesTheLayers) {
   const auto refused = quantized_as(small_network(24), "w8a8", {{"nowhere", "w4a8"}});
   ASSERT_FALSE(refused.has_value());

@@ -25,8 +25,9 @@ struct Ranges {
   const Quantization& of(const Plan& plan, ir::ValueId value) const { return of(plan, value, plan.bits_of(value)); }
 };
 
-// Chooses by the options' observer. Then scales are raised, in the order of the graph, where a multiplier would leave
-// [2^-40, 2^8]; tensors that were zero throughout get a scale like the others'.
+// Chooses by the options' observer; a wide rounding point gets 16 steps for one of its 8-bit range. Then scales are
+// raised, in the order of the graph, where a multiplier would leave [2^-40, 2^8]; tensors that were zero throughout get
+// a scale like the others'.
 Result<Ranges> choose_ranges(const ir::Graph& graph, const Plan& plan, const Observations& observations,
                              const QuantizeOptions& options);
 

@@ -248,7 +248,9 @@ class Rewriter {
     const int bits = plan_.precision[id].activation_bits;
     HAI_TRY(const ir::ValueId x, integer_form(node.inputs[0], bits));
     const double s_x = static_cast<double>(out_.graph.value(x).type.quantization->scales[0]);
-    const double s_y = float_result ? 0 : static_cast<double>(ranges_.of(plan_, node.outputs[0], bits).scales[0]);
+    const int result_bits = plan_.result_bits(id, node.outputs[0]);
+    const double s_y =
+        float_result ? 0 : static_cast<double>(ranges_.of(plan_, node.outputs[0], result_bits).scales[0]);
     const ir::Value& weights = graph_.value(node.inputs[1]);
     const ChannelLayout layout = layout_of(node, weights.type.shape);
     HAI_TRY(std::vector<float> bias, bias_of(node, layout.channels));
@@ -264,8 +266,9 @@ class Rewriter {
     const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, bits);
     record(id, quantized, layout);
     std::vector<std::optional<ir::TensorType>> declared;
-    declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type : integer_type(node.outputs[0], bits));
-    return emit(node, {x, w, b}, declared, float_result ? 0 : bits);
+    declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type
+                                       : integer_type(node.outputs[0], result_bits));
+    return emit(node, {x, w, b}, declared, float_result ? 0 : result_bits);
   }
 
   // f32 activations, integer weights: the bias stays f32 and takes the mean error back where means are known.

@@ -94,7 +94,8 @@ class Surgeon {
       inputs.push_back(form);
     }
     ir::Attributes attributes = node.attributes;
-    for (const char* key : {"conv_scale", "conv_zero_point", "pre_residual_scale", "pre_residual_zero_point"})
+    for (const char* key : {"conv_scale", "conv_zero_point", "conv_bits", "pre_residual_scale",
+                            "pre_residual_zero_point", "pre_residual_bits"})
       attributes.erase(key);
     ops::AppendOptions options;
     options.node_name = node.name + ".wide";

@@ -2,8 +2,8 @@
 //
 // Attributes: activation ("none", "relu", "relu6", "clip" with activation_lo and activation_hi, or a unary function
 // with activation_alpha and activation_beta), residual_activation likewise, conv_scale, conv_zero_point,
-// pre_residual_scale, pre_residual_zero_point, rounding. They may come from a hostile file: every kind and range is
-// checked.
+// pre_residual_scale, pre_residual_zero_point, conv_bits, pre_residual_bits, rounding. They may come from a hostile
+// file: every kind and range is checked.
 #include "types/epilogue.h"
 
 #include <cmath>
@@ -78,10 +78,18 @@ Result<std::optional<RoundingPoint>> parse_point(const AttributeMap& attributes,
                       "{}_scale {} and {}_zero_point {} must be a positive number and an integer of the type", prefix,
                       scale, prefix, zero_point);
   }
-  return std::optional<RoundingPoint>{RoundingPoint{rounded, static_cast<int32_t>(zero_point)}};
+  HAI_TRY(const double bits, number(attributes, prefix + "_bits", 0.0));
+  if (find(attributes, prefix + "_bits") != nullptr && bits != 16.0) {
+    return make_error(StatusCode::kInvalidArgument, "T009",
+                      "{}_bits is {}: a rounding point has the output's type, or 16 bits", prefix, bits);
+  }
+  return std::optional<RoundingPoint>{RoundingPoint{rounded, static_cast<int32_t>(zero_point), bits == 16.0}};
 }
 
-Status check_point(const std::optional<RoundingPoint>& point, std::string_view name, int64_t least, int64_t greatest) {
+Status check_point(const std::optional<RoundingPoint>& point, std::string_view name, DataType y) {
+  const DataType held = point ? point->dtype(y) : y;
+  const int64_t least = integer_min(held);
+  const int64_t greatest = integer_max(held);
   if (point && point->zero_point >= least && point->zero_point <= greatest) return {};
   return make_error(StatusCode::kInvalidArgument, "T006",
                     "an integer node with this epilogue needs {}_scale and {}_zero_point (within {} to {}): the scale "
@@ -109,9 +117,16 @@ Result<bool> parse_fixed_point(const AttributeMap& attributes) {
   return make_error(StatusCode::kInvalidArgument, "T008", "attribute 'rounding' must be half_even or fixed_point");
 }
 
-Status check_integer_epilogue(const Epilogue& epilogue, bool has_residual, int64_t least, int64_t greatest) {
-  if (!epilogue.activation.is_clamp()) HAI_TRY_STATUS(check_point(epilogue.conv, "conv", least, greatest));
-  if (has_residual) HAI_TRY_STATUS(check_point(epilogue.pre_residual, "pre_residual", least, greatest));
+Status check_integer_epilogue(const Epilogue& epilogue, bool has_residual, DataType y) {
+  if (!epilogue.activation.is_clamp()) HAI_TRY_STATUS(check_point(epilogue.conv, "conv", y));
+  if (has_residual) HAI_TRY_STATUS(check_point(epilogue.pre_residual, "pre_residual", y));
+  const bool wide = bit_width(y) == 16 || (epilogue.conv && epilogue.conv->wide) ||
+                    (epilogue.pre_residual && epilogue.pre_residual->wide);
+  if (epilogue.fixed_point && wide) {
+    return make_error(StatusCode::kUnsupported, "T010",
+                      "rounding fixed_point is TensorFlow Lite's of 8-bit values: it has no results or rounding points "
+                      "of 16 bits");
+  }
   if (!epilogue.residual_activation.is_clamp()) {
     return make_error(StatusCode::kUnsupported, "T007",
                       "an integer node takes none, relu, relu6 or clip as residual_activation; give the function a "

@@ -4,7 +4,9 @@
 //
 // Integers keep the rounding points of the unfused chain: acc + bias is rounded at (conv_scale, conv_zero_point) when a
 // table activation follows, and at (pre_residual_scale, pre_residual_zero_point) when a residual does; a clamp shares
-// the scale of what it clamps and adds no rounding. Shared by the operators' references and the devices.
+// the scale of what it clamps and adds no rounding. These two points have the output's type, or i16 where conv_bits or
+// pre_residual_bits is 16: a value that is looked up or added at once may be kept finer than what is stored. Shared by
+// the operators' references and the devices.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,7 @@
 
 #include "base/result.h"
 #include "types/arithmetic.h"
+#include "types/data_type.h"
 
 namespace hai {
 
@@ -43,6 +46,9 @@ struct Activation {
 struct RoundingPoint {
   float scale = 1.0F;
   int32_t zero_point = 0;
+  bool wide = false;  // held in i16 whatever the output's type
+
+  DataType dtype(DataType output) const { return wide ? DataType::kI16 : output; }
 };
 
 struct Epilogue {
@@ -59,9 +65,10 @@ Result<Epilogue> parse_epilogue(const AttributeMap& attributes);
 // The attribute "rounding": half_even (default) or fixed_point.
 Result<bool> parse_fixed_point(const AttributeMap& attributes);
 
-// What an integer epilogue needs beyond parse_epilogue: rounding points present and within the integer type, scales
-// positive, a residual where one is spoken of, a clamp after the residual.
-Status check_integer_epilogue(const Epilogue& epilogue, bool has_residual, int64_t least, int64_t greatest);
+// What an integer epilogue of an output of type `y` needs beyond parse_epilogue: rounding points present and within
+// their integer type, scales positive, a residual where one is spoken of, a clamp after the residual, and nothing of
+// i16 under fixed_point.
+Status check_integer_epilogue(const Epilogue& epilogue, bool has_residual, DataType y);
 
 // The integer bounds of a clamp at (scale, zero_point), inside `full`.
 hai_output_range clamp_range(const Activation& activation, float scale, hai_output_range full);

@@ -28,9 +28,26 @@ TEST(Epilogue, ReadsFunctionsAndPoints) {
   EXPECT_EQ(apply_activation(epilogue->activation, -4.0), -1.0);
   EXPECT_EQ(epilogue->conv->zero_point, -3);
   EXPECT_EQ(epilogue->residual_activation.hi, 2.0);
-  EXPECT_TRUE(check_integer_epilogue(*epilogue, false, -128, 127).has_value());
-  EXPECT_EQ(check_integer_epilogue(*epilogue, true, -128, 127).error().id, "T006");
-  EXPECT_EQ(check_integer_epilogue(*epilogue, false, 0, 255).error().id, "T006");
+  EXPECT_TRUE(check_integer_epilogue(*epilogue, false, DataType::kI8).has_value());
+  EXPECT_EQ(check_integer_epilogue(*epilogue, true, DataType::kI8).error().id, "T006");
+  EXPECT_EQ(check_integer_epilogue(*epilogue, false, DataType::kU8).error().id, "T006");
+}
+
+TEST(Epilogue, WidePointsHoldWhatTheOutputCannot) {
+  AttributeMap attributes = {{"activation", std::string("silu")},
+                             {"conv_scale", 0.5},
+                             {"conv_zero_point", int64_t{-1000}},
+                             {"conv_bits", int64_t{16}}};
+  auto epilogue = parse_epilogue(attributes);
+  ASSERT_TRUE(epilogue.has_value()) << epilogue.error().to_string();
+  EXPECT_EQ(epilogue->conv->dtype(DataType::kU8), DataType::kI16);
+  EXPECT_TRUE(check_integer_epilogue(*epilogue, false, DataType::kI8).has_value());
+  attributes["rounding"] = std::string("fixed_point");
+  epilogue = parse_epilogue(attributes);
+  EXPECT_EQ(check_integer_epilogue(*epilogue, false, DataType::kI8).error().id, "T010");
+  attributes.erase("conv_bits");
+  epilogue = parse_epilogue(attributes);
+  EXPECT_EQ(check_integer_epilogue(*epilogue, false, DataType::kI8).error().id, "T006");
 }
 
 TEST(Epilogue, ClampBoundsAreRoundedOnce) {
@@ -56,8 +73,11 @@ TEST(Epilogue, HostileAttributes) {
   EXPECT_EQ(parse_epilogue({{"conv_scale", 1e-60}, {"conv_zero_point", int64_t{0}}}).error().id, "T005");
   EXPECT_EQ(parse_epilogue({{"pre_residual_scale", 0.1}, {"pre_residual_zero_point", 0.5}}).error().id, "T005");
   EXPECT_EQ(parse_epilogue({{"pre_residual_zero_point", int64_t{1} << 40}}).error().id, "T005");
+  EXPECT_EQ(parse_epilogue({{"conv_scale", 0.5}, {"conv_bits", int64_t{8}}}).error().id, "T009");
+  EXPECT_EQ(parse_epilogue({{"conv_scale", 0.5}, {"conv_bits", std::string("16")}}).error().id, "T001");
+  EXPECT_EQ(parse_epilogue({{"pre_residual_scale", 0.5}, {"pre_residual_bits", int64_t{32}}}).error().id, "T009");
   const auto table = parse_epilogue({{"residual_activation", std::string("silu")}});
-  EXPECT_EQ(check_integer_epilogue(*table, false, -128, 127).error().id, "T007");
+  EXPECT_EQ(check_integer_epilogue(*table, false, DataType::kI8).error().id, "T007");
 }
 
 }  // namespace

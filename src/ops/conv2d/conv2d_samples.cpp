@@ -2,6 +2,8 @@
 //
 // Shapes that split tiles unevenly (13, 19, 127, channels that are no multiple of 4 or 16), every
 // kind of window, every epilogue, every type.
+#include <utility>
+
 #include "ops/conv2d/conv2d.h"
 #include "ops/product_samples.h"
 
@@ -115,6 +117,26 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
         out.push_back(make_sample(geometry(shape), suffix + "_residual", types, {activation, true, "none"}));
         out.push_back(make_sample(geometry(shape), suffix + "_residual_relu", types, {activation, true, "relu"}));
         out.push_back(make_sample(geometry(shape), suffix + "_residual_clip", types, {activation, true, "clip"}));
+      }
+    }
+  }
+  // Rounding points and results finer than the operands.
+  constexpr ProductTypes kInt8Points{DataType::kI8, DataType::kI8, DataType::kI8, true, true, false, 0, true};
+  constexpr ProductTypes kUint8Points{DataType::kU8, DataType::kU8, DataType::kI8, true, true, false, 0, true};
+  constexpr ProductTypes kInt8To16{DataType::kI8, DataType::kI16, DataType::kI8, true, true};
+  constexpr ProductTypes kUint8To16Points{DataType::kU8, DataType::kI16, DataType::kI8, true, true, false, 0, true};
+  constexpr std::pair<const char*, ProductTypes> kFiner[] = {{"_i8_points_i16", kInt8Points},
+                                                             {"_u8_points_i16", kUint8Points},
+                                                             {"_i8_to_i16", kInt8To16},
+                                                             {"_u8_to_i16", kUint8To16Points}};
+  for (const char* shape : {"3x3", "1x1_odd_channels", "3x3_deep", "depthwise_odd_channels", "grouped_odd"}) {
+    for (const char* activation : {"none", "relu6", "silu", "hard_swish", "gelu", "sigmoid", "sin"}) {
+      for (const auto& [suffix, types] : kFiner) {
+        for (const bool residual : {false, true}) {
+          out.push_back(make_sample(geometry(shape),
+                                    "_" + std::string(activation) + suffix + (residual ? "_residual" : ""), types,
+                                    {activation, residual, residual ? "relu" : "none"}));
+        }
       }
     }
   }

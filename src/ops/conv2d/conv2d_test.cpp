@@ -117,7 +117,29 @@ TEST(Conv2dExec, HostileQuantizationIsRefused) {
   refused("multiplier that is no number",
           [](Instruction& i) { i.weights.quantization->scales[2] = std::numeric_limits<float>::quiet_NaN(); });
   refused("y without scale", [](Instruction& i) { i.y.quantization.reset(); });
-  refused("i16 output", [](Instruction& i) { i.y.dtype = DataType::kI16; });
+  refused("i32 output", [](Instruction& i) { i.y.dtype = DataType::kI32; });
+  refused("a rounding point of 12 bits", [](Instruction& i) {
+    i.instruction.attributes["activation"] = std::string("silu");
+    i.instruction.attributes["conv_scale"] = 0.1;
+    i.instruction.attributes["conv_zero_point"] = int64_t{0};
+    i.instruction.attributes["conv_bits"] = int64_t{12};
+  });
+  refused("a zero point beyond 16 bits", [](Instruction& i) {
+    i.instruction.attributes["activation"] = std::string("silu");
+    i.instruction.attributes["conv_scale"] = 0.1;
+    i.instruction.attributes["conv_zero_point"] = int64_t{40000};
+    i.instruction.attributes["conv_bits"] = int64_t{16};
+  });
+  refused("a residual wider than the output", [](Instruction& i) {
+    i.with_residual = true;
+    i.residual.dtype = DataType::kI16;
+    i.instruction.attributes["pre_residual_scale"] = 0.1;
+    i.instruction.attributes["pre_residual_zero_point"] = int64_t{0};
+  });
+  refused("TensorFlow Lite's rounding to 16 bits", [](Instruction& i) {
+    i.y.dtype = DataType::kI16;
+    i.instruction.attributes["rounding"] = std::string("fixed_point");
+  });
   refused("table without its rounding point",
           [](Instruction& i) { i.instruction.attributes["activation"] = std::string("silu"); });
   refused("residual without its rounding point", [](Instruction& i) { i.with_residual = true; });

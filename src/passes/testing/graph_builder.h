@@ -59,12 +59,13 @@ class GraphBuilder {
 
   // Appends a node; a test that builds a wrong graph fails at once.
   std::vector<ir::ValueId> nodes(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                                 std::optional<Quantization> declared = {}, size_t output_count = 1) {
+                                 std::optional<Quantization> declared = {}, size_t output_count = 1,
+                                 DataType dtype = DataType::kI8) {
     ops::AppendOptions options;
     options.node_name = fmt::format("{}_{}", op, graph.node_slots());
     options.output_count = output_count;
     for (size_t i = 0; declared && i < output_count; ++i)
-      options.declared.push_back(ir::TensorType{DataType::kI8, {}, declared});
+      options.declared.push_back(ir::TensorType{dtype, {}, declared});
     auto id = ops::append(graph, op, std::move(inputs), std::move(attributes), std::move(options));
     if (!id) {
       ADD_FAILURE() << op << ": " << id.error().to_string();
@@ -75,6 +76,10 @@ class GraphBuilder {
   ir::ValueId node(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
                    std::optional<Quantization> declared = {}) {
     return nodes(op, std::move(inputs), std::move(attributes), std::move(declared))[0];
+  }
+  // With an i16 result.
+  ir::ValueId wide_node(std::string_view op, std::vector<ir::ValueId> inputs, Quantization declared) {
+    return nodes(op, std::move(inputs), {}, std::move(declared), 1, DataType::kI16)[0];
   }
   ir::ValueId transpose(ir::ValueId value, std::vector<int64_t> permutation) {
     return node("transpose", {value}, {{"permutation", std::move(permutation)}});

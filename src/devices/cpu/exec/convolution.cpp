@@ -480,7 +480,8 @@ void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const 
     panel.i8.out = stores ? reinterpret_cast<uint8_t*>(out) : nullptr;
     kernel_->run_i8(&panel.i8);
     if (stores) return;
-    const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first;
+    const std::byte* residual =
+        buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
     epilogue.finish_i8(panel.i8.sums, kernel_->nr, rows, panel.cols, panel.position, residual, panel.out_stride, out,
                        panel.out_stride);
     return;
@@ -498,6 +499,9 @@ void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const 
 void Convolution::run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
                                 int64_t pixel) const {
   const int64_t first = pixel * geometry_.out_channels + panel.channel;
+  const std::byte* residual =
+      buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
+  std::byte* out = buffers.y + first * epilogue.output_element_bytes();
   panel.s16.in.rows = rows;
   kernel_->run_s16(&panel.s16);
   if (!epilogue.wide) {
@@ -507,14 +511,10 @@ void Convolution::run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, c
       const auto sum = static_cast<int32_t>(panel.s16.sums[i]);
       std::memcpy(sums + i * 4, &sum, 4);
     }
-    epilogue.finish_i8(reinterpret_cast<int32_t*>(sums), kernel_->nr, rows, panel.cols, panel.position,
-                       buffers.residual == nullptr ? nullptr : buffers.residual + first, panel.out_stride,
-                       buffers.y + first * epilogue.output_element_bytes(), panel.out_stride);
+    epilogue.finish_i8(reinterpret_cast<int32_t*>(sums), kernel_->nr, rows, panel.cols, panel.position, residual,
+                       panel.out_stride, out, panel.out_stride);
     return;
   }
-  const std::byte* residual =
-      buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
-  std::byte* out = buffers.y + first * epilogue.output_element_bytes();
   epilogue.store_s16(panel.s16.sums, kernel_->nr, rows, panel.cols, panel.position, out, panel.out_stride);
   epilogue.finish_s16(out, panel.out_stride, rows, panel.cols, residual, panel.out_stride);
 }

@@ -148,7 +148,8 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
     d.col_count = std::min(step, g.out_cols - col);
     const int64_t first = ((image * g.out_rows + row) * g.out_cols + col) * g.out_channels;
     std::byte* out = buffers.y + first * epilogue.output_element_bytes();
-    const std::byte* residual = buffers.residual == nullptr ? nullptr : buffers.residual + first * element_bytes_;
+    const std::byte* residual =
+        buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
     const auto pixels = static_cast<int32_t>(d.col_count);
     const auto channels = static_cast<int32_t>(g.out_channels);
     d.sums = nullptr;

@@ -6,7 +6,6 @@
 // Formulas: types/arithmetic.h.
 #include "devices/cpu/exec/product_epilogue.h"
 
-#include <array>
 #include <cmath>
 #include <limits>
 
@@ -21,7 +20,9 @@ namespace {
 
 constexpr int64_t kWideLimit = (int64_t{1} << 53) - 1;  // sums of i16 products go through f64
 
-hai_output_range full_range(DataType dtype, const RoundingPoint& point) {
+// Of what a rounding point holds, where the output is of type `y`.
+hai_output_range full_range(DataType y, const RoundingPoint& point) {
+  const DataType dtype = point.dtype(y);
   return {point.zero_point, static_cast<int32_t>(integer_min(dtype)), static_cast<int32_t>(integer_max(dtype))};
 }
 
@@ -72,8 +73,9 @@ Result<ProductEpilogue> ProductEpilogue::make(const KernelContext& context, cons
     const bool bytes = residual.dtype == DataType::kI8 || residual.dtype == DataType::kU8;
     const bool fits =
         residual.shape == context.outputs[0]->shape &&
-        (out.integer ? bytes || (out.wide && residual.dtype == DataType::kI16) : residual.dtype == DataType::kF32);
-    if (!fits) return context.refuse("the residual must have the output's shape, and f32 or no more bits than x has");
+        (out.integer ? bytes || (residual.dtype == DataType::kI16 && context.outputs[0]->dtype == DataType::kI16)
+                     : residual.dtype == DataType::kF32);
+    if (!fits) return context.refuse("the residual must have the output's shape, and f32 or no more bits than y has");
   }
   const auto count = static_cast<size_t>(padded);
   if (out.integer) {
@@ -160,19 +162,20 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
   if (to_float) {
     if (has_residual || !activation_.is_none()) return context.refuse("f32 output takes no activation or residual");
   } else {
-    const bool fits = wide ? y.dtype == DataType::kI16 : y.dtype == DataType::kI8 || y.dtype == DataType::kU8;
-    if (!fits) return context.refuse(wide ? "the output must be i16 or f32" : "the output must be i8, u8 or f32");
+    to_words = y.dtype == DataType::kI16;
+    const bool fits = to_words || (!wide && (y.dtype == DataType::kI8 || y.dtype == DataType::kU8));
+    if (!fits) return context.refuse(wide ? "the output must be i16 or f32" : "the output must be i8, u8, i16 or f32");
     HAI_TRY(last, one_scale(context, y, "y"));
   }
   HAI_TRY(const Epilogue points, parse_epilogue(context.instruction.attributes));
   if (!to_float) {
-    const Status checked = check_integer_epilogue(points, has_residual, integer_min(y.dtype), integer_max(y.dtype));
+    const Status checked = check_integer_epilogue(points, has_residual, y.dtype);
     if (!checked) return context.refuse(checked.error().message);
   }
   const RoundingPoint before_add = has_residual ? *points.pre_residual : last;
   const RoundingPoint first = activation_.is_clamp() ? before_add : *points.conv;
   if (points.fixed_point) {
-    if (to_float || wide) return context.refuse("rounding fixed_point needs 8-bit operands and results");
+    if (to_float || to_words) return context.refuse("rounding fixed_point needs 8-bit operands and results");
     fixed_factor_.assign(multiplier.size(), 0.0);
     fixed_unit_.assign(multiplier.size(), 0.0);
   }
@@ -188,30 +191,39 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
   }
   if (to_float) return {};
   hai_output_range range = full_range(y.dtype, first);
-  if (activation_.is_clamp()) range = clamp_range(activation_, first.scale, range);
+  first_wide_ = !wide && first.dtype(y.dtype) == DataType::kI16;
+  if (activation_.is_clamp()) {
+    range = clamp_range(activation_, first.scale, range);
+  } else {
+    make_table(range, first.scale, full_range(y.dtype, before_add), before_add.scale);
+    if (!wide) {
+      // What lies beyond the table has its outermost entries' values.
+      range.lo = table_.first;
+      range.hi = table_.last();
+    }
+  }
   lo = static_cast<float>(range.lo - range.zero_point);
   hi = static_cast<float>(range.hi - range.zero_point);
   zero_point = range.zero_point;
-  if (!activation_.is_clamp()) make_table(y.dtype, first, before_add);
   return has_residual ? make_residual(context, operands, before_add, last) : Status{};
 }
 
-void ProductEpilogue::make_table(DataType y, const RoundingPoint& from, const RoundingPoint& to) {
+void ProductEpilogue::make_table(const hai_output_range& from, float from_scale, const hai_output_range& to,
+                                 float to_scale) {
   if (wide) {
     table_s16_.resize(65536);
     for (int32_t q = INT16_MIN; q <= INT16_MAX; ++q) {
-      table_s16_[static_cast<uint16_t>(q)] =
-          static_cast<int16_t>(unary_integer(activation_.function, activation_.alpha, activation_.beta, q, from.scale,
-                                             from.zero_point, to.scale, full_range(y, to)));
+      table_s16_[static_cast<uint16_t>(q)] = static_cast<int16_t>(unary_integer(
+          activation_.function, activation_.alpha, activation_.beta, q, from_scale, from.zero_point, to_scale, to));
     }
     return;
   }
-  std::array<uint8_t, 256> bytes{};
-  const bool is_signed = y == DataType::kI8;
-  unary_table8(activation_.function, activation_.alpha, activation_.beta, is_signed, from.scale, from.zero_point,
-               to.scale, full_range(y, to), bytes);
-  table_bytes_.assign(bytes.begin(), bytes.end());
-  for (const uint8_t byte : bytes) table_.push_back(is_signed ? static_cast<int8_t>(byte) : int32_t{byte});
+  table_ = make_function_table(activation_, from_scale, from, to_scale, to);
+  if (from.hi - from.lo > 255) return;
+  table_bytes_.resize(256);
+  for (int32_t q = from.lo; q <= from.hi; ++q) {
+    table_bytes_[static_cast<uint8_t>(q)] = static_cast<uint8_t>(table_.entries[static_cast<size_t>(q - from.lo)]);
+  }
 }
 
 Status ProductEpilogue::make_residual(const KernelContext& context, const ProductOperands& operands,
@@ -233,8 +245,8 @@ Status ProductEpilogue::make_residual(const KernelContext& context, const Produc
 }
 
 int64_t ProductEpilogue::bytes() const {
-  return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size() + table_.size()) +
-                              8 * bias_i64.size() + 2 * table_s16_.size() + table_bytes_.size() +
+  return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size()) + 8 * bias_i64.size() +
+                              2 * (table_.entries.size() + table_s16_.size()) + table_bytes_.size() +
                               16 * fixed_factor_.size());
 }
 
@@ -272,7 +284,7 @@ void ProductEpilogue::look_up(std::byte* out, int64_t out_stride, int64_t rows, 
 void ProductEpilogue::finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                                 const std::byte* residual, int64_t residual_stride, std::byte* out,
                                 int64_t out_stride) const {
-  const bool plain = !fixed_factor_.empty() && table_.empty() && !has_residual;
+  const bool plain = !fixed_factor_.empty() && table_.entries.empty() && !has_residual;
   if (!fixed_factor_.empty()) {
     const hai_fixed_rows fixed = {sums,
                                   sums_stride,
@@ -300,21 +312,24 @@ void ProductEpilogue::finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows
   e.hi = hi;
   e.zero_point = zero_point;
   e.rounded = fixed_factor_.empty() ? 0 : 1;
-  e.table = table_.empty() ? nullptr : table_.data();
-  e.residual = reinterpret_cast<const uint8_t*>(residual);
+  e.table = table_.entries.empty() ? nullptr : table_.entries.data();
+  e.table_first = table_.first;
+  e.residual = to_words ? nullptr : reinterpret_cast<const uint8_t*>(residual);
   e.residual_stride = residual_stride;
   e.residual_signed = residual_signed_ ? 1 : 0;
   e.residual_zero_point = residual_zero_point_;
   e.residual_multiplier = residual_multiplier_;
-  e.sum_zero_point = sum_zero_point_;
+  e.sum_zero_point = table_.entries.empty() ? zero_point : sum_zero_point_;
   e.sum_multiplier = sum_multiplier_;
   e.out_lo = residual_lo_;
   e.out_hi = residual_hi_;
   e.out_zero_point = out_range_.zero_point;
-  e.out = to_float ? nullptr : reinterpret_cast<uint8_t*>(out);
+  e.out = to_float || to_words ? nullptr : reinterpret_cast<uint8_t*>(out);
+  e.out_s16 = to_words ? reinterpret_cast<int16_t*>(out) : nullptr;
   e.out_f32 = to_float ? reinterpret_cast<float*>(out) : nullptr;
   e.out_stride = out_stride;
   epilogue_i8_for(isa_)(&e);
+  if (to_words) finish_s16(out, out_stride, rows, cols, residual, residual_stride);
 }
 
 void ProductEpilogue::store_s16(const int64_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/function_table.h"
 #include "types/epilogue.h"
 
 namespace hai::cpu {
@@ -38,6 +39,7 @@ class ProductEpilogue {
   bool integer = false;
   bool wide = false;      // i16 activations: sums and bias of 64 bits
   bool to_float = false;  // integer sums stored as f32
+  bool to_words = false;  // integer sums stored as i16
   bool has_residual = false;
   std::vector<float> bias_f32;
   std::vector<int32_t> bias;      // integer bias with the left operand's offset and zero point folded in
@@ -48,16 +50,17 @@ class ProductEpilogue {
 
   // The kernel stores into the output; look_up() must follow.
   bool stores_in_kernel() const {
-    return !has_residual && !to_float && fixed_factor_.empty() && (integer || activation_.is_clamp());
+    if (!integer) return !has_residual && activation_.is_clamp();
+    return !has_residual && !to_float && !to_words && fixed_factor_.empty() && !first_wide_;
   }
-  int64_t output_element_bytes() const { return !integer || to_float ? 4 : wide ? 2 : 1; }
+  int64_t output_element_bytes() const { return !integer || to_float ? 4 : to_words ? 2 : 1; }
   int64_t residual_element_bytes() const { return integer ? residual_bits_ / 8 : 4; }
   int64_t bytes() const;
 
   // `tile` is [rows][tile_stride], clamped already where the activation is a clamp. Strides count elements.
   void finish_f32(float* tile, int64_t tile_stride, int32_t rows, int32_t cols, const float* residual,
                   int64_t residual_stride, float* out, int64_t out_stride) const;
-  // `sums` without bias, and overwritten; `position` is that of its first column.
+  // `sums` of 32 bits without bias, and overwritten; `position` is that of its first column.
   void finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                  const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
   // Wide: `sums` without bias to the first rounding point, or to f32; `position` is that of the first column.
@@ -77,7 +80,7 @@ class ProductEpilogue {
                       std::span<const ChannelWeights> weights, int64_t left_offset);
   Status make_bias(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions,
                    std::span<const ChannelWeights> weights, int64_t left_offset);
-  void make_table(DataType y, const RoundingPoint& from, const RoundingPoint& to);
+  void make_table(const hai_output_range& from, float from_scale, const hai_output_range& to, float to_scale);
   Status make_residual(const KernelContext& context, const ProductOperands& operands, const RoundingPoint& before_add,
                        const RoundingPoint& last);
 
@@ -86,8 +89,9 @@ class ProductEpilogue {
   Activation activation_;
   Activation residual_activation_;
   float residual_lo_ = 0.0F, residual_hi_ = 0.0F;
-  std::vector<int32_t> table_;        // 256 entries, empty: none
-  std::vector<uint8_t> table_bytes_;  // the same as bytes
+  bool first_wide_ = false;           // the first rounding point of 32-bit sums is an i16
+  FunctionTable table_;               // without entries: none
+  std::vector<uint8_t> table_bytes_;  // the same by the bytes of q, where all is of 8 bits
   std::vector<int16_t> table_s16_;    // wide: 65,536 entries, indexed by the bits of q
   bool residual_signed_ = true;
   int32_t residual_bits_ = 8;

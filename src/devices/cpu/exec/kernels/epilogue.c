@@ -32,22 +32,9 @@ void HAI_KERNEL(epilogue_f32)(const hai_epilogue_f32* given) {
   }
 }
 
-/* table[low byte] of each element; entries are sign- or zero-extended bytes. */
-HAI_INLINE ivec look_up(const int32_t* table, ivec q) {
-#if defined(HAI_VECTOR_AVX512)
-  return _mm512_i32gather_epi32(_mm512_and_si512(q, _mm512_set1_epi32(0xff)), table, 4);
-#elif defined(HAI_VECTOR_AVX2)
-  return _mm256_i32gather_epi32(table, _mm256_and_si256(q, _mm256_set1_epi32(0xff)), 4);
-#else
-  int32_t lanes[HAI_LANES];
-  i_store(lanes, q);
-  for (int i = 0; i < HAI_LANES; ++i) lanes[i] = table[(uint8_t)lanes[i]];
-  return i_load(lanes);
-#endif
-}
-
 /* What an integer epilogue does; constants, so that each combination has a loop of its own. */
-enum { kToFloat = 1, kTable = 2, kResidual = 4, kResidualSigned = 8, kRounded = 16 };
+enum { kToFloat = 1, kTable = 2, kResidual = 4, kResidualSigned = 8, kRounded = 16, kToWords = 32 };
+enum { kChunk = 64 }; /* columns between one step of an epilogue with a table and the next */
 
 HAI_INLINE ivec load_residual(const uint8_t* p, const int what, int n) {
   if (what & kResidualSigned) {
@@ -56,33 +43,36 @@ HAI_INLINE ivec load_residual(const uint8_t* p, const int what, int n) {
   return n == HAI_LANES ? i_load_u8(p) : i_load_u8_n(p, n);
 }
 
-/* Columns past `n` hold zeros in sums, bias and multiplier, so full loads of those are in bounds. */
-HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n, const int what) {
-  const ivec given = i_load(e->sums + m * e->sums_stride + c);
-  const ivec sum = what & kRounded ? given : i_add(given, i_load(e->bias + c));
-  const vec real = what & kRounded ? v_from_i(sum) : v_mul(v_from_i(sum), v_load(e->multiplier + c));
-  if (what & kToFloat) {
-    float* out = e->out_f32 + m * e->out_stride + c;
-    if (n == HAI_LANES) {
-      v_store(out, real);
-    } else {
-      v_store_n(out, real, n);
-    }
-    return;
-  }
-  const ivec steps = i_round(v_min(v_set(e->hi), v_max(v_set(e->lo), real)));
-  ivec q = steps;
-  if (what & kTable) q = look_up(e->table, i_add(steps, i_set(e->zero_point)));
+/* The sums as real numbers of steps. Columns past `cols` hold zeros in sums, bias and multiplier, so full loads of
+ * those are in bounds. */
+HAI_INLINE vec real_steps(const hai_epilogue_i8* e, int32_t m, int32_t c, const int what) {
+  const ivec sum = i_load(e->sums + m * e->sums_stride + c);
+  if (what & kRounded) return v_from_i(sum);
+  return v_mul(v_from_i(i_add(sum, i_load(e->bias + c))), v_load(e->multiplier + c));
+}
+
+HAI_INLINE ivec first_rounding(const hai_epilogue_i8* e, int32_t m, int32_t c, const int what) {
+  return i_round(v_min(v_set(e->hi), v_max(v_set(e->lo), real_steps(e, m, c, what))));
+}
+
+/* The first `n` of the lanes at column c. `steps` lacks the zero point of the value before the addition. */
+HAI_INLINE void finish_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n, ivec steps, const int what) {
+  ivec q = i_add(steps, i_set(e->sum_zero_point));
   if (what & kResidual) {
-    /* Without a table q lacks the zero point, which is the one that would be taken off here. */
-    if (what & kTable) q = i_add(q, i_set(-e->sum_zero_point));
     const ivec r = load_residual(e->residual + m * e->residual_stride + c, what, n);
-    const vec left = v_mul(v_from_i(q), v_set(e->sum_multiplier));
+    const vec left = v_mul(v_from_i(steps), v_set(e->sum_multiplier));
     const vec right = v_mul(v_from_i(i_add(r, i_set(-e->residual_zero_point))), v_set(e->residual_multiplier));
     const vec total = v_min(v_set(e->out_hi), v_max(v_set(e->out_lo), v_add(left, right)));
     q = i_add(i_round(total), i_set(e->out_zero_point));
-  } else if (!(what & kTable)) {
-    q = i_add(q, i_set(e->zero_point));
+  }
+  if (what & kToWords) {
+    int16_t* out = e->out_s16 + m * e->out_stride + c;
+    if (n == HAI_LANES) {
+      i_store_words(out, q);
+    } else {
+      i_store_words_n(out, q, n);
+    }
+    return;
   }
   uint8_t* out = e->out + m * e->out_stride + c;
   if (n == HAI_LANES) {
@@ -92,13 +82,52 @@ HAI_INLINE void i8_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n, 
   }
 }
 
+/* A chunk of at most kChunk columns. The rounding, the look-up and the addition are loops of their own: look-ups are
+ * scalar (gathers are slower on many processors), and vectors are read long after the scalars that they consist of. */
+HAI_INLINE void table_chunk(const hai_epilogue_i8* e, int32_t m, int32_t first, int n, const int what) {
+  int16_t q[kChunk];
+  const int16_t* table = e->table;
+  for (int c = 0; c < n; c += HAI_LANES) {
+    const ivec index = i_add(first_rounding(e, m, first + c, what), i_set(e->zero_point - e->table_first));
+    i_store_words(q + c, index);
+  }
+  if (!(what & kResidual)) {
+    const int64_t at = m * e->out_stride + first;
+    if (what & kToWords) {
+      for (int c = 0; c < n; ++c) e->out_s16[at + c] = table[(uint16_t)q[c]];
+    } else {
+      for (int c = 0; c < n; ++c) e->out[at + c] = (uint8_t)table[(uint16_t)q[c]];
+    }
+    return;
+  }
+  for (int c = 0; c < n; ++c) q[c] = table[(uint16_t)q[c]];
+  for (int c = 0; c < n; c += HAI_LANES) {
+    const ivec steps = i_add(i_load_s16(q + c), i_set(-e->sum_zero_point));
+    finish_lanes(e, m, first + c, n - c < HAI_LANES ? n - c : HAI_LANES, steps, what);
+  }
+}
+
+HAI_INLINE void plain_lanes(const hai_epilogue_i8* e, int32_t m, int32_t c, int n, const int what) {
+  if (!(what & kToFloat)) return finish_lanes(e, m, c, n, first_rounding(e, m, c, what), what);
+  float* out = e->out_f32 + m * e->out_stride + c;
+  if (n == HAI_LANES) {
+    v_store(out, real_steps(e, m, c, what));
+  } else {
+    v_store_n(out, real_steps(e, m, c, what), n);
+  }
+}
+
 HAI_INLINE void i8_tile(const hai_epilogue_i8* given, const int what) {
   const hai_epilogue_i8 copy = *given; /* stores cannot change it */
   const hai_epilogue_i8* e = &copy;
   for (int32_t m = 0; m < e->rows; ++m) {
     int32_t c = 0;
-    for (; c + HAI_LANES <= e->cols; c += HAI_LANES) i8_lanes(e, m, c, HAI_LANES, what);
-    if (c < e->cols) i8_lanes(e, m, c, e->cols - c, what);
+    if (what & kTable) {
+      for (; c < e->cols; c += kChunk) table_chunk(e, m, c, e->cols - c < kChunk ? e->cols - c : kChunk, what);
+      continue;
+    }
+    for (; c + HAI_LANES <= e->cols; c += HAI_LANES) plain_lanes(e, m, c, HAI_LANES, what);
+    if (c < e->cols) plain_lanes(e, m, c, e->cols - c, what);
   }
 }
 
@@ -106,6 +135,12 @@ void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e);
 void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e) {
   if (e->out_f32 != 0) {
     i8_tile(e, kToFloat);
+  } else if (e->out_s16 != 0) {
+    if (e->table != 0) {
+      i8_tile(e, kTable | kToWords);
+    } else {
+      i8_tile(e, kToWords);
+    }
   } else if (e->rounded) {
     if (e->residual == 0) {
       i8_tile(e, kRounded | kTable);

@@ -19,11 +19,12 @@ typedef struct {
 
 /* Integer: the rounding points of docs/reference/arithmetic.md, in order.
  *   q = zero_point + round(clamp(float(sum + bias) * multiplier, lo, hi))
- *   q = table[low byte of q]                                                       (table != 0)
+ *   q = table[q - table_first]                                                     (table != 0)
  *   q = out_zero_point + round(clamp(float(q - sum_zero_point) * sum_multiplier
  *                                    + float(residual - residual_zero_point) * residual_multiplier, out_lo, out_hi))
  *                                                                                  (residual != 0)
  *   out = low byte of q
+ * or, with out_s16 != 0:  out_s16 = q, without the addition
  * or, with out_f32 != 0:  out_f32 = float(sum + bias) * multiplier. */
 typedef struct {
   const int32_t* sums;
@@ -34,17 +35,19 @@ typedef struct {
   float lo, hi; /* bounds minus zero point */
   int32_t zero_point;
   int32_t rounded;      /* the sums are steps already: bias and multiplier are not applied */
-  const int32_t* table; /* 256 entries, indexed by the low byte */
+  const int16_t* table; /* an entry for each q that lo and hi allow */
+  int32_t table_first;  /* the least q that they allow */
   const uint8_t* residual;
   int64_t residual_stride;
   int32_t residual_signed; /* i8, else u8 */
   int32_t residual_zero_point;
   float residual_multiplier;
-  int32_t sum_zero_point; /* equal to zero_point where there is no table */
+  int32_t sum_zero_point; /* of what the table gives; zero_point where there is none */
   float sum_multiplier;
   float out_lo, out_hi; /* bounds minus zero point */
   int32_t out_zero_point;
   uint8_t* out;
+  int16_t* out_s16;
   float* out_f32;
   int64_t out_stride; /* elements */
 } hai_epilogue_i8;

@@ -69,6 +69,9 @@ HAI_INLINE ivec i_load_s8(const int8_t* p) {
 HAI_INLINE ivec i_load_u8(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(const void*)p));
 }
+HAI_INLINE ivec i_load_s16(const int16_t* p) {
+  return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i*)(const void*)p));
+}
 HAI_INLINE ivec i_load_s8_n(const int8_t* p, int n) {
   return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(HAI_TAIL(n), p));
 }
@@ -79,6 +82,11 @@ HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) {
 HAI_INLINE void i_store_bytes(uint8_t* p, ivec x) { _mm_storeu_si128((__m128i*)(void*)p, _mm512_cvtepi32_epi8(x)); }
 HAI_INLINE void i_store_bytes_n(uint8_t* p, ivec x, int n) {
   _mm_mask_storeu_epi8(p, HAI_TAIL(n), _mm512_cvtepi32_epi8(x));
+}
+/* The low 16 bits of each element. */
+HAI_INLINE void i_store_words(int16_t* p, ivec x) { _mm256_storeu_si256((__m256i*)(void*)p, _mm512_cvtepi32_epi16(x)); }
+HAI_INLINE void i_store_words_n(int16_t* p, ivec x, int n) {
+  _mm256_mask_storeu_epi16(p, HAI_TAIL(n), _mm512_cvtepi32_epi16(x));
 }
 
 /* ------------------------------------------------------------------------------------------------------- AVX2 */
@@ -120,6 +128,9 @@ HAI_INLINE ivec i_load_s8(const int8_t* p) {
 HAI_INLINE ivec i_load_u8(const uint8_t* p) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)(const void*)p));
 }
+HAI_INLINE ivec i_load_s16(const int16_t* p) {
+  return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)(const void*)p));
+}
 HAI_INLINE ivec i_load_s8_n(const int8_t* p, int n) { return _mm256_cvtepi8_epi32(bytes_load_n(p, n)); }
 HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) { return _mm256_cvtepu8_epi32(bytes_load_n(p, n)); }
 HAI_INLINE __m128i i_bytes(ivec x) {
@@ -131,6 +142,16 @@ HAI_INLINE void i_store_bytes(uint8_t* p, ivec x) { _mm_storel_epi64((__m128i*)(
 HAI_INLINE void i_store_bytes_n(uint8_t* p, ivec x, int n) {
   const long long bytes = _mm_cvtsi128_si64(i_bytes(x));
   bytes_copy(p, &bytes, n);
+}
+HAI_INLINE void i_store_words(int16_t* p, ivec x) {
+  const __m256i signs = _mm256_srai_epi32(_mm256_slli_epi32(x, 16), 16); /* so that the packing saturates nothing */
+  _mm_storeu_si128((__m128i*)(void*)p,
+                   _mm_packs_epi32(_mm256_castsi256_si128(signs), _mm256_extracti128_si256(signs, 1)));
+}
+HAI_INLINE void i_store_words_n(int16_t* p, ivec x, int n) {
+  int16_t part[8];
+  i_store_words(part, x);
+  bytes_copy(p, part, 2 * n);
 }
 
 /* ------------------------------------------------------------------------------------------------------- NEON */
@@ -177,6 +198,7 @@ HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) {
   return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(words)));
 }
 HAI_INLINE ivec i_load_s8(const int8_t* p) { return i_load_s8_n(p, 4); }
+HAI_INLINE ivec i_load_s16(const int16_t* p) { return vmovl_s16(vld1_s16(p)); }
 HAI_INLINE ivec i_load_u8(const uint8_t* p) { return i_load_u8_n(p, 4); }
 HAI_INLINE void i_store_bytes_n(uint8_t* p, ivec x, int n) {
   const int16x4_t words = vmovn_s32(x);
@@ -184,6 +206,12 @@ HAI_INLINE void i_store_bytes_n(uint8_t* p, ivec x, int n) {
   bytes_copy(p, &bytes, n);
 }
 HAI_INLINE void i_store_bytes(uint8_t* p, ivec x) { i_store_bytes_n(p, x, 4); }
+HAI_INLINE void i_store_words(int16_t* p, ivec x) { vst1_s16(p, vmovn_s32(x)); }
+HAI_INLINE void i_store_words_n(int16_t* p, ivec x, int n) {
+  int16_t part[4];
+  vst1_s16(part, vmovn_s32(x));
+  bytes_copy(p, part, 2 * n);
+}
 
 /* ----------------------------------------------------------------------------------------------------- scalar */
 #else
@@ -214,12 +242,17 @@ HAI_INLINE vec v_from_i(ivec x) { return (float)x; }
 HAI_INLINE ivec i_round(vec x) { return (ivec)((x + 12582912.0F) - 12582912.0F); }
 HAI_INLINE ivec i_exact(vec x) { return (ivec)x; }
 HAI_INLINE ivec i_load_s8(const int8_t* p) { return *p; }
+HAI_INLINE ivec i_load_s16(const int16_t* p) { return *p; }
 HAI_INLINE ivec i_load_u8(const uint8_t* p) { return *p; }
 HAI_INLINE ivec i_load_s8_n(const int8_t* p, int n) { return n > 0 ? *p : 0; }
 HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) { return n > 0 ? *p : 0; }
 HAI_INLINE void i_store_bytes(uint8_t* p, ivec x) { *p = (uint8_t)x; }
 HAI_INLINE void i_store_bytes_n(uint8_t* p, ivec x, int n) {
   if (n > 0) *p = (uint8_t)x;
+}
+HAI_INLINE void i_store_words(int16_t* p, ivec x) { *p = (int16_t)x; }
+HAI_INLINE void i_store_words_n(int16_t* p, ivec x, int n) {
+  if (n > 0) *p = (int16_t)x;
 }
 #endif
 

@@ -84,7 +84,9 @@ def _interpreted(path: Path, inputs: Array) -> Array:
 
 
 def _ours(path: Path, calibration: Array, inputs: Array) -> Array:
-    quantizer = hai.Quantizer(bit_width=8, method="asymmetrical")
+    # Learned rounding takes seconds on networks of this size. Chosen on halves of the calibration inputs: outputs differ by
+    # 0.014 instead of 0.018 (wake words) and 0.012 instead of 0.016 (ResNet-8).
+    quantizer = hai.Quantizer(bit_width=8, method="asymmetrical", adaround=True)
     samples = [row[None] for row in calibration]
     shape = hai.from_tflite(path).inputs[0].shape
     samples = [sample.reshape([1 if not isinstance(d, int) else d for d in shape]) for sample in samples]

@@ -21,6 +21,7 @@ from hai_toolkit.tensorflow import (
     from_tensorflow,
 )
 from hai_toolkit.tensorflow.compare import random_inputs
+from hai_toolkit.tensorflow.reader import read_tflite
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOLERANCE = 1e-5
@@ -79,6 +80,14 @@ def test_a_compiled_file_knows_the_scales_of_its_integers(tmp_path: Path) -> Non
     loaded = hai.load(tmp_path / "model.hai")
     assert loaded.inputs[0].quantization == model.inputs[0].quantization
     assert loaded.outputs[0].quantization == model.outputs[0].quantization
+
+
+def test_fused_operators_have_the_name_of_their_first_part() -> None:
+    model = read_tflite(fixture("mobile_float.tflite"))
+    names = [operator.name for operator in model.operators]
+    assert len(set(names)) == len(names)
+    assert any(";" in tensor.name for tensor in model.tensors)  # the converter has joined some
+    assert not any(";" in name for name in names)
 
 
 def test_a_float_model_can_be_quantized() -> None:

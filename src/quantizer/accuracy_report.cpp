@@ -155,6 +155,13 @@ std::string effect_cell(const Json& effect) {
                      effect.at("sqnr_after_db").get<double>() - effect.at("sqnr_before_db").get<double>());
 }
 
+// The ends of a long name; the document has all of it.
+std::string shown_name(const std::string& name) {
+  constexpr size_t kMost = 56;
+  constexpr size_t kEnd = (kMost - 3) / 2;
+  return name.size() <= kMost ? name : name.substr(0, kEnd) + "..." + name.substr(name.size() - kEnd);
+}
+
 // Columns as wide as their widest cell; numbers go right.
 std::string align(const std::vector<std::vector<std::string>>& rows, size_t left_columns) {
   std::vector<size_t> widths(rows.front().size(), 0);
@@ -206,7 +213,7 @@ std::string layers_text(const Json& document, int wanted) {
                                               "cosine", "max", "weights dB", "at 16 bits"}};
   for (size_t i = 0; i < count; ++i) {
     const Json& layer = *layers[i];
-    std::vector<std::string> row{layer.at("name"), layer.at("op"), bits_text(layer)};
+    std::vector<std::string> row{shown_name(layer.at("name")), layer.at("op"), bits_text(layer)};
     for (const char* kind : {"isolated", "accumulated"}) {
       const Json& errors = layer.at(kind);
       const bool known = errors.is_object();

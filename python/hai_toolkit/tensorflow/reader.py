@@ -222,6 +222,7 @@ class _Reader:
         self._schema = schema
         self._name = name
         self._data = data
+        self._operator_names: set[str] = set()
         if len(data) < 8 or data[4:8] != b"TFL3":
             raise self._error("not a TensorFlow Lite file: bytes 4 to 8 are not TFL3")
         self._model = schema.Model.GetRootAs(data, 0)
@@ -294,8 +295,17 @@ class _Reader:
         )
         custom = raw.CustomOptionsAsNumpy()
         custom_bytes = b"" if isinstance(custom, int) else custom[: 1 << 20].tobytes()
-        name = tensors[outputs[0]].name if outputs else f"operator_{i}"
+        name = self._short_name(tensors[outputs[0]].name) if outputs else f"operator_{i}"
         return TfliteOperator(i, kind, inputs, outputs, self._options(kind, raw), custom_bytes, name)
+
+    def _short_name(self, name: str) -> str:
+        """Of a fused operator the converter joins the names of all its parts with semicolons; the first one will do where no
+        other operator has it.
+        """
+        first = name.partition(";")[0]
+        chosen = name if first in self._operator_names else first
+        self._operator_names.add(chosen)
+        return chosen
 
     def _options(self, kind: str, raw: Any) -> dict[str, Any]:
         if kind not in _OPTIONS:

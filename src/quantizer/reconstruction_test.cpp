@@ -163,6 +163,32 @@ TEST(Reconstruction, SameBytesOnAnyNumberOfThreadsAndOtherLayersAreLeftAlone) {
   EXPECT_EQ(found, wanted.size());
 }
 
+// Pruning comes first; learning how to round must not bring back what it took.
+TEST(Reconstruction, PrunedWeightsStayZero) {
+  for (const int bits : {4, 8}) {
+    QuantizeOptions options = options_of(bits, 8, true);
+    options.sparsity = 0.5;
+    const auto quantized = quantize(make_network(), samples(12), options);
+    ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+    int64_t zeros = 0;
+    int64_t count = 0;
+    for (ir::NodeId id = 0; id < quantized->graph.node_slots(); ++id) {
+      const ir::Node& node = quantized->graph.node(id);
+      if (!node.alive || (node.op != "conv2d" && node.op != "conv_transpose2d" && node.op != "matmul")) continue;
+      const ir::Value& weights = quantized->graph.value(node.inputs[1]);
+      ASSERT_EQ(weights.type.dtype, bits == 4 ? DataType::kI4 : DataType::kI8) << node.name;
+      const int64_t elements = element_count(weights.type.shape)->value;
+      for (int64_t i = 0; i < elements; ++i) {
+        const auto byte = static_cast<uint8_t>(weights.constant->bytes()[static_cast<size_t>(bits == 4 ? i / 2 : i)]);
+        zeros += (bits == 8 ? byte : i % 2 == 0 ? byte & 15 : byte >> 4) == 0 ? 1 : 0;
+      }
+      count += elements;
+    }
+    EXPECT_GT(count, 20000);
+    EXPECT_GE(2 * zeros, count) << bits;
+  }
+}
+
 TEST(Reconstruction, CacheAndProgress) {
   RoundingCache cache;
   QuantizeHooks hooks;

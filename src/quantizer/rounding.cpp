@@ -9,7 +9,7 @@
 // know. Start: successive rounding with error feedback (Frantar et al., "GPTQ", 2022, in its nearest-plane form, which
 // needs the Cholesky factor only). Then coordinate descent over single integers (Behdin et al., "QuantEase", 2023)
 // alternates with the best scale for the integers at hand; each step lowers the error. AdaRound follows in
-// adaround.cpp.
+// adaround.cpp. Weights that are exactly zero (pruned) stay zero in every step; the others make up for them.
 #include "quantizer/rounding.h"
 
 #include <algorithm>
@@ -223,6 +223,7 @@ std::vector<float> best_scales(const Reduced& reduced, const RoundingProblem& pr
       if (scale <= 0.0F) break;
       double error = 0;
       for (size_t k = 0; k < weights.size(); ++k) {
+        if (problem.pruned(r, static_cast<int64_t>(k))) continue;
         const float difference = to_level(weights[k] / scale, problem.limit) * scale - weights[k];
         error += static_cast<double>(difference * difference *
                                      reduced.gram.at(static_cast<int64_t>(k), static_cast<int64_t>(k)));
@@ -237,8 +238,8 @@ std::vector<float> best_scales(const Reduced& reduced, const RoundingProblem& pr
   return out;
 }
 
-Result<Matrix> round_successively(const Reduced& reduced, const std::vector<float>& scales, int64_t limit,
-                                  const Algebra& algebra) {
+Result<Matrix> round_successively(const Reduced& reduced, const RoundingProblem& problem,
+                                  const std::vector<float>& scales, const Algebra& algebra) {
   const int64_t depth = reduced.gram.rows();
   const std::vector<int64_t> order = column_order(reduced.gram);
   Matrix upper(depth, depth);
@@ -258,7 +259,8 @@ Result<Matrix> round_successively(const Reduced& reduced, const std::vector<floa
         const float scale = scales[static_cast<size_t>(r)];
         const float weight = reduced.target.at(r, column);
         float* errors = passed.row(r - begin);
-        const float level = to_level((weight - errors[j] / upper.at(j, j)) / scale, limit);
+        const float level =
+            problem.pruned(r, column) ? 0.0F : to_level((weight - errors[j] / upper.at(j, j)) / scale, problem.limit);
         levels.at(r, column) = level;
         algebra.add_multiple(errors + j + 1, upper.row(j) + j + 1, level * scale - weight, depth - j - 1);
       }
@@ -285,6 +287,7 @@ void descend(const Reduced& reduced, const RoundingProblem& problem, int sweeps,
       int64_t changes = 0;
       for (int64_t k = 0; k < depth; ++k) {
         for (int64_t r = begin; r < end; ++r) {
+          if (problem.pruned(r, k)) continue;
           const float scale = scales[static_cast<size_t>(r)];
           float* g = gradient.row(r - begin);
           const float old = levels.at(r, k);
@@ -325,7 +328,7 @@ static Result<Rounded> solve(const Reduced& reduced, const RoundingProblem& prob
     candidate.bias = reduced.bias;
     for (size_t r = 0; r < start.size(); ++r)
       candidate.scales.push_back(std::max(start[r] * factor, problem.least_scale[r]));
-    HAI_TRY(candidate.levels, round_successively(reduced, candidate.scales, problem.limit, algebra));
+    HAI_TRY(candidate.levels, round_successively(reduced, problem, candidate.scales, algebra));
     for (int refit = 0; refit < kRefits; ++refit)
       descend(reduced, problem, kSweeps, candidate.levels, candidate.scales, algebra);
     keep_better(candidate, channel_errors(reduced, candidate.levels, candidate.scales, algebra), best, errors);

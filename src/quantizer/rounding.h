@@ -23,6 +23,9 @@ struct RoundingProblem {
   int64_t limit = 7;                 // the largest stored weight
   std::vector<float> nearest_scale;  // [R]: what rounding to nearest uses
   std::vector<float> least_scale;    // [R]: smaller scales are not usable
+
+  // A weight that is exactly zero stays zero: it was pruned.
+  bool pruned(int64_t r, int64_t k) const { return weights.at(r, k) == 0.0F; }
 };
 
 struct Rounded {
@@ -56,8 +59,8 @@ double shrinkage(const Matrix& rows, const Matrix& gram, int64_t pictures, const
 // Scales that err least, weighted by the diagonal of the Gram matrix.
 std::vector<float> best_scales(const Reduced& reduced, const RoundingProblem& problem);
 // Successive rounding (GPTQ): each column's error is passed on to those after it.
-Result<Matrix> round_successively(const Reduced& reduced, const std::vector<float>& scales, int64_t limit,
-                                  const Algebra& algebra);
+Result<Matrix> round_successively(const Reduced& reduced, const RoundingProblem& problem,
+                                  const std::vector<float>& scales, const Algebra& algebra);
 // Coordinate descent over single integers and scales, until nothing improves or `sweeps` are done.
 void descend(const Reduced& reduced, const RoundingProblem& problem, int sweeps, Matrix& levels,
              std::vector<float>& scales, const Algebra& algebra);

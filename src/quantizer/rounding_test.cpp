@@ -181,7 +181,7 @@ TEST_F(Rounding, DescentFindsNearlyTheBestOfAll) {
     const auto reduced = reduce(problem, algebra_);
     ASSERT_TRUE(reduced.has_value());
     std::vector<float> scales = problem.nearest_scale;
-    auto levels = round_successively(*reduced, scales, 1, algebra_);
+    auto levels = round_successively(*reduced, problem, scales, algebra_);
     ASSERT_TRUE(levels.has_value());
     const std::vector<float> fixed = scales;
     descend(*reduced, problem, 10, *levels, scales, algebra_);
@@ -196,6 +196,34 @@ TEST_F(Rounding, DescentFindsNearlyTheBestOfAll) {
   }
   EXPECT_GE(found, best_of_all * 0.999);
   EXPECT_LT(found, best_of_all * 1.25);
+}
+
+TEST_F(Rounding, PrunedWeightsStayZeroAndTheOthersMakeUpForThem) {
+  AdaRoundOptions options;
+  options.iterations = 200;
+  for (const int64_t limit : {7, 127}) {
+    for (const bool clamped : {false, true}) {
+      RoundingProblem problem = make_problem({700, 19, 33}, 37, limit, clamped);
+      for (int64_t r = 0; r < 19; ++r) {
+        for (int64_t k = 0; k < 33; ++k) {
+          if (std::abs(problem.weights.at(r, k)) < 0.2F) problem.weights.at(r, k) = 0.0F;
+        }
+      }
+      const Matrix weights = problem.weights;
+      const auto rounded = round_by_reconstruction(problem, options, algebra_);
+      ASSERT_TRUE(rounded.has_value()) << rounded.error().to_string();
+      int64_t pruned = 0;
+      for (int64_t r = 0; r < 19; ++r) {
+        for (int64_t k = 0; k < 33; ++k) {
+          if (weights.at(r, k) != 0.0F) continue;
+          ++pruned;
+          ASSERT_EQ(rounded->levels.at(r, k), 0.0F) << r << " " << k << " limit " << limit << clamped;
+        }
+      }
+      EXPECT_GT(pruned, 19 * 33 / 3);
+      EXPECT_LT(rounded->error, 0.9 * rounded->error_nearest) << limit << clamped;
+    }
+  }
 }
 
 TEST_F(Rounding, SameBitsOnAnyNumberOfThreads) {

@@ -13,7 +13,7 @@ from .datasets import Dataset, read_dataset
 from .errors import HaiError
 from .evaluation import Figure, evaluate
 from .graph import GraphBuilder, Quantization, Tensor
-from .model import CompiledModel, Model, TensorInfo, from_onnx, from_torch
+from .model import CompiledModel, Model, TensorInfo, WrittenFile, from_onnx, from_torch
 from .preprocessing import PictureFolder, Preprocessing, list_images, read_image
 from .quantizer import QuantizedModel, Quantizer
 from .report import Report, compare
@@ -42,6 +42,7 @@ __all__ = [
     "Session",
     "Tensor",
     "TensorInfo",
+    "WrittenFile",
     "checkpoints",
     "compare",
     "evaluate",

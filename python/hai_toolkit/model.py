@@ -52,6 +52,16 @@ class TensorInfo:
         return real
 
 
+@dataclass(frozen=True)
+class WrittenFile:
+    """What a ``.hai`` file takes, and of it the weights: as they are, and as they are stored."""
+
+    file_bytes: int
+    weights_bytes: int
+    stored_weights_bytes: int
+    """Less than ``weights_bytes`` where they are compressed, without loss."""
+
+
 class CompiledModel:
     """A model compiled for a device, ready to be written."""
 
@@ -59,9 +69,9 @@ class CompiledModel:
         self._native = native
         self._compress = compress
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str]) -> WrittenFile:
         """Writes the ``.hai`` file; an older file of that name stays until the new one is whole."""
-        self._native.save(os.fspath(path), {None: 0, False: 1, True: 2}[self._compress])
+        return WrittenFile(*self._native.save(os.fspath(path), {None: 0, False: 1, True: 2}[self._compress]))
 
     @property
     def report(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from .calibration_data import CalibrationData, Sample
 from .distill import distilled_samples
 from .errors import HaiError
 from .mixed import search_mixed
-from .model import Model
+from .model import Model, WrittenFile
 from .preprocessing import Preprocessing
 from .report import Report, compare
 from .runtime import Session, load
@@ -64,19 +65,25 @@ class QuantizedModel:
         self._samples = list(samples)
         self._threads = threads
         self._session: Session | None = None
+        self._written: WrittenFile | None = None
 
     def run(self, inputs: npt.NDArray[Any] | Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
         """Runs the quantized model on the CPU: an array for a single input, or arrays by name; results by name."""
         if self._session is None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model.hai"
-                self.save(path)
+                self.model.compile(device="cpu").save(path)
                 self._session = load(path).session(threads=self._threads)
         return self._session.run(inputs)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Compiles for the CPU and writes the ``.hai`` file, which keeps the portable graph for other devices."""
-        self.model.compile(device="cpu").save(path)
+    def save(self, path: str | PathLike[str], *, compress: bool | None = None) -> WrittenFile:
+        """Compiles for the CPU and writes the ``.hai`` file, which keeps the portable graph for other devices.
+
+        ``compress``: store weights compressed, without loss; ``None``: where that saves at least a tenth of them. What it
+        brought is returned, and said by later reports (``file``).
+        """
+        self._written = self.model.compile(device="cpu", compress=compress).save(path)
+        return self._written
 
     def evaluate(self, dataset: Any, metric: Any = None, **options: Any) -> evaluation.Figure:
         """Runs over a dataset (:func:`hai_toolkit.evaluation.evaluate`): ``top1``, ``map``, ...
@@ -95,13 +102,18 @@ class QuantizedModel:
         chosen = self.model.quantization_report
         source = inputs if inputs is not None else self._samples
         if self.float_model is None or not (isinstance(source, str | PathLike) or len(source)):
-            return Report(chosen)
+            return self._with_file(Report(chosen))
         measured = compare(
             self.float_model, self.model, source, samples=samples, mixed=chosen.get("mixed"), threads=self._threads
         )
         for key, value in chosen.items():
             measured.setdefault(key, value)
-        return measured
+        return self._with_file(measured)
+
+    def _with_file(self, report: Report) -> Report:
+        if self._written is not None:
+            report["file"] = asdict(self._written)
+        return report
 
 
 class Quantizer:

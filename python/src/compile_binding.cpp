@@ -116,7 +116,8 @@ void bind_compile(nb::module_& module) {
           [](const compiler::CompiledModel& compiled, const std::string& path, int compression) {
             const nb::gil_scoped_release release;
             const format::WriteOptions options{static_cast<format::Compression>(std::clamp(compression, 0, 2))};
-            raise_if_error(format::write_model_file(path, compiled.file, options));
+            const format::WrittenBytes written = value_or_raise(format::write_model_file(path, compiled.file, options));
+            return std::tuple(written.file_bytes, written.weights_bytes, written.stored_weights_bytes);
           },
           nb::arg("path"), nb::arg("compression"))
       .def("report", [](const compiler::CompiledModel& compiled) { return report_dict(compiled.report); });

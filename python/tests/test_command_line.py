@@ -188,6 +188,11 @@ def test_weights_are_compressed_where_it_pays(tmp_path: Path) -> None:
         assert stored["size_bytes"] == 480000 if compress is False else stored["size_bytes"] < 420000
     assert sizes[None] == sizes[True] < sizes[False]
     run("compile", tmp_path / "None.hai", "-o", tmp_path / "again.hai", "--no-compress")
+    summary = json.loads(run("compile", tmp_path / "False.hai", "-o", tmp_path / "json.hai", "--json"))
+    assert summary["file_bytes"] == (tmp_path / "json.hai").stat().st_size
+    assert summary["weights_bytes"] == 480000 > summary["stored_weights_bytes"]
+    assert " stored in " in run("compile", tmp_path / "False.hai", "-o", tmp_path / "json.hai")
+    assert " stored in " not in run("compile", tmp_path / "False.hai", "-o", tmp_path / "json.hai", "--no-compress")
     assert (tmp_path / "again.hai").stat().st_size == sizes[False]
     assert "excludes" in run("compile", "x.onnx", "-o", "y.hai", "--compress", "--no-compress", code=2)
     assert "compressed_weights" in run("inspect", tmp_path / "None.hai")

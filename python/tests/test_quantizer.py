@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,38 @@ def test_a_graph_is_quantized_run_reported_and_saved(method: Any, tiny_model: ha
     quantized.save(tmp_path / "int8.hai")
     np.testing.assert_array_equal(hai.load(tmp_path / "int8.hai").session().run(batch)["logits"], logits)
     report = quantized.report()
+    assert 0 < report["weights"]["integer_bytes"] < report["weights"]["float_bytes"]
     assert [layer["name"] for layer in report["layers"] if layer["weight_bits"] == 8] == ["stem", "depthwise", "head"]
     assert report["samples"] and "stem" in str(report)
     report.html(tmp_path / "report.html")
     assert "depthwise" in (tmp_path / "report.html").read_text()
+
+
+def test_the_report_says_how_weights_are_stored(tiny_model: hai.Model, tmp_path: Path) -> None:
+    quantized = hai.Quantizer(sparsity=0.6, quiet=True, force=True).convert(tiny_model, calibration=samples())
+    path = tmp_path / "small.hai"
+    assert "file" not in quantized.report() and "in the file" not in str(quantized.report())
+    for compress in (False, True):
+        written = quantized.save(path, compress=compress)
+        assert written.file_bytes == path.stat().st_size
+        assert (written.stored_weights_bytes < 0.8 * written.weights_bytes) == compress
+        assert written.weights_bytes >= quantized.report()["weights"]["integer_bytes"] > 0
+        report = quantized.report()
+        report.json(tmp_path / "report.json")
+        assert json.loads((tmp_path / "report.json").read_text())["file"] == {
+            "file_bytes": written.file_bytes,
+            "weights_bytes": written.weights_bytes,
+            "stored_weights_bytes": written.stored_weights_bytes,
+        }
+        assert ("compressed without loss" if compress else "not compressed") in str(report)
+    # The report inside the file is what the quantizer chose, not what an earlier save did.
+    first = path.read_bytes()
+    quantized.save(path, compress=True)
+    assert path.read_bytes() == first
+    again = hai.Quantizer(quiet=True).convert(path)
+    assert "file" not in again.report()
+    again.save(tmp_path / "again.hai")
+    assert again.report()["file"]["file_bytes"] == (tmp_path / "again.hai").stat().st_size
 
 
 def test_an_already_quantized_model_keeps_its_integers(tiny_model: hai.Model, tmp_path: Path) -> None:

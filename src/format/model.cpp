@@ -327,11 +327,16 @@ Result<std::vector<std::byte>> serialize(const ModelFile& model, const WriteOpti
   return bytes;
 }
 
-Status write_model_file(const std::string& path, const ModelFile& model, const WriteOptions& options) {
+Result<WrittenBytes> write_model_file(const std::string& path, const ModelFile& model, const WriteOptions& options) {
   HAI_TRY(Layout layout, lay_out(model, options));
   HAI_TRY(AtomicFileWriter writer, AtomicFileWriter::create(path));
   HAI_TRY_STATUS(write_layout(model, layout, [&](std::span<const std::byte> part) { return writer.write(part); }));
-  return writer.commit();
+  HAI_TRY_STATUS(writer.commit());
+  WrittenBytes written{layout.container.file_bytes, model.weights_bytes(), 0};
+  for (const Section& section : layout.container.sections) {
+    if (section.is_weights()) written.stored_weights_bytes = section.size_bytes;
+  }
+  return written;
 }
 
 Result<ModelFile> read_model_file(const std::string& path) {

@@ -59,9 +59,17 @@ struct WriteOptions {
 // The bytes of the file. Same model and options, same bytes.
 Result<std::vector<std::byte>> serialize(const ModelFile& model, const WriteOptions& options = {});
 
+// What a file takes, and of it the weights: as they are, and as they are stored (less where they are compressed).
+struct WrittenBytes {
+  int64_t file_bytes = 0;
+  int64_t weights_bytes = 0;
+  int64_t stored_weights_bytes = 0;
+};
+
 // Writes through a temporary file in the same folder, so that `path` is either the old file or the whole new one. Holds
 // nothing of the file in memory but structured sections and compressed weights.
-Status write_model_file(const std::string& path, const ModelFile& model, const WriteOptions& options = {});
+Result<WrittenBytes> write_model_file(const std::string& path, const ModelFile& model,
+                                      const WriteOptions& options = {});
 
 // Reads and verifies everything, all weights included (one piece).
 Result<ModelFile> read_model_file(const std::string& path);

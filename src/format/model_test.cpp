@@ -74,9 +74,13 @@ TEST(ModelFileTest, SameModelSameBytes) {
 TEST(ModelFileTest, FileEqualsBytes) {
   const std::string path =
       (std::filesystem::temp_directory_path() / fmt::format("hai_model_test_{}.hai", ::getpid())).string();
-  ASSERT_TRUE(write_model_file(path, make_test_model()));
+  const auto written = write_model_file(path, make_test_model());
+  ASSERT_TRUE(written) << written.error().to_string();
   const auto text = read_file(path, 1 << 20);
   ASSERT_TRUE(text);
+  EXPECT_EQ(written->file_bytes, static_cast<int64_t>(text->size()));
+  EXPECT_EQ(written->weights_bytes, make_test_model().weights_bytes());
+  EXPECT_EQ(written->stored_weights_bytes, written->weights_bytes);
   const Bytes bytes = test_file();
   EXPECT_EQ(std::memcmp(text->data(), bytes.data(), std::max(bytes.size(), text->size())), 0);
   const auto back = read_model_file(path);

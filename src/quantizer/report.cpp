@@ -84,6 +84,16 @@ Json pruning_of(const PruneReport& pruned) {
   return out;
 }
 
+int64_t constant_bytes(const ir::Graph& graph) {
+  int64_t bytes = 0;
+  for (ir::ValueId id = 0; id < graph.value_slots(); ++id) {
+    const ir::Value& value = graph.value(id);
+    if (value.alive && value.is_constant() && !value.uses.empty())
+      bytes += static_cast<int64_t>(value.constant->bytes().size());
+  }
+  return bytes;
+}
+
 Json tensors_of(const ReportInput& input) {
   Json list = Json::array();
   for (const ir::ValueId value : input.plan.watched) {
@@ -111,6 +121,8 @@ std::string make_report(const ReportInput& input) {
   report["equalized_pairs"] = input.equalized;
   report["widened"] = Json::array();
   for (const InputNoise& layer : input.widened) report["widened"].push_back(input.graph.node(layer.node).name);
+  report["weights"] = {{"float_bytes", constant_bytes(input.graph)},
+                       {"integer_bytes", constant_bytes(input.rewritten.graph)}};
   if (input.pruned.wanted > 0) report["pruning"] = pruning_of(input.pruned);
   report["warnings"] = warnings_of(input.warnings);
   report["self_check"] = check_of(input.check);

@@ -29,10 +29,11 @@ struct ReportInput {
   const std::vector<LayerRounding>& rounding;
   const PruneReport& pruned;
 };
-// Keys: method, precision, observer, samples, equalized_pairs, widened [node], pruning (when asked for: sparsity,
-// weights, zeros, weight_sqnr_db, outputs [{output, sqnr_db, cosine}], layers [{node, weights, zeros,
-// weight_sqnr_db}]), warnings [{id, layer, message, remedy}], self_check, integer_nodes, float_nodes, float [{node,
-// op}], layers [{node, op, precision, ...}], tensors [{tensor, bits, min, max, scale, zero_point, clipped_share}].
+// Keys: method, precision, observer, samples, equalized_pairs, widened [node], weights {float_bytes, integer_bytes}
+// (all constants, before and after), pruning (when asked for: sparsity, weights, zeros, weight_sqnr_db, outputs
+// [{output, sqnr_db, cosine}], layers [{node, weights, zeros, weight_sqnr_db}]), warnings [{id, layer, message,
+// remedy}], self_check, integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors
+// [{tensor, bits, min, max, scale, zero_point, clipped_share}].
 std::string make_report(const ReportInput& input);
 
 }  // namespace hai::quantizer

@@ -102,7 +102,7 @@ TEST_F(FaultFolder, ADiskThatFillsUpLeavesTheOldModel) {
     struct rlimit tiny = limit;
     tiny.rlim_cur = size;
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tiny), 0);
-    const Status status = format::write_model_file(path, other);
+    const auto status = format::write_model_file(path, other);
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
     ASSERT_FALSE(status) << size;
     EXPECT_EQ(status.error().code, StatusCode::kResourceExhausted);

@@ -234,13 +234,15 @@ Status quantize(const CompileArguments& arguments, Source& source) {
   return {};
 }
 
-void print_report(const compiler::CompileReport& report, int64_t file_bytes, const CompileArguments& arguments) {
+void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
+                  const CompileArguments& arguments) {
   if (arguments.json) {
     nlohmann::ordered_json document{{"output", arguments.output},
-                                    {"file_bytes", file_bytes},
+                                    {"file_bytes", written.file_bytes},
                                     {"arena_bytes", report.arena_bytes},
                                     {"arena_lower_bound_bytes", report.arena_lower_bound_bytes},
                                     {"weights_bytes", report.weights_bytes},
+                                    {"stored_weights_bytes", written.stored_weights_bytes},
                                     {"macs", report.macs},
                                     {"compile_us", report.time_us}};
     for (const auto& pass : report.passes) {
@@ -261,7 +263,10 @@ void print_report(const compiler::CompileReport& report, int64_t file_bytes, con
   for (const auto& place : report.placement) {
     if (!place.reason.empty()) fmt::print("{} ({}) runs on {}: {}\n", place.node, place.op, place.device, place.reason);
   }
-  fmt::print("{}: {}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output, format_bytes(file_bytes),
+  const bool smaller = written.stored_weights_bytes < written.weights_bytes;
+  fmt::print("{}: {}, weights {}{}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output,
+             format_bytes(written.file_bytes), format_bytes(written.weights_bytes),
+             smaller ? fmt::format(" stored in {}", format_bytes(written.stored_weights_bytes)) : "",
              format_count(report.macs), format_bytes(report.arena_bytes), format_bytes(report.arena_lower_bound_bytes),
              format_milliseconds(static_cast<double>(report.time_us) / 1e3));
 }
@@ -290,9 +295,8 @@ Status compile_command(const CompileArguments& arguments) {
   const format::Compression compression = arguments.compress      ? format::Compression::kAlways
                                           : arguments.no_compress ? format::Compression::kNever
                                                                   : format::Compression::kAuto;
-  HAI_TRY_STATUS(format::write_model_file(arguments.output, compiled.file, {compression}));
-  std::error_code ignored;
-  print_report(compiled.report, static_cast<int64_t>(std::filesystem::file_size(arguments.output, ignored)), arguments);
+  HAI_TRY(const format::WrittenBytes written, format::write_model_file(arguments.output, compiled.file, {compression}));
+  print_report(compiled.report, written, arguments);
   return {};
 }
 

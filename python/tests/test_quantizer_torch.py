@@ -16,6 +16,7 @@ from hai_toolkit.procedural import procedural_pictures
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import published_networks as networks  # noqa: E402
+from hai_toolkit import torch_graph  # noqa: E402
 from hai_toolkit.torch_graph import TorchGraph, UnknownOperatorError  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -99,16 +100,38 @@ def test_the_interpreter_in_torch_computes_what_hai_computes(tmp_path: Path) -> 
     graph = model._graph
     network = TorchGraph(graph)
     assert len(network.norms) == 17
-    last = network.norms[-1]
+    norms = [(name, inputs) for op, name, inputs, _, _ in graph.nodes() if op == "batch_norm"]
     copy = graph.copy()
-    copy.add_output(last.value, "seen")
+    for index, (_, inputs) in enumerate(norms):
+        copy.add_output(inputs[0], f"seen{index}")
     image = images(2, 32)[1]
-    expected = hai.Model(copy).interpret({"images": image})["seen"]
-    seen = {}
-    network.run([torch.from_numpy(image)], lambda value, x: seen.setdefault(value, x.numpy()))
-    # f32 sums in another order, through twenty layers.
-    np.testing.assert_allclose(seen[last.value], expected, rtol=1e-3, atol=1e-3)
+    outputs = hai.Model(copy).interpret({"images": image})
+    seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    network.run([torch.from_numpy(image)], lambda norm, *both: seen.update({norm.name: tuple(x.numpy() for x in both)}))
+    for index, (name, _) in enumerate(norms):
+        expected = outputs[f"seen{index}"].astype(np.float64)
+        # f32 sums in another order, through up to twenty layers.
+        np.testing.assert_allclose(seen[name][0], expected.mean((0, 1, 2)), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(seen[name][1], expected.var((0, 1, 2)), rtol=2e-3, atol=1e-3)
     assert network.cost > 0
+
+
+def test_the_gradient_of_normalization_and_statistics_is_that_of_plain_operators() -> None:
+    random = np.random.default_rng(3)
+    x, weights = (torch.from_numpy(random.normal(2, 3, (2, 5, 7, 13))).requires_grad_() for _ in range(2))
+    mean, variance, scale, shift = torch.from_numpy(random.uniform(0.5, 2, (4, 13)))
+    norm = torch_graph.Norm("norm", mean, variance, scale, shift)
+
+    def loss(y: object, mean: object, variance: object) -> object:
+        return (y * weights).sum() + (mean**3).sum() + variance.log().sum()  # type: ignore[operator, attr-defined]
+
+    result = torch_graph._NormWithStatistics.apply(x, norm)
+    plain = (x * scale + shift, x.mean((0, 1, 2)), x.var((0, 1, 2), unbiased=False))
+    for own, other in zip(result, plain, strict=True):
+        torch.testing.assert_close(own, other)
+    (got,) = torch.autograd.grad(loss(*result), x, retain_graph=True)
+    (expected,) = torch.autograd.grad(loss(*plain), x)
+    torch.testing.assert_close(got, expected)
 
 
 def normalized_network() -> hai.Model:

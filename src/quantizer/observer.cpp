@@ -23,6 +23,7 @@ namespace {
 constexpr int kLow = -128;
 constexpr int kHigh = 127;
 constexpr int kSteps = 64;
+constexpr int64_t kLeastForDivergence = 32 * (kHigh - kLow + 1);  // values: 32 for each of the levels
 constexpr double kWideHigh = 16383.0;     // half of an i16: room for what calibration did not see
 constexpr double kSmallestScale = 1e-30;  // a tensor that is zero throughout still needs a positive scale
 
@@ -207,10 +208,12 @@ RangeObserver::Range RangeObserver::percentile_range(double percentile) const {
 Quantization RangeObserver::choose(Observer observer, bool symmetric, double percentile) const {
   if (observer == Observer::kMinMax || limit_ == 0)
     return affine_i8(static_cast<double>(min_), static_cast<double>(max_), symmetric);
+  // A histogram of a few values (a pooled vector) says nothing of their distribution.
+  const bool sparse = count_ - zeros_ < kLeastForDivergence;
   Range range;
   if (observer == Observer::kPercentile) {
     range = percentile_range(percentile);
-  } else if (observer == Observer::kKl) {
+  } else if (observer == Observer::kKl && !sparse) {
     range = least(symmetric, [&](Range r) { return divergence_of(r, kHigh - kLow + 1); });
   } else {
     range = least(symmetric, [&](Range r) {

@@ -88,6 +88,16 @@ TEST(RangeObserver, DivergenceCutsAFarOutlierAndKeepsAPlainTensor) {
   EXPECT_GT(plain.choose(Observer::kKl, false).scales[0], 0.4F * plain.choose(Observer::kMinMax, false).scales[0]);
 }
 
+TEST(RangeObserver, DivergenceOfAFewValuesIsLeftAlone) {
+  std::vector<float> values(576);
+  std::mt19937 random(4);
+  std::exponential_distribution<float> draw(1.0F);
+  std::generate(values.begin(), values.end(), [&] { return draw(random); });
+  RangeObserver observer;
+  ASSERT_TRUE(observer.add(values));
+  EXPECT_EQ(observer.choose(Observer::kKl, false), observer.choose(Observer::kMse, false));
+}
+
 TEST(RangeObserver, BehindAFunctionFlatPartsGetNoSteps) {
   std::vector<float> values = normal_values(50000, 6, 6.0F);
   RangeObserver observer;

@@ -35,7 +35,8 @@ enum class Observer : uint8_t {
   kMinMax = 0,      // the whole range seen
   kMse = 1,         // the range whose rounding and clipping errs least, in mean square, over a histogram
   kPercentile = 2,  // all but a share of the values at either end
-  kKl = 3,          // the range whose quantized histogram diverges least from the histogram itself
+  kKl = 3,          // the range whose quantized histogram diverges least from the histogram itself; kMse for tensors of
+                    // which fewer than 8,192 values other than zero were seen
 };
 std::string_view observer_name(Observer observer);
 

@@ -8,9 +8,10 @@
 // their input's; a concatenation's input that nothing else reads takes the result's.
 //
 // Widths: a layer of 16-bit activations widens what it reads and writes; functions of one tensor and movers hand the
-// wish on to what they read, the others only where all layers before them have 16 bits too (one wide layer would widen
-// a whole residual stream). The result of an 8-bit layer that only functions read, or that one addition reads, never
-// has to be stored in 8 bits: it is rounded to 16 on its way there.
+// wish on to what they read, the others do not (one wide layer would widen a whole residual stream); what lies between
+// layers of 16 bits only (additions, pools, the inside of a normalization) has 16 bits. The result of an 8-bit layer
+// that only functions read, or that one addition reads, never has to be stored in 8 bits: it is rounded to 16 on its
+// way there.
 #include "quantizer/plan.h"
 
 #include <fmt/format.h>
@@ -197,7 +198,7 @@ class Planner {
       widen(graph_.node(id).inputs[0]);
       if (!plan_.float_result[id]) widen(graph_.node(id).outputs[0]);
     }
-    const std::vector<bool> after_wide = values_after_wide_layers();
+    widen_between_wide_layers();
     for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
       const ir::Node& node = graph_.node(*it);
       if (!plan_.integer[*it] || plan_.roles[*it] == Role::kMac) continue;
@@ -205,11 +206,7 @@ class Planner {
                                     [&](ir::ValueId value) { return plan_.bits_of(value) == 16; });
       if (!wide) continue;
       const bool joins = plan_.roles[*it] == Role::kConcat || (one_of(kSums, node.op) && node.op != "average_pool");
-      for (const ir::ValueId input : node.inputs) {
-        if (input == ir::kNone || graph_.value(input).is_constant()) continue;
-        if (!joins || after_wide[input]) widen(input);
-        if (!joins) break;  // gather's indices
-      }
+      if (!joins) widen(node.inputs[0]);
     }
   }
 
@@ -299,20 +296,37 @@ class Planner {
     });
   }
 
-  // By value: the nearest layers before it all have 16-bit activations (no layer: true).
-  std::vector<bool> values_after_wide_layers() const {
-    std::vector<bool> after(graph_.value_slots(), true);
+  // Whether a layer asks for 8 bits where it reads and writes; layers in f32 ask for nothing.
+  bool is_narrow_layer(ir::NodeId id) const {
+    return plan_.integer[id] && plan_.roles[id] == Role::kMac && plan_.precision[id].activation_bits == 8;
+  }
+
+  // What no layer of 8 bits makes or reads, directly or through other operators.
+  void widen_between_wide_layers() {
+    std::vector<bool> narrow_before(graph_.value_slots(), false);
+    std::vector<bool> narrow_behind(graph_.value_slots(), false);
+    const auto is_layer = [&](ir::NodeId id) { return role_of(graph_, graph_.node(id)) == Role::kMac; };
     for (const ir::NodeId id : order_) {
       const ir::Node& node = graph_.node(id);
-      bool wide = true;
-      if (role_of(graph_, node) == Role::kMac) {
-        wide = plan_.integer[id] && plan_.precision[id].activation_bits == 16;
-      } else {
-        for (const ir::ValueId input : node.inputs) wide = wide && (input == ir::kNone || after[input]);
-      }
-      for (const ir::ValueId output : node.outputs) after[output] = wide;
+      bool narrow = is_narrow_layer(id);
+      for (const ir::ValueId input : node.inputs)
+        narrow = narrow || (!is_layer(id) && input != ir::kNone && narrow_before[input]);
+      for (const ir::ValueId output : node.outputs) narrow_before[output] = narrow;
     }
-    return after;
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+      const ir::Node& node = graph_.node(*it);
+      bool narrow = is_narrow_layer(*it);
+      for (const ir::ValueId output : node.outputs) narrow = narrow || (!is_layer(*it) && narrow_behind[output]);
+      for (const ir::ValueId input : node.inputs) {
+        if (input != ir::kNone && narrow) narrow_behind[input] = true;
+      }
+    }
+    for (const ir::NodeId id : order_) {
+      if (!plan_.integer[id] || plan_.roles[id] == Role::kMac) continue;
+      for (const ir::ValueId value : graph_.node(id).outputs) {
+        if (!narrow_before[value] && !narrow_behind[value]) widen(value);
+      }
+    }
   }
 
   void widen(ir::ValueId value) {

@@ -130,30 +130,43 @@ Result<PruneReport> prune_layers(ir::Graph& graph, SampleStore& store, const std
   return report;
 }
 
-void warn_of_pruning(const PruneReport& report, std::vector<Warning>& warnings) {
-  constexpr double kLeastCosine = 0.95;
+// The self-check compares with the pruned network, so what pruning costs is judged here.
+Status judge_pruning(const PruneReport& report, bool force, std::vector<Warning>& warnings) {
+  constexpr double kLeastCosine = 0.5;
+  constexpr double kGoodCosine = 0.95;
   for (const PrunedOutput& output : report.outputs) {
-    if (output.cosine >= kLeastCosine) continue;
+    if (output.cosine >= kGoodCosine) continue;
+    if (output.cosine < kLeastCosine && !force) {
+      return make_error(
+          StatusCode::kInvalidArgument, "Q046",
+          "with {:.0f} % of the weights zero, output \"{}\" no longer follows the network that was given "
+          "(cosine {:.3f}, at least {} is wanted); prune less (sparsity), train the pruned network on, or "
+          "pass force to take it as it is",
+          100 * report.wanted, output.output, output.cosine, kLeastCosine);
+    }
     warnings.push_back(
         {"pruning", output.output,
          fmt::format("with {:.0f} % of the weights zero, output \"{}\" has a cosine of {:.3f} to what it was",
                      100 * report.wanted, output.output, output.cosine),
          "prune less (sparsity), or train the pruned network on"});
   }
+  return {};
 }
 
 // A collapse is an error unless forced; then, and where the check could not run, a warning.
 Status judge(const SelfCheck& check, bool force, std::vector<Warning>& warnings) {
+  constexpr double kGoodSqnrDb = 8.0;
   for (const OutputCheck& output : check.outputs) {
-    if (!output.collapsed) continue;
+    if (!output.collapsed && output.sqnr_db >= kGoodSqnrDb) continue;
     const std::string found = fmt::format(
-        "on {} samples held back the quantized output \"{}\" does not follow the float one (correlation "
-        "{:.2f}, {} of {} channels lost)",
-        check.sample_count, output.output, output.correlation, output.lost_fields, output.fields);
+        "on {} samples held back the quantized output \"{}\" {} the float one (signal over noise {:.1f} dB, "
+        "correlation {:.2f}, {} of {} channels lost)",
+        check.sample_count, output.output, output.collapsed ? "does not follow" : "follows only roughly",
+        output.sqnr_db, output.correlation, output.lost_fields, output.fields);
     const std::string remedy =
         "calibrate with more samples like those the model will see, use observer minmax, give the layers that the "
         "report names 16 bits, or pass force to take the result as it is";
-    if (!force) return make_error(StatusCode::kInvalidArgument, "Q045", "{}; {}", found, remedy);
+    if (output.collapsed && !force) return make_error(StatusCode::kInvalidArgument, "Q045", "{}; {}", found, remedy);
     warnings.push_back({"self_check", output.output, found, remedy});
   }
   return {};
@@ -224,7 +237,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   HAI_TRY(const std::vector<InputNoise> widened, widen_outliers(graph, observations, noises, options, plan, ranges));
   std::vector<Warning> warnings =
       find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
-  warn_of_pruning(pruned, warnings);
+  HAI_TRY_STATUS(judge_pruning(pruned, options.force, warnings));
   Reconstruction rounding;
   if (options.adaround && store.size() > 0) {
     const RewriteWith with = [&](const GivenWeights& given) {

@@ -177,6 +177,17 @@ TEST(Quantize, AZeroChannelGetsAUsableMultiplier) {
   EXPECT_GT(sqnr_db(b.graph, quantized->graph, {1, kSize, kSize, 3}), 25.0);
 }
 
+TEST(Quantize, AZeroChannelOfAFloatResultGetsAUsableMultiplier) {
+  for (const int bits : {4, 8, 16}) {
+    NetworkBuilder b(5);
+    b.graph.add_output(b.conv(b.input({1, kSize, kSize, 3}), 3, 7, 1, "last", 2));
+    QuantizeOptions options;
+    options.precision = {bits, bits == 16 ? 16 : 8, false};
+    const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 16), options);
+    EXPECT_TRUE(quantized.has_value()) << bits << ": " << quantized.error().to_string();
+  }
+}
+
 TEST(Quantize, ALayerThatIsNeverReachedStaysUsable) {
   NetworkBuilder b(11);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});
@@ -366,6 +377,27 @@ TEST(QuantizeWidths, SixteenBitsEverywhereLeaveNothingInEight) {
     EXPECT_NE(value.type.dtype, DataType::kI8) << value.name;
   }
   EXPECT_GT(sqnr_db(b.graph, quantized->graph, dims), 65.0);
+}
+
+// The inside of a normalization feeds no layer directly: part of it ends in an f32 division.
+TEST(QuantizeWidths, ANormalizationBetweenWideLayersIsWide) {
+  NetworkBuilder b(6);
+  const ir::ValueId x = b.conv(b.input({1, kSize, kSize, 3}), 3, 16, 3, "first");
+  const ir::Attributes last{{"axes", std::vector<int64_t>{3}}, {"keep_dims", int64_t{1}}};
+  const ir::ValueId centred = b.op("sub", {x, b.op("reduce_mean", {x}, last)});
+  const ir::ValueId variance = b.op("reduce_mean", {b.op("square", {centred})}, last);
+  b.graph.add_output(b.conv(b.op("div", {centred, b.op("sqrt", {variance})}), 16, 8, 1, "second"));
+  QuantizeOptions options;
+  options.precision = {16, 16, false};
+  const Dims dims{1, kSize, kSize, 3};
+  const auto quantized = quantize(b.graph, samples_of(dims, 16), options);
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  for (ir::ValueId id = 0; id < quantized->graph.value_slots(); ++id) {
+    const ir::Value& value = quantized->graph.value(id);
+    if (!value.alive) continue;
+    EXPECT_NE(value.type.dtype, DataType::kI8) << value.name;
+  }
+  EXPECT_GT(sqnr_db(b.graph, quantized->graph, dims), 55.0);
 }
 
 TEST(QuantizeWidths, AnUnknownLayerIsAnErrorThatNamesTheLayers) {

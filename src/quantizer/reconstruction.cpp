@@ -229,7 +229,7 @@ class Reconstructor {
     const ir::TensorType& y = quantized_.graph.value(quantized_node(id).outputs[0]).type;
     if (!x.quantization) return {};
     return {static_cast<double>(x.quantization->scales[0]),
-            y.quantization ? static_cast<double>(y.quantization->scales[0]) : 0.0, bias,
+            y.quantization ? static_cast<double>(y.quantization->scales[0]) : 1.0, bias,
             x.dtype == DataType::kI16 ? 0.0 : kBiasLimit};
   }
 

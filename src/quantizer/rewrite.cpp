@@ -249,8 +249,9 @@ class Rewriter {
     HAI_TRY(const ir::ValueId x, integer_form(node.inputs[0], bits));
     const double s_x = static_cast<double>(out_.graph.value(x).type.quantization->scales[0]);
     const int result_bits = plan_.result_bits(id, node.outputs[0]);
+    // An f32 result is the sum at scale 1.
     const double s_y =
-        float_result ? 0 : static_cast<double>(ranges_.of(plan_, node.outputs[0], result_bits).scales[0]);
+        float_result ? 1.0 : static_cast<double>(ranges_.of(plan_, node.outputs[0], result_bits).scales[0]);
     const ir::Value& weights = graph_.value(node.inputs[1]);
     const ChannelLayout layout = layout_of(node, weights.type.shape);
     HAI_TRY(std::vector<float> bias, bias_of(node, layout.channels));

@@ -3,8 +3,9 @@
 // Method: correlations. Over all elements, and for each channel of an output by itself: a detector that has lost its
 // scores still has its boxes, and boxes in pixels outweigh scores below one in any figure over all elements. A channel
 // counts when its values in the float model vary by at least a thousandth of the liveliest channel's. An output has
-// collapsed when it does not follow the float one as a whole, or when a third of its channels do not. The limits are
-// far from where a usable model lies (0.9 and more): this finds ruins, metrics find tenths of a point.
+// collapsed when it does not follow the float one as a whole, when a third of its channels do not, or when more than
+// half of it is noise. The limits are far from where a usable model lies (0.9 and more): this finds ruins, metrics find
+// tenths of a point.
 #include "quantizer/self_check.h"
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 namespace hai::quantizer {
 namespace {
 
+constexpr double kLeastSqnrDb = 3.0;  // half as much noise as signal
 constexpr double kLeastCorrelation = 0.3;
 constexpr double kLeastPeak = 1e-3;
 constexpr int64_t kLeastFieldElements = 64;
@@ -135,7 +137,7 @@ OutputCheck compare_outputs(const std::vector<TensorView>& expected, const std::
   out.correlation = noise == 0 || constant ? 1.0 : all.correlation();
   compare_fields(expected, actual, out);
   const bool lost = out.correlation < kLeastCorrelation || (constant && out.sqnr_db < 0);
-  out.collapsed = lost || 3 * out.lost_fields > out.fields;
+  out.collapsed = lost || 3 * out.lost_fields > out.fields || (!constant && out.sqnr_db < kLeastSqnrDb);
   return out;
 }
 

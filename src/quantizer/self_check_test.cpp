@@ -71,6 +71,23 @@ TEST(CompareOutputs, NoiseIsACollapseAndAgreementIsCounted) {
   EXPECT_FALSE(same.collapsed);
 }
 
+// It still correlates, but half of what comes out is noise.
+TEST(CompareOutputs, AsMuchNoiseAsSignalIsACollapse) {
+  ops::Tensor expected = ops::Tensor::zeros(DataType::kF32, Dims{8, 19});
+  ops::Tensor actual = ops::Tensor::zeros(DataType::kF32, Dims{8, 19});
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal;
+  for (int64_t i = 0; i < 8 * 19; ++i) {
+    const float x = normal(random);
+    data_of<float>(expected.mutable_view())[i] = x;
+    data_of<float>(actual.mutable_view())[i] = x + 0.9F * normal(random);
+  }
+  const OutputCheck check = compare(expected, actual);
+  EXPECT_GT(check.correlation, 0.6);
+  EXPECT_LT(check.sqnr_db, 3.0);
+  EXPECT_TRUE(check.collapsed);
+}
+
 TEST(CompareOutputs, AConstantOutputThatStaysIsFine) {
   ops::Tensor expected = ops::Tensor::zeros(DataType::kF32, Dims{1, 7});
   for (int64_t i = 0; i < 7; ++i) data_of<float>(expected.mutable_view())[i] = 2.0F;

@@ -42,8 +42,8 @@ inline constexpr double kBiasLimit = 8388608.0;
 // 7, 127, 32767: the largest stored weight of 4, 8 and 16 bits.
 int64_t weight_limit(int bits);
 
-// What scales must respect besides the weights. `input_scale` s_x and `output_scale` s_y bound the multiplier; 0 where
-// there is none (f32 results, weight-only). `bias`: one a channel or empty; it must fit `bias_limit` steps.
+// What scales must respect besides the weights. `input_scale` s_x and `output_scale` s_y (1 of f32 results) bound the
+// multiplier; 0 where there is none (weight-only). `bias`: one a channel or empty; it must fit `bias_limit` steps.
 struct ScaleBounds {
   double input_scale = 0;
   double output_scale = 0;

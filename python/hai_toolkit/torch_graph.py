@@ -6,7 +6,7 @@ before the last batch normalization, are of interest here. An operator that is n
 then does without. It is not a second runtime: results differ from HAI's in the last bits.
 
 Most of the time goes into moving tensors, so a batch normalization and the statistics of what it reads are one function with one
-gradient, 1x1 convolutions are matrix products, and clamps have a fused gradient: a third of the time of the plain operators.
+gradient, 1x1 convolutions are matrix products, and clamps have a fused gradient: half the time of the plain operators.
 
 Imported only where PyTorch is.
 """

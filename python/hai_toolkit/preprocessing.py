@@ -11,11 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .errors import HaiError
 
 _COLORS = ("rgb", "bgr", "gray")
 _LAYOUTS = ("nchw", "nhwc")
 _RESIZE_RULES = ("short_side", "letterbox", "stretch", "letterbox_top_left")
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+_MAX_SIDE = 16384
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float, np.floating, np.integer)) and bool(np.isfinite(value))
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,28 @@ class Preprocessing:
     """Letterboxes only: pixel value around the picture."""
     input: str = ""
     """Name of the model's input; empty: its only one."""
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("resize_rule", _RESIZE_RULES),
+            ("interpolation", _INTERPOLATIONS),
+            ("color_order", _COLORS),
+            ("layout", _LAYOUTS),
+        ):
+            if getattr(self, name) not in known:
+                raise HaiError(
+                    "HAI-Y416", f"{name} {getattr(self, name)!r} does not exist; choose one of {', '.join(known)}"
+                )
+        for name, least in (("width", 1), ("height", 1), ("resize_size", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX_SIDE:
+                raise HaiError("HAI-Y417", f"{name} is {value!r}; it must be an integer from {least} to {_MAX_SIDE}")
+        for name in ("mean", "scale"):
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)) or len(value) != 3 or not all(map(_is_finite, value)):
+                raise HaiError("HAI-Y418", f"{name} is {value!r}; it must be three finite numbers, one a colour")
+        if not _is_finite(self.pad_value):
+            raise HaiError("HAI-Y418", f"pad_value is {self.pad_value!r}; it must be a finite number")
 
     def to_native(self) -> dict[str, Any]:
         """Fields as the native module takes them."""

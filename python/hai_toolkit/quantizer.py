@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,6 +117,20 @@ class QuantizedModel:
         return report
 
 
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_names(layers: Any, keep_float: Any) -> None:
+    if layers is not None and not (
+        isinstance(layers, Mapping) and all(isinstance(word, str) for item in layers.items() for word in item)
+    ):
+        raise HaiError("HAI-Y421", f'layers is {layers!r}; it must be names with precisions: {{"head": "w8a16"}}')
+    listed = isinstance(keep_float, Sequence) and not isinstance(keep_float, (str, bytes))
+    if not listed or not all(isinstance(name, str) and name for name in keep_float):
+        raise HaiError("HAI-Y422", f'keep_float is {keep_float!r}; it must be a list of names of nodes: ["head"]')
+
+
 class Quantizer:
     """Post-training quantization; the options are those of one run and can be used for many models."""
 
@@ -159,6 +174,10 @@ class Quantizer:
             raise HaiError(
                 "HAI-Y279", 'max_drop= and bit_width="mixed" belong together: Quantizer("mixed", max_drop=0.5)'
             )
+        _check_names(layers, keep_float)
+        for name, number in (("max_drop", max_drop), ("percentile", percentile), ("sparsity", sparsity)):
+            if number is not None and not _is_finite(number):
+                raise HaiError("HAI-Y420", f"{name} is {number!r}; it must be a finite number")
         self.bit_width = bit_width
         self.method = method
         self.max_drop = max_drop

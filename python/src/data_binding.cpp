@@ -71,6 +71,17 @@ Preprocessing preprocessing_from(const nb::dict& fields) {
 namespace {
 
 // The folder's next picture as (path, pixels), None at the end; what was skipped as (path, error code, message).
+// As os.fsdecode() gives it: a name need not be UTF-8.
+nb::object path_object(const std::filesystem::path& path) {
+  const std::string& bytes = path.native();
+  return nb::steal(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size())));
+}
+
+// For people: bytes that are no UTF-8 are shown as escapes.
+nb::object text_object(const std::string& text) {
+  return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
+}
+
 void bind_picture_folder(nb::module_& module) {
   nb::class_<data::PictureFolder>(module, "PictureFolder")
       .def("next",
@@ -80,25 +91,25 @@ void bind_picture_folder(nb::module_& module) {
                return value_or_raise(folder.next());
              }();
              if (!picture) return nb::none();
-             return nb::make_tuple(picture->path.string(), array_from(std::move(picture->image)));
+             return nb::make_tuple(path_object(picture->path), array_from(std::move(picture->image)));
            })
       .def("rewind", &data::PictureFolder::rewind)
       .def("wanted_count", [](const data::PictureFolder& folder) { return folder.report().wanted_count; })
       .def("read_count", [](const data::PictureFolder& folder) { return folder.report().read_count; })
       .def("skipped",
            [](const data::PictureFolder& folder) {
-             std::vector<std::pair<std::string, std::string>> list;
+             nb::list list;
              for (const auto& [path, error] : folder.report().skipped)
-               list.emplace_back(path.string(), error.to_string());
+               list.append(nb::make_tuple(path_object(path), text_object(error.to_string())));
              return list;
            })
       .def("blank",
            [](const data::PictureFolder& folder) {
-             std::vector<std::string> list;
-             for (const auto& path : folder.report().blank) list.push_back(path.string());
+             nb::list list;
+             for (const auto& path : folder.report().blank) list.append(path_object(path));
              return list;
            })
-      .def("text", [](const data::PictureFolder& folder) { return folder.report().to_string(); });
+      .def("text", [](const data::PictureFolder& folder) { return text_object(folder.report().to_string()); });
   module.def(
       "open_picture_folder",
       [](const std::string& folder, int64_t limit) { return value_or_raise(data::PictureFolder::open(folder, limit)); },
@@ -115,8 +126,8 @@ void bind_data(nb::module_& module) {
   module.def(
       "list_images",
       [](const std::string& folder) {
-        std::vector<std::string> names;
-        for (const auto& path : value_or_raise(data::list_images(folder))) names.push_back(path.string());
+        nb::list names;
+        for (const auto& path : value_or_raise(data::list_images(folder))) names.append(path_object(path));
         return names;
       },
       nb::arg("folder"));

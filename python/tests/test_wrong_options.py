@@ -1,0 +1,78 @@
+"""Options of the wrong kind, names that are no text, and places where nothing can be written: one clear HaiError each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import hai_toolkit as hai
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [
+        ("HAI-Y420", {"percentile": float("nan")}),
+        ("HAI-Y420", {"sparsity": float("inf")}),
+        ("HAI-Y420", {"bit_width": "mixed", "max_drop": "much"}),
+        ("HAI-Y420", {"bit_width": "mixed", "max_drop": True}),
+        ("HAI-Y421", {"layers": "head"}),
+        ("HAI-Y421", {"layers": 5}),
+        ("HAI-Y421", {"layers": {"head": 8}}),
+        ("HAI-Y422", {"keep_float": "head"}),
+        ("HAI-Y422", {"keep_float": None}),
+        ("HAI-Y422", {"keep_float": [""]}),
+    ],
+)
+def test_quantizer(code: str, options: dict[str, Any]) -> None:
+    with pytest.raises(hai.HaiError) as error:
+        hai.Quantizer(**options)
+    assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("HAI-Y416", {"color_order": "xyz"}),
+        ("HAI-Y416", {"layout": "abc"}),
+        ("HAI-Y416", {"resize_rule": "fit"}),
+        ("HAI-Y417", {"width": 10**9}),
+        ("HAI-Y417", {"height": -1}),
+        ("HAI-Y417", {"width": "32"}),
+        ("HAI-Y417", {"resize_size": 10**8}),
+        ("HAI-Y418", {"mean": None}),
+        ("HAI-Y418", {"scale": (1.0, 2.0)}),
+        ("HAI-Y418", {"scale": (1.0, 2.0, float("nan"))}),
+        ("HAI-Y418", {"pad_value": float("inf")}),
+    ],
+)
+def test_preprocessing(code: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(hai.HaiError) as error:
+        hai.Preprocessing(**({"width": 32, "height": 32} | fields))
+    assert error.value.code == code
+
+
+def test_a_picture_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for name in (b"a.png", b"\xff.png"):
+        image.fromarray(np.full((9, 9, 3), 7, np.uint8)).save(tmp_path / "made.png")
+        os.rename(tmp_path / "made.png", os.fsencode(tmp_path) + b"/" + name)
+    (tmp_path / os.fsdecode(b"\xfe.png")).write_bytes(b"no picture")
+    folder = hai.PictureFolder(tmp_path)
+    assert sorted(os.fsencode(Path(path).name) for path, _ in folder) == [b"a.png", b"\xff.png"]
+    assert [os.fsencode(Path(path).name) for path, _ in folder.skipped] == [b"\xfe.png"]
+    assert "\\xfe" in folder.report()
+
+
+def test_reports_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    report = hai.Report({"document": "nothing"})
+    for path in (tmp_path / "missing" / "r.json", tmp_path):
+        with pytest.raises(hai.HaiError) as error:
+            report.json(path)
+        assert error.value.code == "HAI-Y419"
+    assert list(tmp_path.iterdir()) == []
+    if Path("/dev/full").exists():
+        with pytest.raises(hai.HaiError):
+            report.json("/dev/full/r.json")

@@ -9,7 +9,6 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
@@ -19,6 +18,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "text_caster.h"
 
 namespace hai::python {
 

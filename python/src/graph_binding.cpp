@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/utf8.h"
 #include "binding.h"
 #include "ir/graph.h"
 #include "ir/text.h"
@@ -114,8 +115,17 @@ void check_value(const ir::Graph& graph, uint32_t value) {
   }
 }
 
+// Names are text. Python's strings can hold surrogates, which stand for bytes that are none (text_caster.h).
+void require_text(const std::string& name) {
+  if (is_utf8(name)) return;
+  throw ErrorException(make_error(StatusCode::kInvalidArgument, "Y019",
+                                  "the name \"{}\" is not UTF-8 (Python shows such bytes as surrogates); rename it",
+                                  name));
+}
+
 uint32_t add_input(ir::Graph& graph, const std::string& name, const std::string& dtype,
                    const std::vector<PythonDim>& dims, const std::optional<PythonQuantization>& quantization) {
+  require_text(name);
   Shape shape = shape_from(graph, dims);
   if (shape.size() > static_cast<size_t>(kMaxRank) || !element_count(shape)) {
     throw ErrorException(make_error(
@@ -131,6 +141,7 @@ uint32_t add_input(ir::Graph& graph, const std::string& name, const std::string&
 uint32_t add_constant(ir::Graph& graph, const std::string& name, const std::string& dtype_name,
                       const std::vector<int64_t>& dims, const ConstBytes& bytes,
                       const std::optional<PythonQuantization>& quantization) {
+  require_text(name);
   const DataType dtype = dtype_from(dtype_name);
   const Shape shape = to_shape(dims);
   const auto count = element_count(shape);
@@ -149,6 +160,8 @@ std::vector<uint32_t> append(ir::Graph& graph, const std::string& op,
                              const std::map<std::string, PythonAttribute>& attributes, const std::string& name,
                              size_t output_count, const std::vector<std::optional<PythonDeclared>>& declared,
                              const std::vector<std::string>& output_names) {
+  require_text(name);
+  for (const std::string& output : output_names) require_text(output);
   std::vector<ir::ValueId> values;
   for (const auto& input : inputs) {
     if (input) check_value(graph, *input);
@@ -255,7 +268,7 @@ void bind_graph(nb::module_& module) {
           "__init__",
           [](ir::Graph* graph, const std::string& name) {
             new (graph) ir::Graph();
-            graph->name = name;
+            graph->name = escape_invalid_utf8(name);  // for people alone, and often a file's
           },
           nb::arg("name"))
       .def("copy", [](const ir::Graph& graph) { return ir::Graph(graph); })
@@ -266,6 +279,7 @@ void bind_graph(nb::module_& module) {
               throw ErrorException(make_error(StatusCode::kOutOfRange, "Y007",
                                               "symbol \"{}\" with bounds {}..{}: they must satisfy 1 <= min <= max",
                                               name, min, max));
+            require_text(name);
             graph.symbols.push_back({name, min, max});
           },
           nb::arg("name"), nb::arg("min"), nb::arg("max"))
@@ -280,6 +294,7 @@ void bind_graph(nb::module_& module) {
           "add_output",
           [](ir::Graph& graph, uint32_t value, const std::string& name) {
             check_value(graph, value);
+            require_text(name);
             if (!name.empty()) graph.rename_value(value, name);
             graph.add_output(value);
           },
@@ -305,13 +320,13 @@ void bind_graph(nb::module_& module) {
       .def("outputs", [](const ir::Graph& graph) { return describe(graph, graph.outputs()); })
       .def(
           "set_metadata",
-          [](ir::Graph& graph, const std::string& key, const std::string& value) { graph.metadata[key] = value; },
+          [](ir::Graph& graph, const std::string& key, const std::string& value) {
+            graph.metadata[escape_invalid_utf8(key)] = escape_invalid_utf8(value);
+          },
           nb::arg("key"), nb::arg("value"))
       .def("metadata", [](const ir::Graph& graph) { return graph.metadata; })
       .def("node_count", &ir::Graph::live_node_count)
       .def("nodes", &nodes_of, "Live nodes in topological order: (op, name, inputs, outputs, attributes).")
-      .def("input_ids", [](const ir::Graph& graph) { return graph.inputs(); })
-      .def("output_ids", [](const ir::Graph& graph) { return graph.outputs(); })
       .def("constant_bytes", &constant_bytes, nb::arg("value"))
       .def("is_quantized", &is_quantized)
       .def("verify", [](const ir::Graph& graph) { raise_if_error(ops::verify(graph)); })

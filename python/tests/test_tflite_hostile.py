@@ -69,6 +69,25 @@ def survives(data: bytes) -> bool:
     return good
 
 
+def test_names_that_are_not_utf8(good: bytes) -> None:
+    # Two inputs whose names differ in such a byte alone stay two.
+    w = TfliteWriter()
+    x = [w.input(f"in_{letter}_", (1, 4), "f32") for letter in "ab"]
+    y = w.tensor("sum_c_", (1, 4), "f32")
+    w.outputs = [y]
+    w.operator("ADD", x, [y], "AddOptions", fusedActivationFunction=0)
+    data = w.bytes()
+    for letter, byte in ((b"_a_", b"_\xe4_"), (b"_b_", b"_\xff_"), (b"_c_", b"_\x80_")):
+        assert letter in data
+        data = data.replace(letter, byte)
+    model = hai.from_tflite(data)
+    assert [t.name for t in model.inputs] == ["in_\\xe4_", "in_\\xff_"]
+    assert [t.name for t in model.outputs] == ["sum_\\x80_"]
+    ones = np.ones((1, 4), np.float32)
+    (result,) = model.interpret({"in_\\xe4_": ones, "in_\\xff_": 2 * ones}).values()
+    np.testing.assert_array_equal(result, 3 * ones)
+
+
 def test_every_length(good: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     for length in range(0, len(good), 7):
         survives(good[:length])

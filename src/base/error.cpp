@@ -1,8 +1,11 @@
 // Errors: their text form and the names of status codes.
 //
 // Method: an Error is plain data; formatting happens once, when it is made, so that an error can cross threads and the
-// C ABI. It is not an exception and never becomes one inside HAI.
+// C ABI. It is not an exception and never becomes one inside HAI. Names come from files: what is no UTF-8 of them is
+// escaped, since messages end in terminals, JSON and Python.
 #include "base/error.h"
+
+#include "base/utf8.h"
 
 namespace hai {
 
@@ -41,11 +44,12 @@ std::string Error::to_string() const {
 }
 
 Error make_error_from(StatusCode code, std::string_view id, fmt::string_view format, fmt::format_args args) {
-  return Error{code, std::string(id), fmt::vformat(format, args), {}};
+  return Error{code, std::string(id), escape_invalid_utf8(fmt::vformat(format, args)), {}};
 }
 
 Error with_where(Error error, std::string_view where) {
-  error.where = error.where.empty() ? std::string(where) : std::string(where) + ": " + error.where;
+  const std::string place = escape_invalid_utf8(where);
+  error.where = error.where.empty() ? place : place + ": " + error.where;
   return error;
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -29,5 +30,9 @@ Result<Preprocessing> decode_preprocessing(std::span<const std::byte> bytes);
 Result<Metadata> decode_metadata(std::span<const std::byte> bytes);
 
 Status verify_preprocessing(const Preprocessing& preprocessing);
+// Names and entries are UTF-8.
+Status verify_metadata(const Metadata& metadata);
+// UTF-8 as well; that it is JSON is for its readers to see.
+Status verify_quantization_report(std::string_view report);
 
 }  // namespace hai::format

@@ -217,6 +217,7 @@ Result<Metadata> decode_metadata(std::span<const std::byte> bytes) {
     metadata.entries.insert_or_assign(std::move(key), decoder.text(entry.value()));
   });
   if (!decoder.good()) return shared_bytes_error();
+  HAI_TRY_STATUS(verify_metadata(metadata));
   return metadata;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "format/chunk_coding.h"
 #include "format/codec.h"
 #include "format/container.h"
@@ -284,10 +285,33 @@ Status verify_preprocessing(const Preprocessing& preprocessing) {
       !finite(preprocessing.pad_value)) {
     return make_error(StatusCode::kCorrupt, "F055", "preprocessing has a number that is not finite");
   }
+  if (!is_utf8(preprocessing.input)) {
+    return make_error(StatusCode::kCorrupt, "F072", "preprocessing for input '{}', a name that is not UTF-8",
+                      preprocessing.input);
+  }
   return {};
 }
 
+Status verify_metadata(const Metadata& metadata) {
+  const auto not_text = [](std::string_view what, std::string_view text) {
+    return make_error(StatusCode::kCorrupt, "F070", "the metadata: {} '{}' is not UTF-8", what, text);
+  };
+  if (!is_utf8(metadata.name)) return not_text("the network's name", metadata.name);
+  for (const auto& [key, value] : metadata.entries) {
+    if (!is_utf8(key)) return not_text("the key", key);
+    if (!is_utf8(value)) return not_text("the value of " + key, value);
+  }
+  return {};
+}
+
+Status verify_quantization_report(std::string_view report) {
+  if (is_utf8(report)) return {};
+  return make_error(StatusCode::kCorrupt, "F071", "the quantization report is not UTF-8, and so no JSON");
+}
+
 Status verify_model(const ModelFile& model) {
+  HAI_TRY_STATUS(verify_metadata({model.name, model.metadata}));
+  HAI_TRY_STATUS(verify_quantization_report(model.quantization_report));
   HAI_TRY_STATUS(verify_pieces(model));
   if (!model.graph && model.programs.empty()) {
     return make_error(StatusCode::kInvalidArgument, "F056", "a model needs a graph or a program");

@@ -154,6 +154,7 @@ Status ModelReader::load_small_sections() {
   if (const Section* section = container_.find(SectionKind::kReport)) {
     HAI_TRY(const SectionBytes bytes, read_section(*source_, *section));
     report_.assign(reinterpret_cast<const char*>(bytes.view().data()), bytes.view().size());
+    HAI_TRY_STATUS(verify_quantization_report(report_));
   }
   return {};
 }

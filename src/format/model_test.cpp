@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <random>
+#include <set>
 
 #include "base/checked.h"
 #include "base/file.h"
@@ -211,6 +213,36 @@ TEST(ModelFileTest, StructuresAreCheckedBehindTheirDigests) {
   }
 }
 
+// A byte of each text of a file becomes one that no UTF-8 has, with digests put right.
+TEST(ModelFileTest, TextsThatAreNotUtf8AreRefused) {
+  const Bytes good = test_file();
+  const auto container = read_container(*memory_source(good));
+  ASSERT_TRUE(container);
+  std::set<std::string> ids;
+  for (size_t s = 0; s < container->sections.size(); ++s) {
+    const Section& section = container->sections[s];
+    if (section.is_weights() || section.is(SectionKind::kWeightDigests)) continue;
+    const auto offset = static_cast<size_t>(section.offset_bytes);
+    const auto size = static_cast<size_t>(section.size_bytes);
+    for (size_t i = offset; i < offset + size; ++i) {
+      const auto letter = std::to_integer<unsigned char>(good[i]);
+      if (std::isalpha(letter) == 0) continue;
+      Bytes bytes = good;
+      bytes[i] = std::byte{0xff};
+      const Sha256Digest digest = sha256(std::span(bytes).subspan(offset, size));
+      std::memcpy(bytes.data() + 64 + 256 * s + 64, digest.data(), digest.size());
+      sign(bytes);
+      const auto model = parse_model(bytes);
+      if (model || model.error().message.find("UTF-8") == std::string::npos) continue;  // it was a number
+      ids.insert(model.error().id);
+      EXPECT_NE(model.error().message.find(model.error().id == "F071" ? "" : "\\xff"), std::string::npos)
+          << model.error().to_string();
+    }
+  }
+  // A tensor's, an instruction's, the program's own, metadata, the report, the preprocessing's input.
+  EXPECT_EQ(ids, (std::set<std::string>{"F030", "F031", "F032", "F070", "F071", "F072"}));
+}
+
 TEST(ModelFileTest, RefusesModelsThatCannotBeRead) {
   ModelFile none;
   EXPECT_EQ(serialize(none).error().id, "F056");
@@ -229,6 +261,9 @@ TEST(ModelFileTest, RefusesModelsThatCannotBeRead) {
   picture.preprocessing->width = 5;
   picture.preprocessing->mean[1] = NAN;
   EXPECT_EQ(serialize(picture).error().id, "F055");
+  ModelFile named = make_test_model();
+  named.graph->tensors[0].name = named.programs[0].tensors[0].name = "x\xff";
+  EXPECT_EQ(serialize(named).error().id, "F030");
 }
 
 TEST(ModelFileTest, AFileReplacedWhileOpenIsNoticed) {

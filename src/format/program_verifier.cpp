@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/checked.h"
+#include "base/utf8.h"
 #include "format/program.h"
 
 namespace hai::format {
@@ -87,6 +88,7 @@ class ProgramVerifier {
 
   Status run() {
     HAI_TRY_STATUS(check_totals());
+    HAI_TRY_STATUS(check_texts());
     HAI_TRY_STATUS(check_symbols());
     bytes_.reserve(program_.tensors.size());
     for (size_t i = 0; i < program_.tensors.size(); ++i) {
@@ -111,6 +113,7 @@ class ProgramVerifier {
   };
 
   Status check_totals() const;
+  Status check_texts() const;
   Status check_symbols() const;
   Status check_type(const ProgramTensor& tensor, size_t number);
   Status check_place(const ProgramTensor& tensor, size_t number) const;
@@ -165,6 +168,29 @@ Status ProgramVerifier::check_totals() const {
       program_.per_sample_bytes > kMaxTensorBytes || program_.fixed_bytes > kMaxTensorBytes) {
     return broken_program(fmt::format("arena sizes {} per sample and {} fixed are out of range",
                                       program_.per_sample_bytes, program_.fixed_bytes));
+  }
+  return {};
+}
+
+// Every text: readers hand them out as such, and text is UTF-8 in all of them.
+Status ProgramVerifier::check_texts() const {
+  if (!is_utf8(program_.device))
+    return broken_program(fmt::format("its device's name '{}' is not UTF-8", program_.device));
+  for (const Symbol& symbol : program_.symbols) {
+    if (!is_utf8(symbol.name)) return broken_program(fmt::format("symbol name '{}' is not UTF-8", symbol.name));
+  }
+  for (size_t i = 0; i < program_.tensors.size(); ++i) {
+    if (!is_utf8(program_.tensors[i].name)) return broken(program_.tensors[i], i, "its name is not UTF-8");
+  }
+  for (size_t i = 0; i < program_.instructions.size(); ++i) {
+    const Instruction& instruction = program_.instructions[i];
+    if (!is_utf8(instruction.name) || !is_utf8(instruction.kernel))
+      return broken(instruction, i, "its name is not UTF-8");
+    for (const auto& [key, value] : instruction.attributes) {
+      const auto* text = std::get_if<std::string>(&value);
+      if (!is_utf8(key) || (text != nullptr && !is_utf8(*text)))
+        return broken(instruction, i, fmt::format("its attribute '{}' ('{}') is not UTF-8", key, text ? *text : ""));
+    }
   }
   return {};
 }

@@ -209,7 +209,8 @@ def _file_bytes(path: Path) -> bytes:
 
 
 def _text(raw: Any) -> str:
-    return bytes(raw[:_MAX_NAME]).decode("utf-8", "replace").replace("\x00", "") if raw else ""
+    """Text of a file; bytes that are not UTF-8 as escapes, so that different names stay different."""
+    return bytes(raw[:_MAX_NAME]).decode("utf-8", "backslashreplace").replace("\x00", "") if raw else ""
 
 
 def _ints(array: Any) -> list[int]:

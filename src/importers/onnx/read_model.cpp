@@ -1,9 +1,9 @@
 // Reading an ONNX file: protobuf in, OnnxModel out.
 //
 // Method: the message is parsed as a stream (no second copy of the file in memory) with a recursion limit; each message
-// is then taken apart once and its bytes moved. Names are checked here: every value is written once, every node has an
-// operator. Two gibibytes is protobuf's limit of a message; larger models keep their weights in external data.
-// It converts nothing and knows no operator.
+// is then taken apart once and its bytes moved. Names are checked here: they are UTF-8 (protobuf's format says so and
+// its parser does not look), every value is written once, every node has an operator. Two gibibytes is protobuf's limit
+// of a message; larger models keep their weights in external data. It converts nothing and knows no operator.
 #include "importers/onnx/read_model.h"
 
 #include <fcntl.h>
@@ -15,8 +15,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <set>
 
+#include "base/utf8.h"
 #include "importers/onnx/read_tensor.h"
 
 namespace hai::onnx_import {
@@ -42,20 +44,30 @@ class Reader {
     }
     // Files before IR version 3 name no operator set: it is 1.
     if (proto.opset_import_size() == 0) model.opsets[""] = 1;
-    for (const auto& entry : proto.metadata_props()) model.metadata[entry.key()] = entry.value();
+    for (const auto& entry : proto.metadata_props())  // for people alone: escapes serve them
+      model.metadata[escape_invalid_utf8(entry.key())] = escape_invalid_utf8(entry.value());
     if (!proto.producer_name().empty()) {
-      model.metadata["producer"] =
-          proto.producer_name() + (proto.producer_version().empty() ? "" : " " + proto.producer_version());
+      model.metadata["producer"] = escape_invalid_utf8(
+          proto.producer_name() + (proto.producer_version().empty() ? "" : " " + proto.producer_version()));
     }
     HAI_TRY(model.graph, read_graph(*proto.mutable_graph(), 0));
     for (auto& function : *proto.mutable_functions()) {
       HAI_TRY(OnnxFunction read, read_function(function));
       model.functions.push_back(std::move(read));
     }
+    if (not_text_) return *not_text_;
     return model;
   }
 
  private:
+  // Remembers the first name that is no text; read() then refuses the model.
+  void check_name(std::string_view what, const std::string& name) {
+    if (not_text_ || is_utf8(name)) return;
+    not_text_ = make_error(StatusCode::kCorrupt, "X033",
+                           "{} \"{}\" is not UTF-8, which names in ONNX must be; rename it where the model is exported",
+                           what, name);
+  }
+
   Result<OnnxAttribute> read_attribute(onnx::AttributeProto& attribute, int depth) {
     using Proto = onnx::AttributeProto;
     int type = attribute.type();
@@ -105,10 +117,17 @@ class Reader {
                        std::make_move_iterator(proto.mutable_input()->end()));
     node.outputs.assign(std::make_move_iterator(proto.mutable_output()->begin()),
                         std::make_move_iterator(proto.mutable_output()->end()));
+    check_name("the operator", node.op_type);
+    check_name("the domain of an operator,", node.domain);
+    check_name("the node", node.name);
+    for (const std::string& input : node.inputs)
+      check_name(fmt::format("an input of node \"{}\",", node.label()), input);
+    for (const std::string& output : node.outputs) check_name("the value", output);
     if (node.op_type.empty() || node.outputs.empty()) {
       return make_error(StatusCode::kCorrupt, "X021", "node \"{}\" has no operator or no outputs", node.label());
     }
     for (auto& attribute : *proto.mutable_attribute()) {
+      check_name(fmt::format("an attribute of node \"{}\",", node.label()), attribute.name());
       auto read = read_attribute(attribute, depth);
       if (!read) {
         return with_where(read.error(), fmt::format("node \"{}\", attribute \"{}\"", node.label(), attribute.name()));
@@ -121,7 +140,7 @@ class Reader {
     return node;
   }
 
-  static Result<OnnxInput> read_input(const onnx::ValueInfoProto& proto) {
+  Result<OnnxInput> read_input(const onnx::ValueInfoProto& proto) {
     OnnxInput input;
     input.name = proto.name();
     const std::string where = "input \"" + input.name + "\"";
@@ -140,6 +159,7 @@ class Reader {
       OnnxDim read;
       if (dim.has_dim_value()) read.value = dim.dim_value();
       if (dim.has_dim_param()) read.symbol = dim.dim_param();
+      check_name(fmt::format("a dimension of {},", where), read.symbol);
       if (read.value < -1) {
         return make_error(StatusCode::kCorrupt, "X024", "{} has the dimension {}; dimensions are not negative", where,
                           read.value);
@@ -159,6 +179,7 @@ class Reader {
     }
     OnnxGraph graph;
     graph.name = proto.name();
+    check_name("the graph", graph.name);
     if (proto.sparse_initializer_size() > 0) {
       return make_error(StatusCode::kUnsupported, "X027",
                         "the graph has sparse initializers; convert them to dense ones before exporting");
@@ -166,11 +187,13 @@ class Reader {
     std::set<std::string, std::less<>> written;
     for (auto& initializer : *proto.mutable_initializer()) {
       const std::string name = initializer.name();
+      check_name("the initializer", name);
       HAI_TRY(OnnxTensor tensor, read_tensor(initializer, folder_));
       if (!graph.initializers.emplace(name, std::move(tensor)).second) return written_twice(name);
       written.insert(name);
     }
     for (const auto& value : proto.input()) {
+      check_name("the input", value.name());
       if (graph.initializers.find(value.name()) != graph.initializers.end()) continue;  // a default: a constant here
       if (depth > 0) {  // a branch or a loop's body: types are not always given
         OnnxInput input;
@@ -189,7 +212,10 @@ class Reader {
       }
       graph.nodes.push_back(std::move(node));
     }
-    for (const auto& value : proto.output()) graph.outputs.push_back(value.name());
+    for (const auto& value : proto.output()) {
+      check_name("the output", value.name());
+      graph.outputs.push_back(value.name());
+    }
     return graph;
   }
 
@@ -203,9 +229,12 @@ class Reader {
   Result<OnnxFunction> read_function(onnx::FunctionProto& proto) {
     OnnxFunction function;
     function.name = proto.name();
+    check_name("the function", function.name);
     function.domain = plain_domain(proto.domain());
     function.inputs.assign(proto.input().begin(), proto.input().end());
     function.outputs.assign(proto.output().begin(), proto.output().end());
+    for (const std::string& name : function.inputs) check_name("a function's input", name);
+    for (const std::string& name : function.outputs) check_name("a function's output", name);
     for (auto& attribute : *proto.mutable_attribute_proto()) {
       HAI_TRY(OnnxAttribute read, read_attribute(attribute, 0));
       function.defaults.emplace(attribute.name(), std::move(read));
@@ -218,6 +247,7 @@ class Reader {
   }
 
   const std::string& folder_;
+  std::optional<Error> not_text_;
 };
 
 Result<OnnxModel> parse_stream(google::protobuf::io::ZeroCopyInputStream& stream, const std::string& folder) {

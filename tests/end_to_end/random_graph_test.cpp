@@ -9,83 +9,23 @@
 
 #include <cstdlib>
 
-#include "compiler/compile.h"
-#include "devices/cpu/exec/isa.h"
-#include "format/model.h"
-#include "hai/hai.h"
 #include "ir/text.h"
+#include "loaded_graph.h"
 #include "mixed_integer_graph.h"
 
 namespace hai {
 namespace {
 
-struct Setting {
-  cpu::Isa isa;
-  int threads;
-  int64_t batch;
-};
-
-struct ReleaseModel {
-  void operator()(hai_model* model) const { hai_model_release(model); }
-};
-struct ReleaseSession {
-  void operator()(hai_session* session) const { hai_session_release(session); }
-};
-
-hai_tensor describe(const TensorView& view) {
-  hai_tensor tensor{};
-  tensor.dtype = static_cast<int32_t>(view.dtype);
-  tensor.rank = view.dims.rank;
-  std::copy_n(view.dims.size.begin(), view.dims.rank, tensor.dims);
-  tensor.data = const_cast<std::byte*>(view.data);
-  tensor.size_bytes = static_cast<size_t>(view.size_bytes());
-  return tensor;
-}
-
-// A compiled graph, loaded; sessions of any setting run it.
-class Loaded {
- public:
-  explicit Loaded(const ir::Graph& graph) {
-    const auto compiled = compiler::compile(graph);
-    if (!compiled) {
-      error = compiled.error().to_string();
-      return;
-    }
-    bytes_ = format::serialize(compiled->file).value();
-    hai_model* model = nullptr;
-    if (hai_model_load_memory(bytes_.data(), bytes_.size(), &model) != HAI_OK) error = hai_last_error();
-    model_.reset(model);
-  }
-  // Fills `outputs`; an error text, or nothing.
-  std::string run(const Setting& setting, const std::vector<ops::Tensor>& inputs, std::vector<ops::Tensor>& outputs) {
-    hai_session_options options = HAI_SESSION_OPTIONS_INIT;
-    const std::string isa(cpu::isa_name(setting.isa));
-    options.isa = isa.c_str();
-    options.threads = setting.threads;
-    hai_session* session = nullptr;
-    if (hai_session_create(model_.get(), &options, &session) != HAI_OK) return hai_last_error();
-    const std::unique_ptr<hai_session, ReleaseSession> held(session);
-    std::vector<hai_tensor> in;
-    std::vector<hai_tensor> out;
-    for (const ops::Tensor& tensor : inputs) in.push_back(describe(tensor.view()));
-    for (const ops::Tensor& tensor : outputs) out.push_back(describe(tensor.view()));
-    const bool ran = hai_session_run(session, in.data(), in.size(), out.data(), out.size()) == HAI_OK;
-    return ran ? "" : hai_last_error();
-  }
-  std::string error;
-
- private:
-  std::vector<std::byte> bytes_;
-  std::unique_ptr<hai_model, ReleaseModel> model_;
-};
+using testing::garbage_like;
+using testing::LoadedGraph;
+using testing::Setting;
 
 // The first difference in words, or nothing.
-std::string difference(const ir::Graph& graph, Loaded& loaded, const Setting& setting, uint32_t seed) {
+std::string difference(const ir::Graph& graph, LoadedGraph& loaded, const Setting& setting, uint32_t seed) {
   const auto inputs = passes::testing::random_inputs(graph, seed, setting.batch);
   const auto want = ops::interpret(graph, inputs);
   if (!want) return want.error().to_string();
-  std::vector<ops::Tensor> got = want->outputs;
-  for (ops::Tensor& output : got) std::fill(output.storage.begin(), output.storage.end(), std::byte{0x5a});
+  std::vector<ops::Tensor> got = garbage_like(want->outputs);
   const std::string error = loaded.run(setting, inputs, got);
   if (!error.empty()) return error;
   for (size_t i = 0; i < got.size(); ++i) {
@@ -108,7 +48,7 @@ std::string first_wrong_node(const ir::Graph& graph, const Setting& setting, uin
     ir::Graph cut = graph;
     for (size_t i = 0; i < cut.outputs().size(); ++i) cut.set_output(i, cut.node(id).outputs[0]);
     cut.erase_dead();
-    Loaded loaded(cut);
+    LoadedGraph loaded(cut);
     const std::string wrong = loaded.error.empty() ? difference(cut, loaded, setting, seed) : loaded.error;
     if (!wrong.empty()) return fmt::format("first at node {} ({}): {}", graph.node(id).name, graph.node(id).op, wrong);
   }
@@ -127,7 +67,7 @@ TEST(RandomGraphs, EveryInstructionSetGivesTheSameIntegers) {
     for (ir::NodeId id = 0; id < graph.node_slots(); ++id) {
       if (graph.node(id).alive) ++used[graph.node(id).op];
     }
-    Loaded loaded(graph);
+    LoadedGraph loaded(graph);
     ASSERT_TRUE(loaded.error.empty()) << "seed " << seed << ": " << loaded.error << "\n" << ir::print(graph, {16});
     for (const cpu::Isa isa : cpu::available_isas()) {
       for (const Setting& setting : {Setting{isa, 1, 1}, Setting{isa, 2, 3}}) {

@@ -59,7 +59,7 @@ SLICES: list[tuple[tuple[int, ...], list[int], list[int], list[int], dict[str, i
 ]
 
 
-@pytest.mark.parametrize("dtype", ["f32", "i8"])
+@pytest.mark.parametrize("dtype", ["f32", "i8", "u8"])
 @pytest.mark.parametrize("case", [0, 2, 3])
 def test_strided_slice(tmp_path: Path, case: int, dtype: str) -> None:
     shape, begin, end, strides, masks, out = SLICES[case]
@@ -211,7 +211,7 @@ def test_moves(tmp_path: Path, name: str, dtype: str) -> None:
     run(tmp_path, MOVES[name][0], dtype)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "i8"])
+@pytest.mark.parametrize("dtype", ["f32", "i8", "u8"])
 @pytest.mark.parametrize("rule", [(False, False), (False, True), (True, False)])
 @pytest.mark.parametrize("kind", ["BILINEAR", "NEAREST_NEIGHBOR"])
 def test_resize(tmp_path: Path, kind: str, rule: tuple[bool, bool], dtype: str) -> None:
@@ -225,7 +225,7 @@ def test_resize(tmp_path: Path, kind: str, rule: tuple[bool, bool], dtype: str) 
         run(tmp_path, build, dtype, steps=1 if kind == "BILINEAR" else 0)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "i8"])
+@pytest.mark.parametrize("dtype", ["f32", "i8", "u8"])
 @pytest.mark.parametrize("kind", ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"])
 def test_reductions(tmp_path: Path, kind: str, dtype: str) -> None:
     for axes, keep, out in (([1, 2], True, (1, 1, 1, 6)), ([1, 2], False, (1, 6)), ([-1], False, (1, 5, 7))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -91,11 +91,6 @@ def check(differences: list[OutputDifference], steps: int) -> None:
         assert difference.largest <= limit, str(difference)
 
 
-def device_of(dtype: str) -> str:
-    """Products with weight zero points run on HAI's reference."""
-    return "reference" if dtype == "u8" else "cpu"
-
-
 # --- convolutions and products ----------------------------------------------------------------------------------------------------
 CONVOLUTIONS = [
     # kind, input, weights, stride, dilation, padding, activation
@@ -144,7 +139,7 @@ def test_convolutions(tmp_path: Path, case: tuple[Any, ...], dtype: str) -> None
             fields["depthMultiplier"] = channels // shape[3]
         w.operator(kind, [x, kernel, bias], [y], "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions", **fields)
 
-    differences = compare(tmp_path, build, device=device_of(dtype))
+    differences = compare(tmp_path, build)
     check(differences, 1)
     if dtype in ("i8", "u8"):
         assert differences[0].differing == 0, str(differences[0])  # rounded as TensorFlow Lite rounds
@@ -181,10 +176,77 @@ def test_fully_connected(tmp_path: Path, dtype: str, keep: bool) -> None:
             keepNumDims=keep,
         )
 
-    check(compare(tmp_path, build, device=device_of(dtype)), 1)
+    check(compare(tmp_path, build), 1)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "i8"])
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_a_network_of_an_older_uint8_model(tmp_path: Path, device: Literal["cpu", "reference"]) -> None:
+    """Convolution, depthwise, pointwise, both pools, concatenation, product: weights and tensors with zero points of their own."""
+
+    def build(w: TfliteWriter) -> None:
+        random = np.random.default_rng(5)
+
+        def weights(name: str, shape: tuple[int, ...], scale: float, zero: int) -> int:
+            return w.constant(name, random.integers(0, 256, shape), "u8", scale=scale, zero=zero)
+
+        def bias(name: str, count: int, scale: float) -> int:
+            return w.constant(name, random.integers(-900, 900, count), "i32", scale=scale, zero=0)
+
+        def tensor(name: str, shape: tuple[int, ...], scale: float, zero: int) -> int:
+            return w.tensor(name, shape, "u8", scale=scale, zero=zero)
+
+        window = {"padding": 0, "strideW": 2, "strideH": 2}
+        once = {"padding": 0, "strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}
+        twice = {**window, "dilationWFactor": 1, "dilationHFactor": 1}
+        pool = {**window, "filterWidth": 2, "filterHeight": 2, "fusedActivationFunction": 0}
+        x = w.input("x", (1, 17, 13, 3), "u8", scale=0.0078125, zero=128)
+        a = tensor("a", (1, 9, 7, 12), 0.0235, 0)
+        kernel = weights("w0", (12, 3, 3, 3), 0.004, 151)
+        w.operator(
+            "CONV_2D",
+            [x, kernel, bias("b0", 12, 0.0078125 * 0.004)],
+            [a],
+            "Conv2DOptions",
+            **twice,
+            fusedActivationFunction=3,
+        )
+        b = tensor("b", (1, 9, 7, 12), 0.03, 97)
+        kernel = weights("w1", (1, 3, 3, 12), 0.006, 109)
+        w.operator(
+            "DEPTHWISE_CONV_2D", [a, kernel, bias("b1", 12, 0.0235 * 0.006)], [b], "DepthwiseConv2DOptions", **once,
+            depthMultiplier=1, fusedActivationFunction=0,
+        )  # fmt: skip
+        c = tensor("c", (1, 9, 7, 20), 0.04, 3)
+        kernel = weights("w2", (20, 1, 1, 12), 0.005, 0)
+        w.operator(
+            "CONV_2D",
+            [b, kernel, bias("b2", 20, 0.03 * 0.005)],
+            [c],
+            "Conv2DOptions",
+            **once,
+            fusedActivationFunction=1,
+        )
+        d, e = tensor("d", (1, 5, 4, 20), 0.04, 3), tensor("e", (1, 5, 4, 20), 0.04, 3)
+        w.operator("AVERAGE_POOL_2D", [c], [d], "Pool2DOptions", **pool)
+        w.operator("MAX_POOL_2D", [c], [e], "Pool2DOptions", **pool)
+        f = tensor("f", (1, 5, 4, 40), 0.04, 3)
+        w.operator("CONCATENATION", [d, e], [f], "ConcatenationOptions", axis=3, fusedActivationFunction=0)
+        g = tensor("g", (1, 800), 0.04, 3)
+        w.operator("RESHAPE", [f, w.constant("shape", [1, 800], "i32")], [g], "ReshapeOptions", newShape=[1, 800])
+        y = tensor("y", (1, 10), 0.9, 140)
+        kernel = weights("w3", (10, 800), 0.003, 120)
+        w.operator(
+            "FULLY_CONNECTED", [g, kernel, bias("b3", 10, 0.04 * 0.003)], [y], "FullyConnectedOptions",
+            fusedActivationFunction=0,
+        )  # fmt: skip
+        w.outputs = [c, y]
+
+    differences = compare(tmp_path, build, samples=8, device=device)
+    assert [d.differing for d in differences] == [0, 0], differences
+    assert differences[0].values == 8 * 9 * 7 * 20
+
+
+@pytest.mark.parametrize("dtype", ["f32", "i8", "u8"])
 @pytest.mark.parametrize("padding", [0, 1])
 def test_transpose_conv(tmp_path: Path, dtype: str, padding: int) -> None:
     def build(w: TfliteWriter) -> None:
@@ -194,7 +256,7 @@ def test_transpose_conv(tmp_path: Path, dtype: str, padding: int) -> None:
         kernel, scales = n.weights("w", (6, 3, 3, 5), 0)
         x = n.x("x", (1, 5, 7, 5))
         bias = n.bias("b", 6, scales)
-        y = n.y("y", shape, scale=0.08, zero=5)
+        y = n.y("y", shape, scale=0.08, zero=125 if dtype == "u8" else 5)
         w.operator(
             "TRANSPOSE_CONV",
             [out_shape, kernel, x, bias],
@@ -258,12 +320,14 @@ INTEGER_UNARY = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
 @pytest.mark.parametrize("kind", INTEGER_UNARY)
-def test_integer_unary(tmp_path: Path, kind: str) -> None:
+def test_integer_unary(tmp_path: Path, kind: str, dtype: str) -> None:
     scale, zero = INTEGER_UNARY[kind]
+    zero += 128 if dtype == "u8" else 0
 
     def build(w: TfliteWriter) -> None:
-        n = Numbers(w, "i8")
+        n = Numbers(w, dtype)
         w.operator(
             kind, [n.x("x", (1, 9, 13, 3))], [n.y("y", (1, 9, 13, 3), scale=scale, zero=zero)], UNARY.get(kind, "")
         )

@@ -17,29 +17,27 @@ def search_mixed(
     calibration: Iterable[Sample],
     *,
     max_drop: float = 1.0,
-    refit: bool = True,
     say: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Model:
-    """Quantizes ``model`` in place with 4, 8 or 16 bits a layer and returns it.
+    """Quantizes ``model`` in place with 4, 8 or 16 bits or float for each layer and returns it.
 
-    Half of the samples choose, the other half measures: the drop of top-1 in points, expected from margins, must stay under
-    ``max_drop``; it is given with an 80 % interval. ``model.quantization_report["mixed"]`` holds the Pareto front, the mapping to
-    points and ``text`` for people. With ``refit`` the chosen model is quantized once more with all samples. ``say`` hears of the
-    progress; ``options`` are those of :meth:`Model.quantize`. Four-bit weights learn their rounding unless ``adaround=False``.
+    The expected drop of top-1 in points must stay under ``max_drop`` with the upper end of its 80 % interval, measured on
+    samples that took no part in rounding or choosing; the result is then quantized with all of them.
+    ``model.quantization_report["mixed"]`` holds choice, Pareto front, the mapping to points and ``text`` for people. ``say``
+    hears of the progress; ``options`` are those of :meth:`Model.quantize`. Weights are rounded by reconstruction in closed form
+    unless ``adaround`` says otherwise.
     """
     if calibration is None:
         raise HaiError(
             "HAI-Y084", "a mixed search needs calibration=: 32 or more samples like those the model will see"
         )
-    chosen = {"adaround": True, **options}
+    chosen = {"adaround": {"iterations": 0}, **options, "max_drop": max_drop}
     chosen.pop("precision", None)
-    graph, report, warnings, _, mixed = _core.search_mixed(
+    graph, report, warnings, mixed = _core.search_mixed(
         model._graph,
         _sample_reader(iter(calibration), model.inputs, None),
         _options_json(chosen),
-        float(max_drop),
-        refit,
         say or (lambda line: None),
     )
     model._graph = graph

@@ -46,25 +46,21 @@ std::string measure_layers(const ir::Graph& reference, const ir::Graph& quantize
   return quantizer::accuracy_json(errors, {float_name, quantized_name, skipped, quantization_report, mixed_report});
 }
 
-// The quantized graph, the quantizer's report, its warnings, the bits of each layer by name, the search's report.
-std::tuple<ir::Graph, std::string, std::vector<std::string>, std::map<std::string, int>, std::string> search_mixed(
-    const ir::Graph& graph, const nb::callable& next_sample, const std::string& options_json, double max_drop,
-    bool refit, const nb::callable& say) {
+// The quantized graph, the quantizer's report, its warnings, the search's report.
+std::tuple<ir::Graph, std::string, std::vector<std::string>, std::string> search_mixed(const ir::Graph& graph,
+                                                                                       const nb::callable& next_sample,
+                                                                                       const std::string& options_json,
+                                                                                       const nb::callable& say) {
   const quantizer::QuantizeOptions options = value_or_raise(quantizer::options_from_json(options_json));
-  quantizer::MixedOptions mixed;
-  mixed.max_drop = max_drop;
-  mixed.refit = refit;
-  mixed.progress = [&say](std::string_view line) {
+  const quantizer::OnMixedProgress progress = [&say](std::string_view line) {
     const nb::gil_scoped_acquire acquire;
     say(std::string(line));
   };
   const quantizer::NextSample next = sample_reader(next_sample);
   const nb::gil_scoped_release release;
-  quantizer::MixedResult result = value_or_raise(quantizer::search_mixed(graph, next, options, mixed));
-  std::map<std::string, int> bits;
-  for (const auto& [name, precision] : result.layers) bits[name] = precision.weight_bits;
+  quantizer::MixedResult result = value_or_raise(quantizer::search_mixed(graph, next, options, progress));
   return {std::move(result.quantized.graph), std::move(result.quantized.report_json),
-          std::move(result.quantized.warnings), std::move(bits), std::move(result.json)};
+          std::move(result.quantized.warnings), std::move(result.json)};
 }
 
 }  // namespace
@@ -85,7 +81,7 @@ void bind_accuracy(nb::module_& module) {
              nb::arg("float_name"), nb::arg("quantized_name"), nb::arg("skipped"), nb::arg("quantization_report"),
              nb::arg("mixed_report"), nb::arg("examined_layers"), nb::arg("threads"));
   module.def("search_mixed", &search_mixed, nb::arg("graph"), nb::arg("next_sample"), nb::arg("options_json"),
-             nb::arg("max_drop"), nb::arg("refit"), nb::arg("say"));
+             nb::arg("say"));
   module.def(
       "accuracy_text",
       [](const std::string& json, int layers) { return value_or_raise(quantizer::accuracy_text(json, layers)); },

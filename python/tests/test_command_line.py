@@ -93,6 +93,37 @@ def test_quantize_from_a_folder(tmp_path: Path) -> None:
     assert "HAI-D012" in run(*arguments, "--std", 255, code=1)
 
 
+def test_mixed_precision_by_goal(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(9):
+        photo(folder / f"{i}.png", i)
+    out = tmp_path / "mixed.hai"
+    arguments = ["compile", onnx_file(tmp_path / "small.onnx"), "-o", out, "--calibration", folder, "--std", "64"]
+    goal = [*arguments, "--quantize", "mixed"]
+    text = run(*goal, "--max-drop", "90")
+    assert "Pareto front" in text and "90 points" in text
+    facts = json.loads(run("inspect", out, "--json"))
+    assert facts["quantization"]["mixed"]["max_drop"] == 90
+    document = json.loads(run(*goal, "--max-drop", 50.5, "--options-json", '{"seed": 3}', "--json"))
+    assert document["mixed"]["max_drop"] == 50.5
+    assert {layer["precision"] for layer in document["mixed"]["layers"]} <= {"w4a8", "w8a8", "w16a16", "float"}
+    before = out.read_bytes()
+    for wrong in ("0", "-1", "100.5", "nan", "inf", "-inf", "1e300"):
+        assert "HAI-Q050" in run(*goal, f"--max-drop={wrong}", code=1), wrong
+    for wrong in ("", "one", "1,5", "0x", "1 2"):
+        run(*goal, f"--max-drop={wrong}", code=2)
+    assert "HAI-L062" in run(*goal, code=1)
+    assert "HAI-Q058" in run(*arguments, "--quantize", "int8", "--max-drop", 1, code=1)
+    assert "HAI-Q058" in run(*goal, "--max-drop", 1, "--options-json", '{"precision": "w8a8"}', code=1)
+    assert "HAI-Q050" in run(*goal, "--options-json", '{"max_drop": "1"}', code=1)
+    assert "HAI-L063" in run(*arguments, "--max-drop", 1, code=1)
+    for i in range(2):
+        (folder / f"{i}.png").unlink()
+    assert "HAI-Q080" in run(*goal, "--max-drop", 1, code=1)
+    assert out.read_bytes() == before  # a failure leaves what was there
+
+
 def test_a_hai_file_compiles_again(tmp_path: Path, compiled: Path) -> None:
     run("compile", compiled, "-o", tmp_path / "again.hai")
     x = np.ones((1, 3, 8, 8), np.float32)

@@ -18,13 +18,14 @@ struct DropForecast {
   double overturned = 0;  // expected share of first classes that change, 0..1; 0 without classes
   double overturned_low = 0;
   double overturned_high = 0;
+  double counted_points = 0;  // the same two as they happened on these samples, which is the noisier figure
+  double counted_overturned = 0;
+  int64_t samples = 0;  // that were independent: views of one sample count once
 };
 
-// Interval: percentile bootstrap over samples, 80 % (10 % on each side). Deterministic in `seed`.
-// `population`: answers of the float model on more samples, whose margins count too (their disturbances do not):
-// margins are scarce, and they do not depend on the quantized model. Empty: those of `outputs`.
-DropForecast forecast_drop(const std::vector<OutputScore>& outputs, uint64_t seed,
-                           const std::vector<ClassAnswer>& population = {});
+// Interval: percentile bootstrap over samples (all views of one together), 80 %: 10 % on each side. Deterministic in
+// `seed`.
+DropForecast forecast_drop(const std::vector<OutputScore>& outputs, uint64_t seed);
 
 // The rule in words, for people.
 std::string drop_rule(bool classes);

@@ -1,498 +1,433 @@
-// The search for a mixture of bits.
+// The search for a mixture of precisions.
 //
-// Method: samples are split in two, choose on one half, measure on the other. The model is quantized at 8 and at 4 bits
-// once; a candidate is spliced from the two (precision_mix.h) and run. Sensitivity of a layer: the rise of the outputs'
-// mean KL (error energy where there are no classes) when it alone goes to 4 bits in the 8-bit model, and the fall when
-// it alone goes back to 8 in the 4-bit one, averaged: the first and the last step of any order of layers (as Shapley
-// values average over all), which keeps noise that compensates from fooling it. Damage is taken as additive and scaled
-// to what the 4-bit model really shows. Choosing is a multiple-choice knapsack: the convex hull of each layer's (cost,
-// damage), all hull edges in order of damage per cost, gives the Pareto front of the relaxation exactly. Bisection
-// along the front finds the cheapest mixture whose drop, measured on the other half, is under the goal. Only when
-// 8 bits everywhere miss the goal do 16 bits join, by the effect of a layer without rounding (wider_layer.h).
-// Deterministic.
+// Method. Samples fall into three parts. The model is quantized at 8 and at 4 bits once with two parts, where AdaRound
+// is asked for each 4-bit layer as if all others stayed float; a candidate is spliced from the two (precision_mix.h)
+// and run on the third part: rounding fits its own samples several times better than others, so only others may judge
+// it. Sensitivity of a layer: the rise of the outputs' mean KL (error energy where there are no classes) when it alone
+// goes to 4 bits in the 8-bit model. Damage is taken as additive and scaled to what the 4-bit model really shows; a
+// knapsack then gives the front (mixed_front.h). Bisection over spliced mixtures finds a first guess. It is verified by
+// cross-fitting: quantized anew as it is, twice, each time with one of the first two parts left out and measured on
+// that one, of which no bit was chosen; the next guess scales the forecast to what was seen, and rounds only the layers
+// anew whose bits are others. Only when 8 bits everywhere miss the goal do 16 bits join, and float only when 16 bits
+// everywhere miss it, by the effect of a layer without rounding (wider_layer.h). In the end the mixture is quantized
+// with all samples. Deterministic.
 #include "quantizer/mixed_search.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <numeric>
 #include <set>
 
-#include "compiler/compile.h"
-#include "quantizer/drop_forecast.h"
 #include "quantizer/graph_pairing.h"
-#include "quantizer/graph_runner.h"
 #include "quantizer/mixed_cost.h"
+#include "quantizer/mixed_judge.h"
+#include "quantizer/mixed_report.h"
 #include "quantizer/precision_mix.h"
-#include "quantizer/sample_store.h"
 #include "quantizer/wider_layer.h"
 
 namespace hai::quantizer {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr size_t kLeastSamples = 8;
-constexpr size_t kSensitivitySamples = 24;
-constexpr double kSensitivityMacs = 4e8;  // models beyond it get fewer samples a layer, at least four
-constexpr size_t kFrontRows = 14;
+constexpr size_t kParts = 3;
+constexpr size_t kChoosingPart = 2;
+constexpr size_t kSensitivityRuns = 42;
+constexpr double kSensitivityMacs = 4e8;  // models beyond it get fewer runs a layer, at least four
+constexpr int kMostVerified = 4;          // as long as one of them fits
+constexpr double kWorthVerifying = 0.01;  // of the cost of 8 bits
+// A layer is never free because its noise happened to help: this share of the mean.
+constexpr double kLeastShare = 0.03;
 
-Precision precision_of(int bits) { return {bits, bits == 16 ? 16 : 8, false}; }
+constexpr Precision kFour{4, 8, false};
+constexpr Precision kEight{8, 8, false};
+constexpr Precision kSixteen{16, 16, false};
+constexpr Precision kFloat{8, 8, true};
 
-// One choice of bits for every layer.
-struct Mixture {
-  std::vector<int> bits;
-  double cost = 0;    // cycles
-  double damage = 0;  // forecast
-  std::optional<DropForecast> measured;
-};
-
+// The damage that going to fewer bits adds, and that more bits take away.
 struct Sensitivity {
-  double four = 0;     // rise of the damage at 4 bits
-  double sixteen = 0;  // change at 16 bits, at most 0
+  double four = 0;
+  double sixteen = 0;
+  double as_float = 0;  // on top of sixteen
 };
+
+// How far up the choices of a layer reach.
+enum class Widest : uint8_t { kEightBits, kSixteenBits, kFloats };
 
 class MixedSearch {
  public:
-  MixedSearch(ir::Graph graph, const QuantizeOptions& options, const MixedOptions& mixed)
-      : graph_(std::move(graph)), options_(options), mixed_(mixed), samples_(options.sample_memory_bytes) {}
+  MixedSearch(const ir::Graph& graph, const QuantizeOptions& options, const OnMixedProgress& progress)
+      : graph_(graph), options_(options), progress_(progress), judge_(graph, options) {}
 
   Status run(const NextSample& next) {
-    if (!(mixed_.max_drop > 0) || mixed_.max_drop > 100) {
-      return make_error(StatusCode::kOutOfRange, "Q081", "max_drop {} must be in (0, 100] points", mixed_.max_drop);
+    if (!(options_.max_drop > 0) || options_.max_drop > 100) {
+      return make_error(StatusCode::kOutOfRange, "Q081", "max_drop {} must be in (0, 100] points", options_.max_drop);
     }
-    HAI_TRY_STATUS(samples_.add_all(graph_, next));
-    if (samples_.size() < kLeastSamples) {
+    HAI_TRY_STATUS(judge_.read(next));
+    if (judge_.sample_count() < kLeastSamples) {
       return make_error(StatusCode::kInvalidArgument, "Q080",
-                        "a mixed search needs at least {} calibration samples, there are {}; it chooses on one half "
-                        "and measures on the other",
-                        kLeastSamples, samples_.size());
+                        "a mixed search needs at least {} calibration samples, there are {}; it chooses with some and "
+                        "measures on others",
+                        kLeastSamples, judge_.sample_count());
     }
-    for (size_t i = 0; i < samples_.size(); ++i) (i % 2 == 0 ? choosing_ : measuring_).push_back(i);
-    HAI_TRY_STATUS(run_float_model());
     HAI_TRY_STATUS(make_variants());
     HAI_TRY_STATUS(find_sensitivities());
-    build_front();
-    HAI_TRY_STATUS(choose());
-    if (!reached_) HAI_TRY_STATUS(widen_and_choose_again());
-    return {};
+    for (Widest widest = Widest::kEightBits;;
+         widest = widest == Widest::kEightBits ? Widest::kSixteenBits : Widest::kFloats) {
+      if (widest == Widest::kSixteenBits) HAI_TRY_STATUS(find_gains_of_sixteen());
+      if (widest == Widest::kFloats) HAI_TRY_STATUS(find_gains_of_float());
+      build_front(widest);
+      HAI_TRY_STATUS(choose());
+      if (facts_.reached || widest == Widest::kFloats) return {};
+    }
   }
 
   Result<MixedResult> finish() {
     MixedResult result;
-    const Mixture& chosen = front_[chosen_];
-    std::set<std::string> names;
-    bool distinct = true;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      distinct = distinct && !layers_[i].name.empty() && names.insert(layers_[i].name).second;
-      result.layers[layers_[i].name] = precision_of(chosen.bits[i]);
-    }
-    if (mixed_.refit && distinct) {
-      say("quantizing with the chosen bits and all samples");
-      QuantizeOptions options = options_;
-      options.precision = Precision{};
-      for (const auto& [name, precision] : result.layers) options.layers[name] = precision;
-      HAI_TRY(result.quantized, quantize(graph_, samples_.stream(all_samples()), options));
-    } else {
-      HAI_TRY(result.quantized, quantize(graph_, samples_.stream(choosing_), variant_options(8)));
-      HAI_TRY(result.quantized.graph, graph_of(chosen));
-    }
-    if (!reached_) {
+    const FrontPoint& chosen = facts_.front[facts_.chosen];
+    result.layers = precisions_of(chosen.mixture);
+    say("quantizing with the chosen bits and all samples");
+    std::vector<size_t> all(judge_.sample_count());
+    std::iota(all.begin(), all.end(), size_t{0});
+    QuantizeOptions options = options_of(chosen.mixture);
+    options.self_check = options_.self_check;
+    options.force = options_.force;
+    HAI_TRY(result.quantized, quantize_with(all, options));
+    if (!facts_.reached) {
+      const DropForecast& m = *chosen.measured();
       result.quantized.warnings.push_back(fmt::format(
-          "no mixture reaches a drop of {:.3g} points: the best has {:.2f} ({:.2f} to {:.2f}); raise max_drop, or keep "
-          "layers in f32 (keep_float)",
-          mixed_.max_drop, chosen.measured->points, chosen.measured->points_low, chosen.measured->points_high));
+          "no mixture keeps the drop under {:.3g} points: the best has {:.2f} ({:.2f} to {:.2f}); raise max_drop, or "
+          "calibrate with more samples like those the model will see",
+          options_.max_drop, m.points, m.points_low, m.points_high));
     }
-    result.json = report(chosen);
+    result.json = mixed_json(facts_);
     return result;
   }
 
  private:
   void say(std::string_view line) const {
-    if (mixed_.progress) mixed_.progress(line);
+    if (progress_) progress_(line);
   }
 
-  std::vector<size_t> all_samples() const {
-    std::vector<size_t> indices(samples_.size());
-    for (size_t i = 0; i < indices.size(); ++i) indices[i] = i;
-    return indices;
+  // Samples of these parts.
+  std::vector<size_t> parts(std::initializer_list<size_t> wanted) const {
+    std::vector<size_t> samples;
+    for (size_t i = 0; i < judge_.sample_count(); ++i) {
+      if (std::find(wanted.begin(), wanted.end(), i % kParts) != wanted.end()) samples.push_back(i);
+    }
+    return samples;
   }
 
-  QuantizeOptions variant_options(int bits) const {
+  QuantizeOptions candidate_options(const Precision& precision) const {
     QuantizeOptions options = options_;
-    options.precision = precision_of(bits);
-    options.adaround = options_.adaround && bits == 4;
+    options.max_drop = 0;
+    options.precision = precision;
     options.self_check = false;
     options.force = true;
     return options;
   }
 
-  Status run_float_model() {
-    reference_ = graph_;
-    HAI_TRY_STATUS(prepare_reference(reference_));
-    for (const ir::ValueId output : reference_.outputs()) {
-      if (reference_.value(output).type.dtype == DataType::kF32) scored_.push_back(output);
-    }
-    HAI_TRY(GraphRunner runner, GraphRunner::make(reference_, options_.threads));
-    for (size_t i = 0; i < samples_.size(); ++i) {
-      HAI_TRY(const auto sample, samples_.read(i));
-      HAI_TRY(const auto outputs, runner.run(views_of(sample)));
-      expected_.push_back(scored_of(outputs));
-    }
-    return collect_margins();
+  std::map<std::string, Precision> precisions_of(const Mixture& mixture) const {
+    std::map<std::string, Precision> precisions;
+    for (size_t i = 0; i < facts_.layers.size(); ++i)
+      precisions[facts_.layers[i].name] = facts_.choices[i][mixture.choices[i]].precision;
+    return precisions;
   }
 
-  // Outputs of a variant stand in the float model's order.
-  std::vector<api::Tensor> scored_of(std::span<const api::Tensor> outputs) const {
-    std::vector<api::Tensor> scored;
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      if (reference_.value(reference_.outputs()[i]).type.dtype == DataType::kF32) scored.push_back(outputs[i]);
-    }
-    return scored;
+  QuantizeOptions options_of(const Mixture& mixture) const {
+    QuantizeOptions options = candidate_options(kEight);
+    for (const auto& [name, precision] : precisions_of(mixture)) options.layers[name] = precision;
+    return options;
+  }
+
+  Result<Quantized> quantize_with(const std::vector<size_t>& samples, const QuantizeOptions& options,
+                                  const QuantizeHooks& given = {}) const {
+    QuantizeHooks hooks = given;
+    hooks.rounding_progress = [&](const RoundingProgress& at) -> Status {
+      if (at.index > 0 && at.index % 10 == 0)
+        say(fmt::format("rounding layer {} of {}, {:.0f} s left", at.index, at.count, at.seconds_left));
+      return {};
+    };
+    return quantize(graph_, judge_.stream(samples), options, hooks);
   }
 
   Status make_variants() {
-    say("quantizing at 8 bits");
-    HAI_TRY(Quantized eight, quantize(graph_, samples_.stream(choosing_), variant_options(8)));
-    say(options_.adaround ? "quantizing at 4 bits, learning how to round" : "quantizing at 4 bits");
-    HAI_TRY(Quantized four, quantize(graph_, samples_.stream(choosing_), variant_options(4)));
+    const std::vector<size_t> rounding = parts({0, 1});
+    say(fmt::format("quantizing at 8 bits with {} of {} samples", rounding.size(), judge_.sample_count()));
+    HAI_TRY(Quantized eight, quantize_with(rounding, candidate_options(kEight)));
+    say("quantizing at 4 bits");
+    QuantizeHooks alone;
+    alone.round_alone = true;
+    HAI_TRY(Quantized four, quantize_with(rounding, candidate_options(kFour), alone));
     mix_.emplace(std::move(eight.graph), std::move(four.graph));
-    HAI_TRY(layers_, mix_->layers());
-    if (layers_.empty()) {
+    HAI_TRY(facts_.layers, mix_->layers());
+    if (facts_.layers.empty()) {
       return make_error(StatusCode::kInvalidArgument, "Q082",
                         "the model has no layer whose bits can be chosen; use bit_width 8");
     }
+    facts_.max_drop = options_.max_drop;
+    facts_.samples = judge_.sample_count();
+    facts_.views = judge_.views();
+    facts_.classes = judge_.classes();
     return {};
   }
 
-  Result<DropForecast> evaluate(ir::Graph graph, std::span<const size_t> indices) {
-    HAI_TRY(GraphRunner runner, GraphRunner::make(std::move(graph), options_.threads));
-    OutputScores scores(reference_, scored_);
-    for (const size_t index : indices) {
-      HAI_TRY(const auto sample, samples_.read(index));
-      HAI_TRY(const auto outputs, runner.run(views_of(sample)));
-      HAI_TRY_STATUS(scores.add(expected_[index], scored_of(outputs), static_cast<int64_t>(index)));
-    }
-    return forecast_drop(scores.outputs(), options_.seed, margins_);
+  Result<DropForecast> evaluate(ir::Graph graph, std::span<const MixedJudge::Picture> pictures) const {
+    OutputScores scores = judge_.no_scores();
+    HAI_TRY_STATUS(judge_.measure(std::move(graph), pictures, scores));
+    return judge_.forecast(scores);
   }
 
-  // The float model's margins on all samples: they do not depend on any choice.
-  Status collect_margins() {
-    OutputScores scores(reference_, scored_);
-    for (size_t i = 0; i < expected_.size(); ++i)
-      HAI_TRY_STATUS(scores.add(expected_[i], expected_[i], static_cast<int64_t>(i)));
-    for (const OutputScore& output : scores.outputs())
-      margins_.insert(margins_.end(), output.answers.begin(), output.answers.end());
-    return {};
-  }
-
-  Result<double> damage_of(ir::Graph graph, std::span<const size_t> indices) {
-    HAI_TRY(const DropForecast forecast, evaluate(std::move(graph), indices));
+  Result<double> damage_of(ir::Graph graph) const {
+    HAI_TRY(const DropForecast forecast, evaluate(std::move(graph), few_));
     return forecast.damage;
   }
 
-  // The 8-bit graph with these layers at 4 bits.
-  Result<ir::Graph> at_four(const std::set<std::string>& outputs) {
+  Result<ir::Graph> at_four(const std::set<size_t>& layers) const {
+    std::set<std::string> outputs;
+    for (const size_t layer : layers)
+      outputs.insert(facts_.layers[layer].outputs.begin(), facts_.layers[layer].outputs.end());
     return mix_->with_four_bits(mix_->eight(), outputs);
   }
 
-  std::set<std::string> every_layer() const {
-    std::set<std::string> outputs;
-    for (const MixableLayer& layer : layers_) outputs.insert(layer.output);
-    return outputs;
-  }
-
-  std::span<const size_t> sensitivity_samples() const {
+  void choose_pictures() {
+    choosing_ = judge_.pictures(parts({kChoosingPart}));
     double macs = 1;
-    for (const MixableLayer& layer : layers_) macs += static_cast<double>(layer.macs);
-    const double wanted = static_cast<double>(kSensitivitySamples) * std::min(1.0, kSensitivityMacs / macs);
-    const size_t count = std::min(choosing_.size(), std::max<size_t>(4, static_cast<size_t>(wanted)));
-    return std::span(choosing_).first(count);
+    for (const MixableLayer& layer : facts_.layers) macs += static_cast<double>(layer.macs);
+    const double wanted = static_cast<double>(kSensitivityRuns) * std::min(1.0, kSensitivityMacs / macs);
+    few_ = choosing_;
+    few_.resize(std::min(few_.size(), std::max<size_t>(4, static_cast<size_t>(wanted))));
   }
 
   Status find_sensitivities() {
-    const std::span<const size_t> few = sensitivity_samples();
-    const std::set<std::string> all = every_layer();
-    HAI_TRY(const double none_damage, damage_of(mix_->eight(), few));
+    choose_pictures();
+    std::set<size_t> all;
+    for (size_t i = 0; i < facts_.layers.size(); ++i) all.insert(i);
+    HAI_TRY(eight_damage_, damage_of(mix_->eight()));
     HAI_TRY(ir::Graph all_four, at_four(all));
-    HAI_TRY(const double all_damage, damage_of(std::move(all_four), few));
+    HAI_TRY(const double four_damage, damage_of(std::move(all_four)));
+    const auto count = static_cast<double>(all.size());
     double sum = 0;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      if (i % 10 == 0) say(fmt::format("sensitivity of layer {} of {}", i + 1, layers_.size()));
-      HAI_TRY(ir::Graph first, at_four({layers_[i].output}));
-      HAI_TRY(const double rise, damage_of(std::move(first), few));
-      std::set<std::string> others = all;
-      others.erase(layers_[i].output);
-      HAI_TRY(ir::Graph last, at_four(others));
-      HAI_TRY(const double fall, damage_of(std::move(last), few));
-      Sensitivity sensitivity;
-      // Never below a thousandth of the mean share: a layer is not free because its noise happened to help.
-      const double least = 1e-3 * all_damage / static_cast<double>(layers_.size());
-      sensitivity.four = std::max(0.5 * ((rise - none_damage) + (all_damage - fall)), least);
-      sum += sensitivity.four;
-      sensitivities_.push_back(sensitivity);
+    sensitivities_.resize(all.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (i % 10 == 0) say(fmt::format("sensitivity of layer {} of {}", i + 1, all.size()));
+      HAI_TRY(ir::Graph first, at_four({i}));
+      HAI_TRY(const double risen, damage_of(std::move(first)));
+      sensitivities_[i].four = std::max(risen - eight_damage_, 0.0);
+      sum += sensitivities_[i].four;
     }
-    const double scale = all_damage > none_damage && sum > 0 ? (all_damage - none_damage) / sum : 1.0;
+    const double least = std::max(kLeastShare * sum / count, 1e-30);
+    sum = 0;
+    for (Sensitivity& sensitivity : sensitivities_) sum += sensitivity.four = std::max(sensitivity.four, least);
+    const double scale = four_damage > eight_damage_ && sum > 0 ? (four_damage - eight_damage_) / sum : 1.0;
     for (Sensitivity& sensitivity : sensitivities_) sensitivity.four *= scale;
-    // The mapping from damage to points, at both ends, on the whole half.
-    HAI_TRY(eight_, evaluate(mix_->eight(), choosing_));
-    HAI_TRY(ir::Graph four, at_four(all));
-    HAI_TRY(four_, evaluate(std::move(four), choosing_));
     return {};
   }
 
-  double cycles(size_t layer, int bits) const {
-    return layer_cycles(precision_of(bits), layers_[layer].macs, layers_[layer].weights);
-  }
-
-  // An edge of a layer's convex hull: going from one number of bits to the next.
-  struct Edge {
-    size_t layer;
-    int bits;
-    double cost;
-    double relief;  // damage taken away
-  };
-
-  void build_front() {
-    std::vector<Edge> edges;
-    Mixture cheapest;
-    cheapest.damage = eight_.damage;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      std::vector<std::pair<int, double>> choices{{4, sensitivities_[i].four}, {8, 0.0}};
-      if (sensitivities_[i].sixteen < 0) choices.emplace_back(16, sensitivities_[i].sixteen);
-      cheapest.bits.push_back(4);
-      cheapest.cost += cycles(i, 4);
-      cheapest.damage += choices[0].second;
-      for (size_t at = 0; at + 1 < choices.size();) {
-        size_t best = at + 1;
-        const auto slope = [&](size_t to) {
-          return (choices[at].second - choices[to].second) /
-                 std::max(cycles(i, choices[to].first) - cycles(i, choices[at].first), 1e-9);
-        };
-        for (size_t to = at + 2; to < choices.size(); ++to) best = slope(to) > slope(best) ? to : best;
-        edges.push_back({i, choices[best].first, cycles(i, choices[best].first) - cycles(i, choices[at].first),
-                         choices[at].second - choices[best].second});
-        at = best;
+  // What each layer gains in `base` when it is not rounded, scaled so that all together take away `total`.
+  Result<std::vector<double>> gains_without_rounding(const ir::Graph& base, double total) {
+    ir::Graph fused = base;
+    HAI_TRY_STATUS(prepare_quantized(fused));
+    HAI_TRY(const Pairing pairing, pair_graphs(judge_.reference(), fused));
+    HAI_TRY(const double before, damage_of(fused));
+    const double least = std::max(kLeastShare * before / static_cast<double>(facts_.layers.size()), 1e-30);
+    std::vector<double> gains(facts_.layers.size(), least);
+    for (const PairedLayer& paired : pairing.layers) {
+      if (!has_weights(fused, fused.node(paired.node))) continue;
+      for (size_t i = 0; i < facts_.layers.size(); ++i) {
+        if (fused.node(paired.node).name != facts_.layers[i].name) continue;
+        HAI_TRY(ir::Graph wider, with_wider_layer(judge_.reference(), fused, pairing, paired));
+        HAI_TRY(const double after, damage_of(std::move(wider)));
+        gains[i] += std::max(before - after, 0.0);
       }
     }
-    std::stable_sort(edges.begin(), edges.end(),
-                     [](const Edge& a, const Edge& b) { return a.relief * b.cost > b.relief * a.cost; });
-    front_.assign(1, cheapest);
-    for (const Edge& edge : edges) {
-      Mixture next = front_.back();
-      next.bits[edge.layer] = edge.bits;
-      next.cost += edge.cost;
-      next.damage = std::max(next.damage - edge.relief, 0.1 * eight_.damage);
-      front_.push_back(std::move(next));
-    }
+    const double sum = std::accumulate(gains.begin(), gains.end(), 0.0);
+    for (double& gain : gains) gain *= std::max(total, 1e-30) / sum;
+    return gains;
   }
 
-  Result<ir::Graph> graph_of(const Mixture& mixture) {
-    std::set<std::string> four;
-    QuantizeOptions options = variant_options(8);
+  // The whole model at one precision, without learned rounding: nothing to learn at 16 bits.
+  Result<ir::Graph> whole_at(const Precision& precision) {
+    QuantizeOptions options = candidate_options(precision);
+    options.adaround = false;
+    HAI_TRY(Quantized quantized, quantize_with(parts({0, 1}), options));
+    return std::move(quantized.graph);
+  }
+
+  Status find_gains_of_sixteen() {
+    say("8 bits everywhere miss the goal: trying 16 bits layer by layer");
+    HAI_TRY(ir::Graph sixteen, whole_at(kSixteen));
+    HAI_TRY(sixteen_damage_, damage_of(std::move(sixteen)));
+    HAI_TRY(const std::vector<double> gains, gains_without_rounding(mix_->eight(), eight_damage_ - sixteen_damage_));
+    for (size_t i = 0; i < gains.size(); ++i) sensitivities_[i].sixteen = gains[i];
+    return {};
+  }
+
+  Status find_gains_of_float() {
+    say("16 bits everywhere miss the goal: trying float layer by layer");
+    HAI_TRY(const ir::Graph sixteen, whole_at(kSixteen));
+    HAI_TRY(const std::vector<double> gains, gains_without_rounding(sixteen, sixteen_damage_));
+    for (size_t i = 0; i < gains.size(); ++i) sensitivities_[i].as_float = gains[i];
+    return {};
+  }
+
+  void build_front(Widest widest) {
+    wide_ = widest != Widest::kEightBits;
+    facts_.choices.clear();
+    for (size_t i = 0; i < facts_.layers.size(); ++i) {
+      const Sensitivity& s = sensitivities_[i];
+      const auto choice = [&](const Precision& precision, double damage) {
+        return PrecisionChoice{precision, layer_cycles(precision, facts_.layers[i].macs, facts_.layers[i].weights),
+                               damage};
+      };
+      std::vector<PrecisionChoice> choices{choice(kFour, s.four), choice(kEight, 0.0)};
+      if (widest != Widest::kEightBits) choices.push_back(choice(kSixteen, -s.sixteen));
+      if (widest == Widest::kFloats) choices.push_back(choice(kFloat, -s.sixteen - s.as_float));
+      facts_.choices.push_back(std::move(choices));
+    }
+    facts_.front.clear();
+    for (Mixture& mixture : pareto_front(facts_.choices, eight_damage_))
+      facts_.front.push_back({std::move(mixture), std::nullopt, std::nullopt});
+  }
+
+  Result<ir::Graph> spliced_graph(const Mixture& mixture) {
+    std::set<size_t> four;
     bool wide = false;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      if (mixture.bits[i] == 4) four.insert(layers_[i].output);
-      if (mixture.bits[i] != 16) continue;
-      options.layers[layers_[i].name] = precision_of(16);
-      wide = true;
+    for (size_t i = 0; i < facts_.layers.size(); ++i) {
+      const Precision& precision = facts_.choices[i][mixture.choices[i]].precision;
+      if (precision == kFour) four.insert(i);
+      wide = wide || precision == kSixteen || precision == kFloat;
     }
     if (!wide) return at_four(four);
-    HAI_TRY(const Quantized base, quantize(graph_, samples_.stream(choosing_), options));
-    return mix_->with_four_bits(base.graph, four);
+    // 4-bit layers are spliced in where their neighbours allow it; what learned rounding brings the others is verified.
+    QuantizeOptions options = options_of(mixture);
+    options.adaround = false;
+    HAI_TRY(const Quantized base, quantize_with(parts({0, 1}), options));
+    std::set<std::string> outputs;
+    for (const size_t layer : four)
+      outputs.insert(facts_.layers[layer].outputs.begin(), facts_.layers[layer].outputs.end());
+    return mix_->with_four_bits(base.graph, outputs);
   }
 
-  Result<bool> fits(size_t index) {
-    Mixture& mixture = front_[index];
-    if (!mixture.measured) {
-      HAI_TRY(ir::Graph graph, graph_of(mixture));
-      HAI_TRY(mixture.measured, evaluate(std::move(graph), measuring_));
-      say(fmt::format("measured {:.2f} bits a weight: {:.2f} points ({:.2f} to {:.2f})", average_bits(mixture),
-                      mixture.measured->points, mixture.measured->points_low, mixture.measured->points_high));
+  bool fits(const DropForecast& forecast) const { return forecast.points_high <= options_.max_drop; }
+
+  void say_measured(std::string_view how, const FrontPoint& point, const DropForecast& m) const {
+    say(fmt::format("{} {:.2f} bits a weight: {:.2f} points ({:.2f} to {:.2f})", how,
+                    average_weight_bits(facts_, point.mixture), m.points, m.points_low, m.points_high));
+  }
+
+  Result<bool> spliced_fits(size_t index) {
+    FrontPoint& point = facts_.front[index];
+    if (!point.spliced) {
+      HAI_TRY(ir::Graph graph, spliced_graph(point.mixture));
+      HAI_TRY(point.spliced, evaluate(std::move(graph), choosing_));
+      say_measured("measured", point, *point.spliced);
     }
-    return mixture.measured->points <= mixed_.max_drop;
+    return fits(*point.spliced);
   }
 
-  // The cheapest mixture of the front that fits, by bisection; the last one when none does.
-  Status choose() {
+  // Quantized as it is, on the samples that took no part in choosing.
+  Result<bool> verified_fits(size_t index) {
+    FrontPoint& point = facts_.front[index];
+    say(fmt::format("verifying {:.2f} bits a weight", average_weight_bits(facts_, point.mixture)));
+    OutputScores scores = judge_.no_scores();
+    const QuantizeOptions options = options_of(point.mixture);
+    for (size_t held_back = 0; held_back < kChoosingPart; ++held_back) {
+      const std::vector<size_t> others = parts({1 - held_back, kChoosingPart});
+      QuantizeHooks hooks;
+      if (!wide_) hooks.rounding_cache = &rounded_[held_back];
+      HAI_TRY(Quantized quantized, quantize_with(others, options, hooks));
+      HAI_TRY_STATUS(judge_.measure(std::move(quantized.graph), judge_.pictures(parts({held_back})), scores));
+    }
+    point.verified = judge_.forecast(scores);
+    say_measured("verified", point, *point.verified);
+    return fits(*point.verified);
+  }
+
+  // The cheapest mixture of the front whose spliced form fits, by bisection; the last when none does.
+  Result<size_t> first_guess() {
     size_t low = 0;
-    size_t high = front_.size() - 1;
-    HAI_TRY(reached_, fits(high));
-    chosen_ = high;
-    if (!reached_) return {};
-    while (low < high) {
+    size_t high = facts_.front.size() - 1;
+    HAI_TRY(const bool cheapest, spliced_fits(low));
+    if (cheapest) return low;
+    while (low + 1 < high) {
       const size_t middle = low + (high - low) / 2;
-      HAI_TRY(const bool good, fits(middle));
+      HAI_TRY(const bool good, spliced_fits(middle));
+      (good ? high : low) = middle;
+    }
+    return high;
+  }
+
+  // The cheapest mixture in [low, high) that should fit when forecasts are as wrong as they were at `at`.
+  size_t next_guess(size_t low, size_t high, size_t at) const {
+    const DropMapping mapping = map_damage(facts_.front);
+    const double forecast = mapping.high.at(facts_.front[at].mixture.damage);
+    const double ratio = forecast > 0 ? facts_.front[at].verified->points_high / forecast : 1.0;
+    for (size_t i = low; i < high; ++i) {
+      if (mapping.high.at(facts_.front[i].mixture.damage) * ratio <= options_.max_drop) return i;
+    }
+    return high - 1;
+  }
+
+  Status choose() {
+    const size_t last = facts_.front.size() - 1;
+    facts_.chosen = last;
+    HAI_TRY(facts_.reached, spliced_fits(last));
+    if (!facts_.reached) return {};
+    facts_.reached = false;
+    HAI_TRY(size_t at, first_guess());
+    size_t low = 0;          // cheaper ones do not fit
+    size_t high = last + 1;  // the cheapest known to fit
+    for (int count = 1;; ++count) {
+      HAI_TRY(const bool good, verified_fits(at));
       if (good) {
-        high = middle;
+        high = facts_.chosen = at;
+        facts_.reached = true;
       } else {
-        low = middle + 1;
+        low = at + 1;
+      }
+      if (low >= high) return {};
+      if (facts_.reached) {
+        const double saved = (facts_.front[high].mixture.cost - facts_.front[low].mixture.cost) / cost_of_eight();
+        if (count >= kMostVerified || saved < kWorthVerifying) return {};
+        const size_t next = next_guess(low, high, at);
+        const double gain = (facts_.front[high].mixture.cost - facts_.front[next].mixture.cost) / cost_of_eight();
+        if (gain < kWorthVerifying) return {};
+        at = next;
+      } else {
+        at = count < kMostVerified ? next_guess(low, high, at) : last;
       }
     }
-    chosen_ = high;
-    return {};
-  }
-
-  // 8 bits everywhere are too few: what 16 bits bring, layer by layer, then again.
-  Status widen_and_choose_again() {
-    say("8 bits miss the goal: trying 16 bits");
-    ir::Graph fused = mix_->eight();
-    HAI_TRY_STATUS(prepare_quantized(fused));
-    HAI_TRY(const Pairing pairing, pair_graphs(reference_, fused));
-    const std::span<const size_t> few = sensitivity_samples();
-    HAI_TRY(const double before, damage_of(fused, few));
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      for (const PairedLayer& paired : pairing.layers) {
-        if (fused.node(paired.node).name != layers_[i].name || !has_weights(fused, fused.node(paired.node))) continue;
-        HAI_TRY(ir::Graph wider, with_wider_layer(reference_, fused, pairing, paired));
-        HAI_TRY(const double after, damage_of(std::move(wider), few));
-        sensitivities_[i].sixteen = std::min(after - before, 0.0);
-      }
-    }
-    const Mixture eight = front_.back();
-    build_front();
-    HAI_TRY_STATUS(choose());
-    if (!reached_ && eight.measured->points < front_[chosen_].measured->points) {
-      front_.push_back(eight);  // widening did not even help
-      chosen_ = front_.size() - 1;
-    }
-    return {};
-  }
-
-  double average_bits(const Mixture& mixture) const {
-    double bits = 0;
-    double weights = 0;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      bits += static_cast<double>(layers_[i].weights) * mixture.bits[i];
-      weights += static_cast<double>(layers_[i].weights);
-    }
-    return bits / weights;
   }
 
   double cost_of_eight() const {
     double cost = 0;
-    for (size_t i = 0; i < layers_.size(); ++i) cost += cycles(i, 8);
+    for (const MixableLayer& layer : facts_.layers) cost += layer_cycles(kEight, layer.macs, layer.weights);
     return cost;
   }
 
-  // Points of a damage that was not measured: a power law through the 8-bit and the 4-bit model on the choosing half.
-  double mapped_points(double damage) const {
-    const bool usable = eight_.damage > 0 && four_.damage > eight_.damage && eight_.points > 0 && four_.points > 0;
-    if (!usable) return four_.damage > 0 ? four_.points * damage / four_.damage : 0;
-    const double exponent = std::log(four_.points / eight_.points) / std::log(four_.damage / eight_.damage);
-    return eight_.points * std::pow(damage / eight_.damage, exponent);
-  }
-
-  Json point_json(const Mixture& mixture, bool chosen) const {
-    const auto& m = mixture.measured;
-    const double points = m ? m->points : mapped_points(mixture.damage);
-    return {{"average_weight_bits", average_bits(mixture)},
-            {"cost", mixture.cost / cost_of_eight()},
-            {"damage", m ? m->damage : mixture.damage},
-            {"points", points},
-            {"points_low", m ? m->points_low : points},
-            {"points_high", m ? m->points_high : points},
-            {"overturned", m ? m->overturned : 0.0},
-            {"measured", m.has_value()},
-            {"chosen", chosen}};
-  }
-
-  std::string report(const Mixture& chosen) const {
-    Json json{{"max_drop", mixed_.max_drop}, {"reached", reached_}};
-    json["samples_choosing"] = choosing_.size();
-    json["samples_measuring"] = measuring_.size();
-    json["rule"] = drop_rule(chosen.measured->classes);
-    json["steered_by"] = chosen.measured->classes ? "mean KL of the outputs" : "error energy of the outputs";
-    json["cost_table"] = Json::array();
-    for (const PrecisionCost& cost : precision_costs()) {
-      json["cost_table"].push_back({{"precision", cost.name},
-                                    {"macs_per_cycle", cost.macs_per_cycle},
-                                    {"bytes_per_weight", cost.bytes_per_weight}});
-    }
-    json["mapping"] = Json::array();
-    for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) {
-      const double damage =
-          eight_.damage * std::pow(std::max(four_.damage / std::max(eight_.damage, 1e-12), 1.0), share);
-      json["mapping"].push_back({{"damage", damage}, {"points", mapped_points(damage)}});
-    }
-    json["front"] = Json::array();
-    for (size_t i = 0; i < front_.size(); ++i) json["front"].push_back(point_json(front_[i], i == chosen_));
-    json["choice"] = point_json(chosen, true);
-    json["layers"] = Json::array();
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      json["layers"].push_back({{"name", layers_[i].name},
-                                {"bits", chosen.bits[i]},
-                                {"weights", layers_[i].weights},
-                                {"macs", layers_[i].macs},
-                                {"damage_at_4_bits", sensitivities_[i].four}});
-    }
-    json["text"] = text_of(chosen, json);
-    return json.dump();
-  }
-
-  std::string text_of(const Mixture& chosen, const Json& json) const {
-    const DropForecast& m = *chosen.measured;
-    const bool classes = m.classes;
-    std::string text = fmt::format("Mixed precision: at most {:.3g} points, {} on {} samples held back\n",
-                                   mixed_.max_drop, reached_ ? "measured" : "NOT REACHED", measuring_.size());
-    text += fmt::format("  {:.2f} bits a weight, modelled cost {:.2f} of 8 bits everywhere\n", average_bits(chosen),
-                        chosen.cost / cost_of_eight());
-    text += fmt::format("  drop {:.2f} points ({:.2f} to {:.2f})", m.points, m.points_low, m.points_high);
-    if (classes) {
-      text += fmt::format(", {:.1f} % of the answers change ({:.1f} to {:.1f})", 100 * m.overturned,
-                          100 * m.overturned_low, 100 * m.overturned_high);
-    }
-    text += fmt::format(", {} {:.4f}\n", classes ? "mean KL" : "error energy", m.damage);
-    for (const int bits : {4, 8, 16}) {
-      const auto count = std::count(chosen.bits.begin(), chosen.bits.end(), bits);
-      if (count > 0) text += fmt::format("  {} layers at {} bits\n", count, bits);
-    }
-    text += "Mapping (" + json.at("steered_by").get<std::string>() + " to points, by margins on the choosing half)\n ";
-    for (const Json& point : json.at("mapping"))
-      text += fmt::format("  {:.4f}: {:.2f}", point.at("damage").get<double>(), point.at("points").get<double>());
-    text += "\nPareto front (cheapest first)\n    bits    cost  damage  points  interval\n";
-    for (size_t i = 0; i < front_.size(); ++i) {
-      const bool shown = front_[i].measured || i % std::max<size_t>(front_.size() / kFrontRows, 1) == 0;
-      if (!shown) continue;
-      const Json& point = json.at("front")[i];
-      const std::string interval = front_[i].measured
-                                       ? fmt::format("{:.2f} to {:.2f}", point.at("points_low").get<double>(),
-                                                     point.at("points_high").get<double>())
-                                       : std::string("forecast");
-      text += fmt::format("{} {:5.2f}  {:6.3f}  {:6.4f}  {:6.2f}  {}\n", i == chosen_ ? " >" : "  ",
-                          average_bits(front_[i]), front_[i].cost / cost_of_eight(), point.at("damage").get<double>(),
-                          point.at("points").get<double>(), interval);
-    }
-    return text;
-  }
-
-  ir::Graph graph_;
-  QuantizeOptions options_;
-  MixedOptions mixed_;
-  SampleStore samples_;
-  std::vector<size_t> choosing_;
-  std::vector<size_t> measuring_;
-  ir::Graph reference_;
-  std::vector<ir::ValueId> scored_;
-  std::vector<std::vector<api::Tensor>> expected_;  // by sample
-  std::vector<ClassAnswer> margins_;
+  const ir::Graph& graph_;
+  const QuantizeOptions& options_;
+  const OnMixedProgress& progress_;
+  MixedJudge judge_;
   std::optional<PrecisionMix> mix_;
-  std::vector<MixableLayer> layers_;
+  std::vector<MixedJudge::Picture> choosing_;
+  std::vector<MixedJudge::Picture> few_;  // for sensitivities
+  double eight_damage_ = 0;               // on few_
+  double sixteen_damage_ = 0;
   std::vector<Sensitivity> sensitivities_;
-  DropForecast eight_;
-  DropForecast four_;
-  std::vector<Mixture> front_;
-  size_t chosen_ = 0;
-  bool reached_ = false;
+  bool wide_ = false;  // some layers may be wider than 8 bits: then scales of others depend on them
+  std::array<RoundingCache, kChoosingPart> rounded_;  // by part held back, where scales do not change
+  MixedFacts facts_;
 };
 
 }  // namespace
 
-Result<MixedResult> search_mixed(ir::Graph graph, const NextSample& next, const QuantizeOptions& options,
-                                 const MixedOptions& mixed) {
-  MixedSearch search(std::move(graph), options, mixed);
+Result<MixedResult> search_mixed(const ir::Graph& graph, const NextSample& next, const QuantizeOptions& options,
+                                 const OnMixedProgress& progress) {
+  MixedSearch search(graph, options, progress);
   HAI_TRY_STATUS(search.run(next));
   return search.finish();
 }

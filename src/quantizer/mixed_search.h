@@ -1,5 +1,5 @@
-// Mixed precision by goal: the bits of every layer, so that the modelled cost is least while the measured drop stays
-// under a goal.
+// Mixed precision by goal: the precision of every layer, so that the modelled cost is least while the expected drop
+// stays under a goal.
 #pragma once
 
 #include <functional>
@@ -13,22 +13,21 @@
 
 namespace hai::quantizer {
 
-struct MixedOptions {
-  double max_drop = 1.0;  // points; see drop_forecast.h for what a point is
-  // Once the bits are chosen, quantize again with all samples: what was measured is then a cautious statement.
-  bool refit = true;
-  std::function<void(std::string_view)> progress;  // one line a step; may be empty
-};
+// Hears a line at each step of a search.
+using OnMixedProgress = std::function<void(std::string_view)>;
 
 struct MixedResult {
   Quantized quantized;
   std::map<std::string, Precision> layers;  // by node name
-  std::string json;                         // mapping, front, choice; its "text" is for people
+  std::string json;                         // choice, mapping, front; its "text" is for people
 };
 
-// `options.precision` is not used; `options.layers` and `keep_float` stay as they are given. Errors: those of
-// quantize(); Q080 fewer than 8 samples; Q081 max_drop out of (0, 100]; Q082 no layer to choose for.
-Result<MixedResult> search_mixed(ir::Graph graph, const NextSample& next, const QuantizeOptions& options,
-                                 const MixedOptions& mixed);
+// The goal is `options.max_drop` (what a point is: drop_forecast.h), of which the upper end of an 80 % interval must
+// stay below. `options.precision` is not used; `options.layers` and `keep_float` stay as they are given, and
+// `options.adaround` rounds every candidate as it rounds the result. A goal that no mixture reaches is a warning, and
+// the result then the best there is. Errors: those of quantize(); Q080 fewer than 8 samples; Q081 no goal; Q082 no
+// layer to choose for.
+Result<MixedResult> search_mixed(const ir::Graph& graph, const NextSample& next, const QuantizeOptions& options,
+                                 const OnMixedProgress& progress = {});
 
 }  // namespace hai::quantizer

@@ -1,16 +1,16 @@
-// The mixed search on a small network: a goal decides the bits, the front is ordered, cheap goals cost less, bad input
-// is refused; and the forecast of points against simulated answers.
+// The mixed search on small networks: a goal decides the bits, the front is ordered, cheap goals cost less, float joins
+// where 16 bits are not enough, bad input is refused.
 #include "quantizer/mixed_search.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "ops/build.h"
-#include "quantizer/drop_forecast.h"
 #include "quantizer/mixed_cost.h"
 
 namespace hai::quantizer {
@@ -18,7 +18,8 @@ namespace {
 
 constexpr int64_t kSize = 11;
 
-ir::Graph network() {
+// With the mean over the picture its output holds classes, without it is a map.
+ir::Graph network(bool classes = true) {
   ir::Graph graph;
   graph.name = "test";
   std::mt19937 random(9);
@@ -37,7 +38,9 @@ ir::Graph network() {
   x = *ops::append_value(graph, "relu", {conv(x, 3, 8, 3, "stem")});
   x = *ops::append_value(graph, "relu", {conv(x, 8, 24, 3, "wide")});
   x = *ops::append_value(graph, "relu", {conv(x, 24, 8, 1, "narrow")});
-  x = *ops::append_value(graph, "reduce_mean", {x}, {{"axes", std::vector<int64_t>{1, 2}}, {"keep_dims", int64_t{1}}});
+  if (classes)
+    x = *ops::append_value(graph, "reduce_mean", {x},
+                           {{"axes", std::vector<int64_t>{1, 2}}, {"keep_dims", int64_t{1}}});
   graph.add_output(conv(x, 8, 5, 1, "head"));
   return graph;
 }
@@ -55,12 +58,12 @@ NextSample samples(int count) {
   };
 }
 
-nlohmann::json search(double max_drop, std::map<std::string, Precision>* layers = nullptr) {
-  MixedOptions mixed;
-  mixed.max_drop = max_drop;
-  QuantizeOptions options;
+nlohmann::json search(double max_drop, std::map<std::string, Precision>* layers = nullptr,
+                      const ir::Graph& graph = network(), const QuantizeOptions& given = {}) {
+  QuantizeOptions options = given;
   options.self_check = false;  // random weights hold no classes worth keeping
-  auto result = search_mixed(network(), samples(16), options, mixed);
+  options.max_drop = max_drop;
+  auto result = search_mixed(graph, samples(16), options);
   EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().to_string());
   if (!result) return {};
   if (layers != nullptr) *layers = result->layers;
@@ -75,14 +78,15 @@ TEST(SearchMixed, TheGoalDecidesTheBits) {
   EXPECT_TRUE(loose["reached"]);
   EXPECT_EQ(loose["choice"]["average_weight_bits"], 4.0);  // anything goes, so the cheapest
   EXPECT_EQ(loose_layers.at("wide").weight_bits, 4);
-  // A goal between what 4 and what 8 bits give needs something between them, or 8 bits.
-  const double four = loose["choice"]["points"];
+  // A goal below what 4 bits give needs more of them somewhere.
+  const double four = loose["choice"]["points_high"];
   const auto tight = search(0.6 * four);
   EXPECT_GT(tight["choice"]["average_weight_bits"].get<double>(), 4.0);
   EXPECT_GT(tight["choice"]["cost"].get<double>(), loose["choice"]["cost"].get<double>());
-  if (tight["reached"]) {
-    EXPECT_LE(tight["choice"]["points"].get<double>(), 0.6 * four);
-  }
+  ASSERT_TRUE(tight["reached"]);
+  EXPECT_TRUE(tight["choice"]["verified"]);
+  EXPECT_LE(tight["choice"]["points_high"].get<double>(), 0.6 * four);
+  EXPECT_LE(tight["choice"]["points_low"].get<double>(), tight["choice"]["points"].get<double>());
   const auto& front = loose["front"];
   ASSERT_EQ(front.size(), 5U);
   for (size_t i = 1; i < front.size(); ++i) {
@@ -93,16 +97,95 @@ TEST(SearchMixed, TheGoalDecidesTheBits) {
 
 TEST(SearchMixed, IsDeterministic) { EXPECT_EQ(search(20).dump(), search(20).dump()); }
 
+TEST(SearchMixed, RoundsWhatItMeasuresAsItIsTold) {
+  QuantizeOptions options;
+  options.self_check = false;
+  options.max_drop = 90;
+  const auto nearest = search_mixed(network(), samples(16), options);
+  options.adaround = true;
+  options.adaround_options.iterations = 0;
+  const auto rounded = search_mixed(network(), samples(16), options);
+  ASSERT_TRUE(nearest.has_value());
+  ASSERT_TRUE(rounded.has_value()) << rounded.error().to_string();
+  const auto damage = [](const MixedResult& result) {
+    return nlohmann::json::parse(result.json)["choice"]["damage"].get<double>();
+  };
+  EXPECT_NE(damage(*rounded), damage(*nearest));
+  EXPECT_EQ(nearest->quantized.report_json.find("error_solved"), std::string::npos);
+  EXPECT_NE(rounded->quantized.report_json.find("error_solved"), std::string::npos);
+}
+
+// One channel is so loud that the others vanish on its scale, at 16 bits too; nothing listens to it.
+TEST(SearchMixed, FloatJoinsWhereSixteenBitsAreNotEnough) {
+  ir::Graph graph = network();
+  const ir::ValueId wide = *graph.find_value("wide.w");
+  const ir::ValueId narrow = *graph.find_value("narrow.w");
+  const auto scaled = [&](ir::ValueId id, auto&& factor) {
+    const ir::Value& value = graph.value(id);
+    const auto* from = reinterpret_cast<const float*>(value.constant->bytes().data());
+    std::vector<float> weights(from, from + value.constant->bytes().size() / sizeof(float));
+    for (size_t i = 0; i < weights.size(); ++i) weights[i] *= factor(i);
+    std::vector<int64_t> dims;
+    for (const Dim& dim : value.type.shape) dims.push_back(dim.value);
+    const ir::ValueId replacement = ops::add_constant_f32(graph, value.name + ".loud", dims, weights);
+    graph.replace_uses(id, replacement);
+  };
+  scaled(wide, [](size_t i) { return i < size_t{9} * 8 ? 1e4F : 1.0F; });  // output channel 0
+  scaled(narrow, [](size_t i) { return i % 24 == 0 ? 0.0F : 1.0F; });      // what reads it
+  graph.erase_dead();
+  std::map<std::string, Precision> layers;
+  QuantizeOptions options;
+  options.widen = false;
+  const auto found = search(2, &layers, graph, options);
+  ASSERT_TRUE(found["reached"]) << found["text"];
+  EXPECT_TRUE(layers.at("narrow").is_float) << found["text"];
+  EXPECT_LT(found["choice"]["points_high"].get<double>(), 2);
+}
+
+TEST(SearchMixed, WithoutClassesErrorsCount) {
+  const ir::Graph graph = network(false);
+  const auto found = search(100, nullptr, graph);
+  ASSERT_TRUE(found.is_object());
+  EXPECT_EQ(found["steered_by"], "error energy of the outputs");
+  EXPECT_EQ(found["views"], 1);
+  EXPECT_EQ(found["choice"]["average_weight_bits"], 4.0);
+  EXPECT_NEAR(found["choice"]["points"].get<double>(), 100 * std::sqrt(found["choice"]["damage"].get<double>()), 1e-6);
+  const auto tight = search(0.7 * found["choice"]["points_high"].get<double>(), nullptr, graph);
+  EXPECT_TRUE(tight["reached"]);
+  EXPECT_GT(tight["choice"]["average_weight_bits"].get<double>(), 4.0);
+}
+
+TEST(SearchMixed, WhatTheCallerFixedStays) {
+  QuantizeOptions options;
+  options.layers["wide"] = {8, 8, false};
+  options.keep_float = {"head"};
+  std::map<std::string, Precision> layers;
+  const auto found = search(90, &layers, network(), options);
+  EXPECT_EQ(layers.count("head"), 0U);
+  EXPECT_EQ(layers.count("wide"), 0U);
+  EXPECT_EQ(layers.at("narrow").weight_bits, 4);
+}
+
 TEST(SearchMixed, BadInputIsRefused) {
   const auto id_of = [](int count, double max_drop) {
-    MixedOptions mixed;
-    mixed.max_drop = max_drop;
-    const auto result = search_mixed(network(), samples(count), {}, mixed);
+    QuantizeOptions options;
+    options.max_drop = max_drop;
+    const auto result = search_mixed(network(), samples(count), options);
     return result ? std::string("none") : result.error().id;
   };
   EXPECT_EQ(id_of(7, 1), "Q080");
-  EXPECT_EQ(id_of(16, 0), "Q081");
-  EXPECT_EQ(id_of(16, std::nan("")), "Q081");
+  EXPECT_EQ(id_of(0, 1), "Q080");
+  for (const double wrong : {0.0, -1.0, 100.5, std::numeric_limits<double>::infinity(), std::nan("")})
+    EXPECT_EQ(id_of(16, wrong), "Q081") << wrong;
+  QuantizeOptions options;
+  options.max_drop = 1;
+  for (const char* name : {"stem", "wide", "narrow", "head"}) options.layers[name] = {8, 8, false};
+  const auto nothing = search_mixed(network(), samples(16), options);
+  ASSERT_FALSE(nothing.has_value());
+  EXPECT_EQ(nothing.error().id, "Q082");
+  const auto once = quantize(network(), samples(16), options);
+  ASSERT_FALSE(once.has_value());
+  EXPECT_EQ(once.error().id, "Q059");
 }
 
 TEST(MixedCost, FewerBitsNeverCostMore) {
@@ -114,43 +197,6 @@ TEST(MixedCost, FewerBitsNeverCostMore) {
     EXPECT_LT(layer_cycles(eight, macs, 5000), layer_cycles(sixteen, macs, 5000));
     EXPECT_LE(layer_cycles(sixteen, macs, 5000), layer_cycles({32, 32, true}, macs, 5000));
   }
-}
-
-// Answers with margins and Gaussian disturbances of known size; what is forecast from some is counted on many.
-TEST(DropForecast, ForecastsWhatASimulationCounts) {
-  std::mt19937 random(4);
-  std::exponential_distribution<double> margin(1.0 / 3.0);
-  std::normal_distribution<double> disturbance(0.0, 0.4);
-  OutputScore score;
-  score.classes = true;
-  for (int i = 0; i < 400; ++i) {
-    ClassAnswer answer;
-    answer.margins = {margin(random)};
-    answer.regrets = {std::tanh(answer.margins[0] / 2)};
-    answer.disturbances = {disturbance(random)};
-    answer.kl = 0.01;
-    score.answers.push_back(answer);
-  }
-  int64_t overturned = 0;
-  constexpr int kDraws = 200000;
-  for (int i = 0; i < kDraws; ++i) overturned += margin(random) + disturbance(random) < 0 ? 1 : 0;
-  const double expected = static_cast<double>(overturned) / kDraws;
-  const DropForecast forecast = forecast_drop({score}, 1);
-  EXPECT_NEAR(forecast.overturned, expected, 0.35 * expected);  // 400 exponential margins: 15 % at one sigma
-  EXPECT_LT(forecast.overturned_low, forecast.overturned);
-  EXPECT_GT(forecast.overturned_high, forecast.overturned);
-  EXPECT_GE(forecast.points, 25 * forecast.overturned);  // a changed answer costs at least a quarter
-  EXPECT_LE(forecast.points, 100 * forecast.overturned);
-  EXPECT_NEAR(forecast.damage, 0.01, 1e-12);
-}
-
-TEST(DropForecast, NoDisturbanceIsNoDrop) {
-  OutputScore score;
-  score.classes = true;
-  for (int i = 0; i < 5; ++i) score.answers.push_back({0, true, 0, {0.1, 2.0}, {0.05, 0.6}, {0, 0}});
-  const DropForecast forecast = forecast_drop({score}, 1);
-  EXPECT_EQ(forecast.points, 0);
-  EXPECT_EQ(forecast.overturned_high, 0);
 }
 
 }  // namespace

@@ -71,6 +71,14 @@ Status read_integer(std::string_view name, const Json& value, int64_t low, int64
   return {};
 }
 
+// In (0, 100].
+Status read_points(std::string_view name, const Json& value, double& out) {
+  const double number = value.is_number() ? value.get<double>() : std::nan("");
+  if (!(number > 0 && number <= 100)) return wrong_type(name, value, "a number in (0, 100]: points of accuracy");
+  out = number;
+  return {};
+}
+
 // In [low, high], or in [low, high) when `below`.
 Status read_number(std::string_view name, const Json& value, double low, double high, bool below, double& out) {
   const double number = value.is_number() ? value.get<double>() : std::nan("");
@@ -172,7 +180,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 18> kFields = {{
+constexpr std::array<Field, 19> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},
@@ -193,6 +201,7 @@ constexpr std::array<Field, 18> kFields = {{
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.wide_points); }},
     {"smooth", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.smooth); }},
     {"adaround", read_adaround},
+    {"max_drop", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_points(n, v, o.max_drop); }},
     {"sparsity",
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_number(n, v, 0, 1, true, o.sparsity); }},
     {"self_check", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.self_check); }},
@@ -269,6 +278,12 @@ Result<QuantizeOptions> options_from_json(std::string_view text) {
                         key.substr(0, 60), names);
     }
     HAI_TRY_STATUS(field->read(key, value, options));
+  }
+  if (document.contains("max_drop") && document.contains("precision")) {
+    return make_error(
+        StatusCode::kInvalidArgument, "Q058",
+        "options \"max_drop\" and \"precision\" exclude each other: max_drop chooses the precision of each "
+        "layer; fix single ones with \"layers\"");
   }
   return options;
 }

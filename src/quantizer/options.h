@@ -63,6 +63,8 @@ struct QuantizeOptions {
   bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
   bool adaround = false;                    // learn how to round the weights
   AdaRoundOptions adaround_options;
+  // Above 0: search_mixed() chooses the precision of each layer so that this many points are lost at most.
+  double max_drop = 0;
   double sparsity = 0;                               // share of all weights that become zero, [0, 1)
   bool self_check = true;                            // compare float and quantized outputs on samples held back
   int64_t sample_memory_bytes = int64_t{256} << 20;  // calibration samples beyond it go to a temporary file
@@ -73,7 +75,7 @@ struct QuantizeOptions {
 
 // A JSON object whose names are the fields above ("adaround" is true, false or an object of AdaRoundOptions' fields;
 // a precision is one of its names or {"weight_bits", "activation_bits"}). Empty text gives the defaults. Errors:
-// unknown names, wrong types, values out of range.
+// unknown names, wrong types, values out of range; "precision" beside "max_drop", which chooses it.
 Result<QuantizeOptions> options_from_json(std::string_view text);
 
 }  // namespace hai::quantizer

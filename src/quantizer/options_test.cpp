@@ -67,6 +67,13 @@ TEST(Options, WrongTypesAndRangesAreErrors) {
                                       R"({"threads": -1})",
                                       R"({"threads": 1025})",
                                       R"({"seed": 18446744073709551615})",
+                                      R"({"max_drop": 0})",
+                                      R"({"max_drop": -1})",
+                                      R"({"max_drop": 100.01})",
+                                      R"({"max_drop": "1"})",
+                                      R"({"max_drop": true})",
+                                      R"({"max_drop": null})",
+                                      R"({"max_drop": [1]})",
                                       R"({"sparsity": 1})",
                                       R"({"sparsity": -0.1})",
                                       R"({"precision": 8})",
@@ -76,6 +83,13 @@ TEST(Options, WrongTypesAndRangesAreErrors) {
                                       R"({"threads": null})"}) {
     EXPECT_EQ(error_of(text), "Q050") << text;
   }
+}
+
+TEST(Options, AGoalAndAPrecisionExcludeEachOther) {
+  const auto options = options_from_json(R"({"max_drop": 0.5, "layers": {"a": "w8a8"}})");
+  ASSERT_TRUE(options.has_value()) << options.error().to_string();
+  EXPECT_EQ(options->max_drop, 0.5);
+  EXPECT_EQ(error_of(R"({"max_drop": 0.5, "precision": "w8a8"})"), "Q058");
 }
 
 TEST(Options, UnknownNamesAreErrorsThatListTheKnown) {
@@ -93,7 +107,8 @@ TEST(Options, WidthsThatDoNotGoTogetherAreErrors) {
 }
 
 TEST(Options, WhatIsNoObjectIsAnError) {
-  for (const std::string_view text : {"[]", "3", "{", "nonsense", "{\"a\": }", "\xff\xfe", "{\"threads\": 1} x"})
+  for (const std::string_view text :
+       {"[]", "3", "{", "nonsense", "{\"a\": }", "{\"max_drop\": 1e400}", "\xff\xfe", "{\"threads\": 1} x"})
     EXPECT_EQ(error_of(text), "Q056") << text;
   const std::string deep = "{\"layers\": " + std::string(100000, '[') + std::string(100000, ']') + "}";
   EXPECT_EQ(error_of(deep), "Q056");

@@ -126,8 +126,10 @@ Status OutputScores::add(std::span<const api::Tensor> reference, std::span<const
     if (!score.classes) continue;
     const std::vector<int64_t>& dims = reference[i].dims();
     const size_t classes = dims[0] > 0 ? expected.size() / static_cast<size_t>(dims[0]) : 0;
-    for (size_t row = 0; classes > 0 && row + classes <= expected.size(); row += classes)
+    for (size_t row = 0; classes > 0 && row + classes <= expected.size(); row += classes) {
       score.answers.push_back(compare_rows(expected.subspan(row, classes), got.subspan(row, classes)));
+      score.answers.back().sample = sample;
+    }
   }
   return {};
 }

@@ -20,6 +20,7 @@ namespace hai::quantizer {
 
 // One picture's answer: what the float model said and how the quantized one differed.
 struct ClassAnswer {
+  int64_t sample = 0;  // which calibration sample it shows; several views of one sample share the number
   double kl = 0;
   bool agrees = true;
   double regret = 0;                 // float probability of its own first class minus that of the quantized model's
@@ -41,7 +42,7 @@ struct OutputScore {
 
 class OutputScores {
  public:
-  static constexpr size_t kRivals = 5;
+  static constexpr size_t kRivals = 10;
 
   // For these f32 values of the float graph.
   OutputScores(const ir::Graph& graph, std::span<const ir::ValueId> outputs);

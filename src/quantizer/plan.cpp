@@ -338,14 +338,14 @@ class Planner {
     return std::any_of(uses.begin(), uses.end(), [&](const ir::Use& use) { return plan_.integer[use.node]; });
   }
 
-  // A mover between f32 operators gains nothing as an integer. Goes on until nothing changes, since chains fall one by
-  // one.
+  // A mover or a clamp that only f32 operators read gains nothing as an integer, and a layer that is f32 to lose nothing
+  // would read rounded numbers. Goes on until nothing changes, since chains fall one by one.
   void drop_lonely_movers() {
     for (bool changed = true; changed;) {
       changed = false;
       for (const ir::NodeId id : order_) {
         const Role role = plan_.roles[id];
-        if (!plan_.integer[id] || (role != Role::kMover && role != Role::kConcat)) continue;
+        if (!plan_.integer[id] || (role != Role::kMover && role != Role::kConcat && role != Role::kClamp)) continue;
         const auto& outputs = graph_.node(id).outputs;
         if (std::any_of(outputs.begin(), outputs.end(), [&](ir::ValueId v) { return read_by_integer(v); })) continue;
         plan_.integer[id] = false;

@@ -30,14 +30,20 @@ bool has_bits(const ir::Graph& graph, const ir::Node& node, int bits) {
   return type.quantization.has_value() && bit_width(type.dtype) == bits;
 }
 
-bool same_input(const ir::Graph& a, const ir::Node& left, const ir::Graph& b, const ir::Node& right) {
-  const ir::TensorType& x = a.value(left.inputs[0]).type;
-  const ir::TensorType& y = b.value(right.inputs[0]).type;
+bool same_type(const ir::TensorType& x, const ir::TensorType& y) {
   if (x.dtype != y.dtype || x.quantization.has_value() != y.quantization.has_value()) return false;
   if (!x.quantization) return true;
   const double s = static_cast<double>(x.quantization->scales[0]);
   const double t = static_cast<double>(y.quantization->scales[0]);
   return x.quantization->zero_points == y.quantization->zero_points && std::abs(s - t) <= kSameScale * s;
+}
+
+bool same_input(const ir::Graph& a, const ir::Node& left, const ir::Graph& b, const ir::Node& right) {
+  return same_type(a.value(left.inputs[0]).type, b.value(right.inputs[0]).type);
+}
+
+bool same_output(const ir::Graph& a, const ir::Node& left, const ir::Graph& b, const ir::Node& right) {
+  return same_type(a.value(left.outputs[0]).type, b.value(right.outputs[0]).type);
 }
 
 int64_t macs_of(const ir::Graph& graph, const ir::Node& node) {
@@ -81,16 +87,26 @@ Result<ir::ValueId> move_bias(ir::Graph& graph, const ir::Node& node, const ir::
 Result<std::vector<MixableLayer>> PrecisionMix::layers() const {
   HAI_TRY(const std::vector<ir::NodeId> order, eight_.ordered());
   std::vector<MixableLayer> layers;
+  std::set<std::string> fixed;
   for (const ir::NodeId id : order) {
     const ir::Node& node = eight_.node(id);
-    if (!has_bits(eight_, node, 8)) continue;
+    if (!has_weights(eight_, node)) continue;
     const std::string& output = eight_.value(node.outputs[0]).name;
     const ir::NodeId donor = producer_of(four_, output);
-    if (donor == ir::kNone || four_.node(donor).op != node.op || !has_bits(four_, four_.node(donor), 4)) continue;
-    if (!same_input(eight_, node, four_, four_.node(donor))) continue;
-    layers.push_back(
-        {node.name, output, macs_of(eight_, node), element_count(eight_.value(node.inputs[1]).type.shape)->value});
+    const bool mixable = has_bits(eight_, node, 8) && donor != ir::kNone && four_.node(donor).op == node.op &&
+                         has_bits(four_, four_.node(donor), 4) && same_input(eight_, node, four_, four_.node(donor));
+    if (!mixable) {
+      fixed.insert(node.name);
+      continue;
+    }
+    const auto same_name = [&](const MixableLayer& layer) { return layer.name == node.name; };
+    auto layer = std::find_if(layers.begin(), layers.end(), same_name);
+    if (layer == layers.end()) layer = layers.insert(layers.end(), MixableLayer{node.name, {}, 0, 0});
+    layer->outputs.push_back(output);
+    layer->macs += macs_of(eight_, node);
+    layer->weights += element_count(eight_.value(node.inputs[1]).type.shape)->value;
   }
+  std::erase_if(layers, [&](const MixableLayer& layer) { return fixed.count(layer.name) > 0; });
   return layers;
 }
 
@@ -99,9 +115,10 @@ Result<ir::Graph> PrecisionMix::with_four_bits(const ir::Graph& base, const std:
   for (const std::string& output : outputs) {
     const ir::NodeId id = producer_of(graph, output);
     const ir::NodeId donor_id = producer_of(four_, output);
-    HAI_CHECK(id != ir::kNone && donor_id != ir::kNone);
+    if (id == ir::kNone || donor_id == ir::kNone) continue;
     const ir::Node node = graph.node(id);
     const ir::Node& donor = four_.node(donor_id);
+    if (!same_input(graph, node, four_, donor) || !same_output(graph, node, four_, donor)) continue;
     const ir::Value& weights = four_.value(donor.inputs[1]);
     graph.set_input(id, 1, graph.add_constant(weights.name, weights.type, weights.constant));
     if (donor.inputs.size() > 2 && donor.inputs[2] != ir::kNone && node.inputs.size() > 2) {

@@ -12,11 +12,11 @@
 
 namespace hai::quantizer {
 
-// A layer whose bits may be chosen.
+// What is chosen for together: the products of one node name, which options can only speak of together. Mostly one.
 struct MixableLayer {
-  std::string name;    // of the node
-  std::string output;  // name of its result in both variants: the key
-  int64_t macs = 0;    // at batch 1
+  std::string name;                  // of the node
+  std::vector<std::string> outputs;  // names of the results in both variants: the keys of with_four_bits
+  int64_t macs = 0;                  // at batch 1
   int64_t weights = 0;
 };
 
@@ -25,9 +25,11 @@ class PrecisionMix {
   // Two graphs that quantize() made of one model with the same samples: at 8 and at 4 bits.
   PrecisionMix(ir::Graph eight, ir::Graph four) : eight_(std::move(eight)), four_(std::move(four)) {}
 
-  // Layers with 8-bit weights in one variant and 4-bit ones in the other, reading the same tensor, in order.
+  // Layers with 8-bit weights in one variant and 4-bit ones in the other, reading the same tensor, in order. A name of
+  // which one product does not qualify is left out.
   Result<std::vector<MixableLayer>> layers() const;
-  // `base`, with weights and biases of these layers (by output name) taken from the 4-bit variant.
+  // `base`, with weights and biases of these layers (by output name) taken from the 4-bit variant. A layer that reads or
+  // makes tensors of other types than there stays as `base` has it.
   Result<ir::Graph> with_four_bits(const ir::Graph& base, const std::set<std::string>& outputs) const;
 
   const ir::Graph& eight() const { return eight_; }

@@ -192,7 +192,8 @@ Result<Reconstruction> round_layers(const ir::Graph& graph, const Plan& plan, co
     const auto found = hooks.rounding_cache->layers.find(cache_key(graph, plan, id));
     if (found != hooks.rounding_cache->layers.end()) known[id] = found->second;
   }
-  HAI_TRY(Reconstruction out, reconstruct(graph, plan, with, known, each, options, hooks.rounding_progress));
+  const RoundedBehind behind = hooks.round_alone ? RoundedBehind::kFloatLayers : RoundedBehind::kRoundedLayers;
+  HAI_TRY(Reconstruction out, reconstruct(graph, plan, with, known, each, options, behind, hooks.rounding_progress));
   if (hooks.rounding_cache != nullptr) {
     for (const auto& [id, weights] : out.weights)
       hooks.rounding_cache->layers.emplace(cache_key(graph, plan, id), weights);
@@ -207,6 +208,11 @@ bool is_quantized(const ir::Graph& graph) { return quantized_value(graph) != nul
 Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options,
                            const QuantizeHooks& hooks) {
   HAI_TRY_STATUS(refuse_quantized(graph));
+  if (options.max_drop > 0) {
+    return make_error(
+        StatusCode::kInvalidArgument, "Q059",
+        "max_drop asks for a search over the bits of each layer: bit_width \"mixed\", or --quantize mixed");
+  }
   HAI_TRY_STATUS(check_weights(graph));
   std::vector<NormStatistics> norms = norm_statistics(graph);
   HAI_TRY_STATUS(compiler::canonicalise(graph));

@@ -47,6 +47,8 @@ struct RoundingCache {
 struct QuantizeHooks {
   OnRoundingProgress rounding_progress;
   RoundingCache* rounding_cache = nullptr;
+  // Each layer is rounded as if all others stayed float, for searches that take layers of the result apart.
+  bool round_alone = false;
 };
 
 struct Quantized {
@@ -61,7 +63,7 @@ struct Quantized {
 bool is_quantized(const ir::Graph& graph);
 
 // Errors: no samples, samples that do not fit the inputs, non-finite activations (names the tensor), a graph that is
-// quantized already, a kept-float name that no node has.
+// quantized already, a kept-float name that no node has, options.max_drop (search_mixed() is for that).
 Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options = {},
                            const QuantizeHooks& hooks = {});
 

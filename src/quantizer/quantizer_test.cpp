@@ -539,5 +539,56 @@ TEST(MakePlan, AClampWhoseInputIsReadElsewhereKeepsItsOwnScale) {
   EXPECT_TRUE(plan->observed[conv]);
 }
 
+TEST(MakePlan, AClampThatOnlyFloatLayersReadStaysFloat) {
+  NetworkBuilder b(5);
+  ir::ValueId x = b.conv(b.input({1, kSize, kSize, 3}), 3, 8, 3, "first");
+  x = b.op("relu", {x}, {}, "clamp");
+  x = b.conv(x, 8, 8, 3, "float");
+  b.graph.add_output(b.conv(x, 8, 4, 1, "last"));
+  QuantizeOptions options;
+  const auto clamp_is_integer = [&] {
+    const auto plan = make_plan(b.graph, options);
+    EXPECT_TRUE(plan.has_value());
+    for (ir::NodeId id = 0; plan && id < b.graph.node_slots(); ++id) {
+      if (b.graph.node(id).name == "clamp") return bool{plan->integer[id]};
+    }
+    return false;
+  };
+  EXPECT_TRUE(clamp_is_integer());
+  options.layers["float"] = {8, 8, true};
+  EXPECT_FALSE(clamp_is_integer());  // its reader gets unrounded numbers
+}
+
+// Rounding behind others depends on their bits, rounding alone does not.
+TEST(QuantizeHooks, ALayerRoundedAloneDoesNotKnowTheOthers) {
+  NetworkBuilder b(6);
+  ir::ValueId x = b.conv(b.input({1, kSize, kSize, 3}), 3, 8, 3, "first");
+  x = b.op("relu", {x});
+  b.graph.add_output(b.conv(x, 8, 4, 3, "last"));
+  const auto weights_of_last = [&](bool alone, int bits_of_first) {
+    QuantizeOptions options;
+    options.precision = {4, 8, false};
+    options.layers["first"] = {bits_of_first, 8, false};
+    options.adaround = true;
+    options.adaround_options.iterations = 0;
+    options.self_check = false;
+    QuantizeHooks hooks;
+    hooks.round_alone = alone;
+    const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 6), options, hooks);
+    EXPECT_TRUE(quantized.has_value()) << (quantized ? "" : quantized.error().to_string());
+    std::vector<std::byte> bytes;
+    for (ir::NodeId id = 0; quantized && id < quantized->graph.node_slots(); ++id) {
+      const ir::Node& node = quantized->graph.node(id);
+      if (!node.alive || node.name != "last") continue;
+      const auto stored = quantized->graph.value(node.inputs[1]).constant->bytes();
+      bytes.assign(stored.begin(), stored.end());
+    }
+    EXPECT_FALSE(bytes.empty());
+    return bytes;
+  };
+  EXPECT_EQ(weights_of_last(true, 4), weights_of_last(true, 8));
+  EXPECT_NE(weights_of_last(false, 4), weights_of_last(false, 8));
+}
+
 }  // namespace
 }  // namespace hai::quantizer

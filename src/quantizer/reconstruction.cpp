@@ -46,12 +46,13 @@ int bits_of(DataType dtype) { return dtype == DataType::kI4 ? 4 : dtype == DataT
 class Reconstructor {
  public:
   Reconstructor(const ir::Graph& graph, const Plan& plan, const RewriteWith& rewrite, const EachSample& samples,
-                const QuantizeOptions& options, ThreadPool& threads)
+                const QuantizeOptions& options, RoundedBehind behind, ThreadPool& threads)
       : graph_(graph),
         plan_(plan),
         rewrite_(rewrite),
         samples_(samples),
         options_(options),
+        behind_(behind),
         threads_(threads),
         float_run_(graph, samples, options.threads, kStageBytes) {}
 
@@ -139,7 +140,10 @@ class Reconstructor {
     const ir::Node& node = graph_.node(id);
     const LayerGeometry geometry = *LayerGeometry::of(graph_, id);
     HAI_TRY(std::vector<Matrix> float_rows, collect(float_run_, node.inputs[0], geometry, seed));
-    HAI_TRY(std::vector<Matrix> quantized_rows, collect(*quantized_run_, quantized_node(id).inputs[0], geometry, seed));
+    std::vector<Matrix> quantized_rows = float_rows;
+    if (behind_ == RoundedBehind::kRoundedLayers) {
+      HAI_TRY(quantized_rows, collect(*quantized_run_, quantized_node(id).inputs[0], geometry, seed));
+    }
     const ir::TensorType& type = quantized_.graph.value(quantized_node(id).inputs[1]).type;
     const std::span<const float> weights = floats_of(graph_.value(node.inputs[1]));
     const std::vector<float> bias = bias_of(node, geometry);
@@ -195,7 +199,9 @@ class Reconstructor {
       *error = signal > 0 ? *error / signal : 0;
     out_.layers.push_back(record);
     out_.weights[id] = std::move(result);
-    HAI_TRY(quantized_, rewrite_(out_.weights));
+    if (behind_ == RoundedBehind::kRoundedLayers) {
+      HAI_TRY(quantized_, rewrite_(out_.weights));
+    }
     return {};
   }
 
@@ -238,6 +244,7 @@ class Reconstructor {
   const RewriteWith& rewrite_;
   const EachSample& samples_;
   const QuantizeOptions& options_;
+  RoundedBehind behind_;
   ThreadPool& threads_;
   StagedRun float_run_;
   Rewritten quantized_;
@@ -250,10 +257,10 @@ class Reconstructor {
 
 Result<Reconstruction> reconstruct(const ir::Graph& graph, const Plan& plan, const RewriteWith& rewrite,
                                    const GivenWeights& known, const EachSample& samples, const QuantizeOptions& options,
-                                   const OnRoundingProgress& progress) {
+                                   RoundedBehind behind, const OnRoundingProgress& progress) {
   ThreadPool threads(options.threads > 0 ? options.threads
                                          : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  return Reconstructor(graph, plan, rewrite, samples, options, threads).run(known, progress);
+  return Reconstructor(graph, plan, rewrite, samples, options, behind, threads).run(known, progress);
 }
 
 }  // namespace hai::quantizer

@@ -37,10 +37,15 @@ struct Reconstruction {
 // The quantized graph for these weights; must be the same but for weights and biases at each call.
 using RewriteWith = std::function<Result<Rewritten>(const GivenWeights&)>;
 
+// What a layer's rows have gone through: the layers before it as they were rounded, for which it makes up a little; or
+// float ones, so that each layer's rounding stands for itself.
+enum class RoundedBehind : uint8_t { kRoundedLayers, kFloatLayers };
+
 // `graph`: the canonical float graph that `rewrite` starts from. `known`: weights that stay as they are. Layers of
 // 16-bit or float weights, and products with several matrices, keep their rounding to nearest.
 Result<Reconstruction> reconstruct(const ir::Graph& graph, const Plan& plan, const RewriteWith& rewrite,
                                    const GivenWeights& known, const EachSample& samples, const QuantizeOptions& options,
+                                   RoundedBehind behind = RoundedBehind::kRoundedLayers,
                                    const OnRoundingProgress& progress = {});
 
 }  // namespace hai::quantizer

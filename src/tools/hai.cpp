@@ -31,11 +31,13 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
   command->add_option("--device", a.device, "device to compile for")->capture_default_str();
   command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
   command
-      ->add_option(
-          "--quantize", a.quantize,
-          "int8, int4 (int8 activations), int16, w8a16, or w8, w4 (integer weights alone, no pictures needed): "
-          "quantize with pictures of --calibration")
-      ->check(CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "w8", "w4"}));
+      ->add_option("--quantize", a.quantize,
+                   "int8, int4 (int8 activations), int16, w8a16, mixed (4, 8, 16 bits or float by layer, see "
+                   "--max-drop), or w8, "
+                   "w4 (integer weights alone, no pictures needed): quantize with pictures of --calibration")
+      ->check(CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "mixed", "w8", "w4"}));
+  command->add_option("--max-drop", a.max_drop,
+                      "with --quantize mixed: points of accuracy that may be lost, such as 1.0 (minutes)");
   command->add_option("--calibration", a.calibration, "folder of pictures (.jpg, .png) like those the model will see");
   command->add_option("--samples", a.calibration_samples, "use at most this many of them, spread evenly (0: all)")
       ->check(CLI::Range(0, kMostCount));

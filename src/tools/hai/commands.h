@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ struct CompileArguments {
   std::string output;  // .hai
   std::string device = "cpu";
   std::vector<std::string> dims;    // "name=number" or "name=low..high"
-  std::string quantize;             // "", "int8", "w8a16", ...
+  std::string quantize;             // "", "int8", "w8a16", "mixed", ...
+  std::optional<double> max_drop;   // points, for "mixed"
   std::string calibration;          // folder of pictures
   int64_t calibration_samples = 0;  // 0: all
   std::string observer = "mse";

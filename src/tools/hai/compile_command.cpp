@@ -16,6 +16,7 @@
 #include "data/picture_folder.h"
 #include "data/preprocess.h"
 #include "importers/onnx/onnx_import.h"
+#include "quantizer/mixed_search.h"
 #include "quantizer/quantizer.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/table.h"
@@ -120,6 +121,7 @@ struct Source {
   ir::Graph graph;
   std::optional<Preprocessing> preprocessing;
   std::string quantization_report;
+  std::string mixed_report;  // of the search, when there was one
 };
 
 Result<Source> load_source(const CompileArguments& arguments, const std::map<std::string, compiler::DimRange>& dims) {
@@ -156,10 +158,15 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
 
 // The flags as the quantizer's own options; --options-json goes on top.
 Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& arguments) {
-  nlohmann::json options{{"precision", arguments.quantize},    {"observer", arguments.observer},
-                         {"percentile", arguments.percentile}, {"keep_float", arguments.keep_float},
-                         {"adaround", arguments.adaround},     {"force", arguments.force},
-                         {"sparsity", arguments.sparsity},     {"layers", nlohmann::json::object()}};
+  const bool mixed = arguments.quantize == "mixed";
+  nlohmann::json options{{"observer", arguments.observer},     {"percentile", arguments.percentile},
+                         {"keep_float", arguments.keep_float}, {"adaround", arguments.adaround},
+                         {"force", arguments.force},           {"sparsity", arguments.sparsity},
+                         {"layers", nlohmann::json::object()}};
+  if (!mixed) options["precision"] = arguments.quantize;
+  if (arguments.max_drop) options["max_drop"] = *arguments.max_drop;
+  // 4 bits need more than rounding to nearest; the closed form is as good as learning on top of it, in half the time.
+  if (mixed && !arguments.adaround) options["adaround"] = {{"iterations", 0}};
   for (const std::string& text : arguments.layers) {
     const size_t equals = text.rfind('=');  // names may hold the sign, precisions do not
     if (equals == std::string::npos || equals == 0) {
@@ -172,7 +179,14 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
     HAI_TRY_STATUS(quantizer::options_from_json(arguments.options_json));  // refuses what is no object or unknown
     options.update(nlohmann::json::parse(arguments.options_json, nullptr, false));
   }
-  return quantizer::options_from_json(options.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  HAI_TRY(quantizer::QuantizeOptions read,
+          quantizer::options_from_json(options.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)));
+  if (mixed && read.max_drop <= 0) {
+    return make_error(
+        StatusCode::kInvalidArgument, "L062",
+        "--quantize mixed needs --max-drop POINTS: how much accuracy may be lost, such as --max-drop 1.0");
+  }
+  return read;
 }
 
 Status quantize_without_pictures(const quantizer::QuantizeOptions& options, Source& source) {
@@ -182,6 +196,30 @@ Status quantize_without_pictures(const quantizer::QuantizeOptions& options, Sour
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);
   return {};
+}
+
+Result<quantizer::Quantized> quantize_at_once(const quantizer::NextSample& next,
+                                              const quantizer::QuantizeOptions& options, Source& source) {
+  quantizer::QuantizeHooks hooks;
+  hooks.rounding_progress = [](const quantizer::RoundingProgress& at) -> Status {
+    std::fprintf(stderr, "\r\033[Krounding %s: layer %lld of %lld, %.0f s left", at.layer.c_str(),
+                 static_cast<long long>(at.index + 1), static_cast<long long>(at.count), at.seconds_left);
+    return {};
+  };
+  return quantizer::quantize(std::move(source.graph), next, options, hooks);
+}
+
+Result<quantizer::Quantized> quantize_by_goal(const quantizer::NextSample& next,
+                                              const quantizer::QuantizeOptions& options, Source& source) {
+  const auto say = [](std::string_view line) {
+    std::fprintf(stderr, "\r\033[K%.*s\n", static_cast<int>(line.size()), line.data());
+  };
+  HAI_TRY(quantizer::MixedResult mixed, quantizer::search_mixed(source.graph, next, options, say));
+  auto report = nlohmann::ordered_json::parse(mixed.quantized.report_json);
+  report["mixed"] = nlohmann::ordered_json::parse(mixed.json);
+  mixed.quantized.report_json = report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  source.mixed_report = std::move(mixed.json);
+  return std::move(mixed.quantized);
 }
 
 Status quantize(const CompileArguments& arguments, Source& source) {
@@ -220,13 +258,8 @@ Status quantize(const CompileArguments& arguments, Source& source) {
     sample.push_back(std::move(tensor));
     return std::optional<std::vector<ops::Tensor>>(std::move(sample));
   };
-  quantizer::QuantizeHooks hooks;
-  hooks.rounding_progress = [](const quantizer::RoundingProgress& at) -> Status {
-    std::fprintf(stderr, "\r\033[Krounding %s: layer %lld of %lld, %.0f s left", at.layer.c_str(),
-                 static_cast<long long>(at.index + 1), static_cast<long long>(at.count), at.seconds_left);
-    return {};
-  };
-  HAI_TRY(auto quantized, quantizer::quantize(std::move(source.graph), next, options, hooks));
+  HAI_TRY(auto quantized,
+          options.max_drop > 0 ? quantize_by_goal(next, options, source) : quantize_at_once(next, options, source));
   for (const std::string& warning : quantized.warnings) std::fprintf(stderr, "\nwarning: %s", warning.c_str());
   std::fprintf(stderr, "\rcalibration: %s\n", folder.report().to_string().c_str());
   source.graph = std::move(quantized.graph);
@@ -235,7 +268,8 @@ Status quantize(const CompileArguments& arguments, Source& source) {
 }
 
 void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
-                  const CompileArguments& arguments) {
+                  const std::string& mixed_report, const CompileArguments& arguments) {
+  const auto mixed = mixed_report.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(mixed_report);
   if (arguments.json) {
     nlohmann::ordered_json document{{"output", arguments.output},
                                     {"file_bytes", written.file_bytes},
@@ -245,6 +279,7 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                                     {"stored_weights_bytes", written.stored_weights_bytes},
                                     {"macs", report.macs},
                                     {"compile_us", report.time_us}};
+    if (mixed.is_object()) document["mixed"] = mixed;
     for (const auto& pass : report.passes) {
       document["passes"].push_back(
           {{"name", pass.name}, {"changes", pass.changes}, {"nodes", pass.nodes_after}, {"time_us", pass.time_us}});
@@ -259,6 +294,7 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
     fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return;
   }
+  if (mixed.is_object()) fmt::print("{}", mixed.at("text").get<std::string>());
   if (arguments.verbose) fmt::print("{}\n", compiler::to_string(report));
   for (const auto& place : report.placement) {
     if (!place.reason.empty()) fmt::print("{} ({}) runs on {}: {}\n", place.node, place.op, place.device, place.reason);
@@ -280,6 +316,8 @@ Status compile_command(const CompileArguments& arguments) {
     return make_error(StatusCode::kInvalidArgument, "L059",
                       "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
   }
+  if (arguments.max_drop && arguments.quantize.empty())
+    return make_error(StatusCode::kInvalidArgument, "L063", "--max-drop is for --quantize mixed, which is missing");
   HAI_TRY(auto dims, parse_dims(arguments.dims));
   HAI_TRY(Source source, load_source(arguments, dims));
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));
@@ -296,7 +334,7 @@ Status compile_command(const CompileArguments& arguments) {
                                           : arguments.no_compress ? format::Compression::kNever
                                                                   : format::Compression::kAuto;
   HAI_TRY(const format::WrittenBytes written, format::write_model_file(arguments.output, compiled.file, {compression}));
-  print_report(compiled.report, written, arguments);
+  print_report(compiled.report, written, source.mixed_report, arguments);
   return {};
 }
 

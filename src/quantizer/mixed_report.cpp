@@ -1,5 +1,7 @@
 // The document of a mixed search: choice, mapping from damage to points, front, layers, cost table; and the same as
 // text. Costs are given relative to 8 bits everywhere. Numbers that were not measured are marked as forecasts.
+//
+// The document is what programs read; the text is made from it, so that both say the same.
 #include "quantizer/mixed_report.h"
 
 #include <fmt/format.h>

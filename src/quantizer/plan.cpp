@@ -338,8 +338,8 @@ class Planner {
     return std::any_of(uses.begin(), uses.end(), [&](const ir::Use& use) { return plan_.integer[use.node]; });
   }
 
-  // A mover or a clamp that only f32 operators read gains nothing as an integer, and a layer that is f32 to lose nothing
-  // would read rounded numbers. Goes on until nothing changes, since chains fall one by one.
+  // A mover or a clamp that only f32 operators read gains nothing as an integer, and a layer that is f32 to lose
+  // nothing would read rounded numbers. Goes on until nothing changes, since chains fall one by one.
   void drop_lonely_movers() {
     for (bool changed = true; changed;) {
       changed = false;

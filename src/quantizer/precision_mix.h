@@ -28,8 +28,8 @@ class PrecisionMix {
   // Layers with 8-bit weights in one variant and 4-bit ones in the other, reading the same tensor, in order. A name of
   // which one product does not qualify is left out.
   Result<std::vector<MixableLayer>> layers() const;
-  // `base`, with weights and biases of these layers (by output name) taken from the 4-bit variant. A layer that reads or
-  // makes tensors of other types than there stays as `base` has it.
+  // `base`, with weights and biases of these layers (by output name) taken from the 4-bit variant. A layer that reads
+  // or makes tensors of other types than there stays as `base` has it.
   Result<ir::Graph> with_four_bits(const ir::Graph& base, const std::set<std::string>& outputs) const;
 
   const ir::Graph& eight() const { return eight_; }

@@ -38,6 +38,7 @@ from .sources import Hints, resolve
 
 _METHODS = ("symmetrical", "asymmetrical")
 _WIDTHS = (4, 8, 16)
+_WEIGHT_ONLY = ("w8", "w4")
 _KEPT_SAMPLES = 16
 _KEPT_BYTES = 128 << 20
 
@@ -142,11 +143,13 @@ class Quantizer:
         observer: Literal["mse", "minmax", "percentile", "kl"] = "mse",
         percentile: float = 99.99,
         max_drop: float | None = None,
+        precision: str | None = None,
         layers: Mapping[str, str] | None = None,
         keep_float: Sequence[str] = (),
         bias_correction: bool = True,
         equalize: bool = False,
         smooth: bool = False,
+        widen: bool = True,
         wide_points: bool = True,
         adaround: bool | Mapping[str, Any] | None = None,
         sparsity: float = 0.0,
@@ -154,17 +157,20 @@ class Quantizer:
         force: bool = False,
         seed: int = 1,
         threads: int = 0,
+        sample_memory_bytes: int = 256 << 20,
         quiet: bool = False,
     ) -> None:
         """``bit_width``: 4 (weights, with activations of 8), 8, 16, or "mixed": bits for every layer such that the drop of
-        accuracy stays under ``max_drop`` points. ``method``: whether activations have zero point 0.
+        accuracy stays under ``max_drop`` points. ``method``: whether activations have zero point 0. ``precision``: the widths
+        by name, instead of ``bit_width``: "w8a8", "w4a8", "w8a16", "w16a16", or "w8" and "w4" (weights alone, which needs no
+        samples); ``layers``: likewise by node name, and "float".
 
-        ``observer``: how ranges are chosen from what was seen. ``layers``: precision by node name ("w4a8", "w16a16",
-        "float", ...). ``equalize``, ``smooth``, ``bias_correction``, ``adaround``: methods that make the weights fit
-        (docs/how_to/quantization.md); without a word ``adaround`` is on for ``bit_width=4``. ``wide_points``: 16 bits for
-        what a function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``sparsity``:
-        share of the weights to prune. ``force``: hand out a model that failed the self-check. ``quiet``: no progress on
-        standard error; warnings are still printed.
+        ``observer``: how ranges are chosen from what was seen. ``equalize``, ``smooth``, ``bias_correction``, ``adaround``:
+        methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits.
+        ``widen``: 16-bit activations for the few layers that 8 bits are too coarse for. ``wide_points``: 16 bits for what a
+        function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``sparsity``: share of the
+        weights to prune. ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples
+        beyond it go to a temporary file. ``quiet``: no progress on standard error; warnings are still printed.
         """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')
@@ -178,6 +184,10 @@ class Quantizer:
         for name, number in (("max_drop", max_drop), ("percentile", percentile), ("sparsity", sparsity)):
             if number is not None and not _is_finite(number):
                 raise HaiError("HAI-Y420", f"{name} is {number!r}; it must be a finite number")
+        if precision is not None and bit_width != 8:
+            raise HaiError(
+                "HAI-Y423", f"precision={precision!r} and bit_width={bit_width!r} both say the widths; give one"
+            )
         self.bit_width = bit_width
         self.method = method
         self.max_drop = max_drop
@@ -192,15 +202,19 @@ class Quantizer:
             "bias_correction": bias_correction,
             "equalize": equalize,
             "smooth": smooth,
+            "widen": widen,
             "wide_points": wide_points,
             "sparsity": sparsity,
             "self_check": self_check,
             "force": force,
             "seed": seed,
             "threads": threads,
+            "sample_memory_bytes": sample_memory_bytes,
         }
         """The quantizer's options by name (``src/quantizer/options.h``)."""
-        if adaround is None and bit_width == 4:
+        if precision is not None:
+            self.options["precision"] = precision
+        if adaround is None and (bit_width == 4 or precision in ("w4a8", "int4")):
             adaround = True  # nearest rounding to 4 bits loses too much
         if adaround is not None:
             self.options["adaround"] = dict(adaround) if isinstance(adaround, Mapping) else adaround
@@ -230,6 +244,10 @@ class Quantizer:
         if source.quantized:
             self._say("it is quantized already: its integers are kept as they are")
             return QuantizedModel(source.model, None, threads=self.threads)
+        if calibration is None and self.options.get("precision") in _WEIGHT_ONLY and not self.options["layers"]:
+            quantized = source.model.copy()
+            self._quantize(quantized, ())
+            return QuantizedModel(quantized, source.model, threads=self.threads)
         made_up = calibration is None
         if made_up:
             calibration = distilled_samples(source.model, self.seed, self._say, self.threads)

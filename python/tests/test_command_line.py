@@ -87,6 +87,23 @@ def test_quantize_from_a_folder(tmp_path: Path) -> None:
     assert facts["quantization"]["samples"] == 4  # the broken one is named and skipped
     assert facts["preprocessing"]["resize_size"] == 10
     assert "i8[" in run("inspect", out, "--graph")
+    assert facts["quantization"]["method"] == "affine"
+    flags = ["--method", "symmetrical", "--no-widen", "--no-wide-points", "--no-bias-correction", "--no-self-check"]
+    flags += ["--smooth", "--equalize", "--seed", 3, "--threads", 1, "--sample-memory-bytes", 0, "--std", 64]
+    run(*arguments, *flags)
+    quantization = json.loads(run("inspect", out, "--json"))["quantization"]
+    assert quantization["method"] == "symmetric" and quantization["self_check"]["not_run"] == "switched off"
+    for flag, learned in (("--no-adaround", False), ("--adaround", True), (None, True)):
+        small = ["int4" if a == "int8" else a for a in arguments]
+        small += ["--options-json", '{"force": true}', "--std", 64, *([flag] if flag else [])]
+        run(*small)
+        layers = json.loads(run("inspect", out, "--json"))["quantization"]["layers"]
+        assert {layer["precision"] for layer in layers} == {"w4a8"}
+        assert any("rounding" in layer for layer in layers) == learned
+    for bad in (["--method", "odd"], ["--seed", -1], ["--threads", 9999], ["--sample-memory-bytes", -1]):
+        run(*arguments, *bad, "--std", 64, code=2)
+    for lonely in (["--smooth"], ["--calibration", folder], ["--no-widen"], ["--sparsity", 0.5]):
+        assert "--quantize" in run("compile", tmp_path / "small.onnx", "-o", out, *lonely, code=2)
     assert "HAI-L055" in run(*arguments, code=1)  # nothing says how pictures become the input
     (tmp_path / "empty").mkdir()
     arguments[-1] = tmp_path / "empty"
@@ -117,7 +134,7 @@ def test_mixed_precision_by_goal(tmp_path: Path) -> None:
     assert "HAI-Q058" in run(*arguments, "--quantize", "int8", "--max-drop", 1, code=1)
     assert "HAI-Q058" in run(*goal, "--max-drop", 1, "--options-json", '{"precision": "w8a8"}', code=1)
     assert "HAI-Q050" in run(*goal, "--options-json", '{"max_drop": "1"}', code=1)
-    assert "HAI-L063" in run(*arguments, "--max-drop", 1, code=1)
+    assert "--quantize" in run(*arguments, "--max-drop", 1, code=2)
     for i in range(2):
         (folder / f"{i}.png").unlink()
     assert "HAI-Q080" in run(*goal, "--max-drop", 1, code=1)

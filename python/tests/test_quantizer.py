@@ -11,6 +11,7 @@ import hai_toolkit as hai
 import numpy as np
 import pytest
 from hai_toolkit.calibration_data import CalibrationData
+from test_command_line import PROGRAM, run
 
 
 def samples(count: int = 4, size: int = 19) -> list[np.ndarray]:
@@ -212,6 +213,74 @@ def test_mixed_precision_by_goal(tiny_model: hai.Model) -> None:
             hai.Quantizer(**wrong)  # type: ignore[arg-type]
     with pytest.raises(hai.HaiError, match="bit_width 5"):
         hai.Quantizer(5)
+
+
+def option_names(model: hai.Model) -> set[str]:
+    """All that the quantizer knows, from the error of one that it does not."""
+    with pytest.raises(hai.HaiError, match="HAI-Q057") as caught:
+        model.copy().quantize(calibration=samples(), no_such_option=1)
+    return set(caught.value.message.split("there are ")[1].split(", "))
+
+
+def test_every_option_can_be_reached_and_is_documented(tiny_model: hai.Model) -> None:
+    names = option_names(tiny_model)
+    assert {"observer", "widen", "sample_memory_bytes"} <= names and len(names) >= 18
+    given = hai.Quantizer(precision="w8a8", adaround=False).options
+    assert names == given.keys() | {"symmetric", "max_drop"}  # these are arguments of their own
+    page = (Path(__file__).parents[2] / "docs/how_to/quantization.md").read_text()
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+    if PROGRAM.exists():
+        called = {"precision": "quantize", "symmetric": "method", "layers": "layer"}
+        text = run("compile", "--help")
+        for name in sorted(names):
+            flag = called.get(name, name.replace("_", "-"))
+            assert f"--{flag}" in text or f"--no-{flag}" in text, name
+
+
+def test_options_arrive(tiny_model: hai.Model) -> None:
+    wide = hai.Quantizer(precision="w8a16", quiet=True).convert(tiny_model, calibration=samples())
+    assert {layer["precision"] for layer in wide.model.quantization_report["layers"]} == {"w8a16"}
+    for precision in ("w8", "w4"):  # no samples, no distillation
+        alone = hai.Quantizer(precision=precision, quiet=True).convert(tiny_model)
+        assert {layer["precision"] for layer in alone.model.quantization_report["layers"]} == {precision}
+        assert alone.model.quantization_report["samples"] == 0
+        assert np.isfinite(alone.run(samples(1)[0])["logits"]).all()
+    # A loud channel in front of a depthwise layer gets 16 bits, unless told not to.
+    graph = hai.GraphBuilder("loud", batch=(1, 16))
+    random = np.random.default_rng(4)
+    weights = random.normal(0, 0.2, (16, 3, 3, 3)).astype(np.float32)
+    weights *= np.where(np.arange(16) == 3, 300, 0.02)[:, None, None, None].astype(np.float32)
+    x = graph.transpose(graph.input("image", ("N", 3, 19, 19)), (0, 2, 3, 1))
+    x = graph.unary("silu", graph.conv2d(x, weights, padding=1, name="stem"))
+    kernel = random.normal(0, 0.3, (16, 3, 3, 1)).astype(np.float32)
+    x = graph.unary("sigmoid", graph.conv2d(x, kernel, padding=1, groups=16, name="depthwise"))
+    for name, width in (("wide", 64), ("last", 64)):
+        kernel = random.normal(0, 0.1, (width, 3, 3, x.shape[-1])).astype(np.float32)
+        x = graph.unary("relu", graph.conv2d(x, kernel, padding=1, name=name))
+    graph.output(graph.conv2d(x, random.normal(0, 0.1, (4, 1, 1, 64)).astype(np.float32), name="head"), "y")
+    for widen in (True, False):
+        quantizer = hai.Quantizer(8, "asymmetrical", widen=widen, self_check=False, quiet=True)
+        report = quantizer.convert(hai.Model(graph.native), calibration=samples(8)).model.quantization_report
+        assert bool(report["widened"]) == widen, report["widened"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "w3a8"},
+        {"precision": "w8a8", "bit_width": 4},
+        {"precision": "w8a8", "bit_width": "mixed", "max_drop": 1.0},
+        {"sample_memory_bytes": -1},
+        {"sample_memory_bytes": "much"},
+        {"widen": "yes"},
+        {"threads": 2.5},
+        {"adaround": {"iterations": 1e9}},
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense(options: dict[str, Any], tiny_model: hai.Model) -> None:
+    with pytest.raises(hai.HaiError, match=r"HAI-[QY]"):
+        hai.Quantizer(quiet=True, **options).convert(tiny_model, calibration=samples())
 
 
 def test_an_unknown_method_is_an_error() -> None:

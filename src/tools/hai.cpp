@@ -22,6 +22,70 @@ constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 constexpr int kMostCount = 1'000'000'000;  // of whatever a flag counts
 
+// One flag for each option of the quantizer (src/quantizer/options.h), under its name.
+void add_quantization(CLI::App& command, CompileArguments& a) {
+  const std::string group = "Quantization";
+  CLI::Option* quantize =
+      command
+          .add_option("--quantize", a.quantize,
+                      "int8, int4 (int8 activations), int16, w8a16, mixed (4, 8, 16 bits or float by layer, see "
+                      "--max-drop), or w8, w4 (integer weights alone, no pictures needed): quantize with pictures of "
+                      "--calibration")
+          ->check(CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "mixed", "w8", "w4"}));
+  CLI::Option* adaround = command.add_flag(
+      "--adaround", a.adaround,
+      "learn how to round the weights, layer by layer (minutes; default for int4; mixed rounds in closed form)");
+  const std::vector<CLI::Option*> others = {
+      command.add_option("--max-drop", a.max_drop,
+                         "with --quantize mixed: points of accuracy that may be lost, such as 1.0 (minutes)"),
+      command.add_option("--calibration", a.calibration,
+                         "folder of pictures (.jpg, .png) like those the model will see"),
+      command.add_option("--samples", a.calibration_samples, "use at most this many of them, spread evenly (0: all)")
+          ->check(CLI::Range(0, kMostCount)),
+      command.add_option("--method", a.method, "activations with zero point 0 (symmetrical) or not (asymmetrical)")
+          ->check(CLI::IsMember({"symmetrical", "asymmetrical"}))
+          ->capture_default_str(),
+      command.add_option("--observer", a.observer, "how ranges are chosen: minmax, mse, percentile or kl")
+          ->check(CLI::IsMember({"minmax", "mse", "percentile", "kl"}))
+          ->capture_default_str(),
+      command.add_option("--percentile", a.percentile, "per cent of the values that observer percentile keeps")
+          ->check(CLI::Range(50.0, 100.0))
+          ->capture_default_str(),
+      command.add_option("--layer", a.layers,
+                         "precision of one layer: NAME=w4a8, w8a8, w8a16, w16a16, w8, w4 or float"),
+      command.add_option("--keep-float", a.keep_float, "name of a node that stays f32"),
+      adaround,
+      command.add_flag("--no-adaround", a.no_adaround, "round to nearest, also with int4 and mixed")
+          ->excludes(adaround),
+      command.add_option("--sparsity", a.sparsity, "share of the weights that become zero, such as 0.3")
+          ->check(CLI::Range(0.0, 0.99)),
+      command.add_flag("--equalize", a.equalize, "scale channels between layers where that lowers the expected noise"),
+      command.add_flag("--smooth", a.smooth, "scale channels behind a LayerNorm likewise (transformers)"),
+      command.add_flag("!--no-bias-correction", a.bias_correction,
+                       "do not take back the mean error of rounded weights"),
+      command.add_flag("!--no-widen", a.widen, "no 16-bit activations where 8 bits are too coarse"),
+      command.add_flag("!--no-wide-points", a.wide_points,
+                       "8 bits also for what a function or an addition rounds at once (tables of 256 entries)"),
+      command.add_flag("!--no-self-check", a.self_check, "do not compare outputs on samples held back"),
+      command.add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one"),
+      command.add_option("--seed", a.seed, "of everything drawn at random")
+          ->check(CLI::NonNegativeNumber)
+          ->capture_default_str(),
+      command.add_option("--threads", a.threads, "for calibration and rounding (0: one a CPU)")
+          ->check(CLI::Range(0, 1024)),
+      command
+          .add_option("--sample-memory-bytes", a.sample_memory_bytes,
+                      "calibration samples beyond it go to a temporary file")
+          ->check(CLI::NonNegativeNumber)
+          ->capture_default_str(),
+      command.add_option("--options-json", a.options_json,
+                         "options of the quantizer as a JSON object, on top of the flags: '{\"adaround\": "
+                         "{\"iterations\": 1000}}'"),
+  };
+  quantize->group(group);
+  for (CLI::Option* option : others) option->group(group)->needs(quantize);
+}
+
 void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& chosen) {
   CLI::App* command =
       app.add_subcommand("compile", "Compile an ONNX model (or the graph inside a .hai file) into a .hai file");
@@ -30,32 +94,7 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       ->required();
   command->add_option("--device", a.device, "device to compile for")->capture_default_str();
   command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
-  command
-      ->add_option("--quantize", a.quantize,
-                   "int8, int4 (int8 activations), int16, w8a16, mixed (4, 8, 16 bits or float by layer, see "
-                   "--max-drop), or w8, "
-                   "w4 (integer weights alone, no pictures needed): quantize with pictures of --calibration")
-      ->check(CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "mixed", "w8", "w4"}));
-  command->add_option("--max-drop", a.max_drop,
-                      "with --quantize mixed: points of accuracy that may be lost, such as 1.0 (minutes)");
-  command->add_option("--calibration", a.calibration, "folder of pictures (.jpg, .png) like those the model will see");
-  command->add_option("--samples", a.calibration_samples, "use at most this many of them, spread evenly (0: all)")
-      ->check(CLI::Range(0, kMostCount));
-  command->add_option("--observer", a.observer, "how ranges are chosen: minmax, mse, percentile or kl")
-      ->check(CLI::IsMember({"minmax", "mse", "percentile", "kl"}))
-      ->capture_default_str();
-  command->add_option("--percentile", a.percentile, "per cent of the values that observer percentile keeps")
-      ->check(CLI::Range(50.0, 100.0))
-      ->capture_default_str();
-  command->add_option("--layer", a.layers, "precision of one layer: NAME=w4a8, w8a8, w8a16, w16a16, w8, w4 or float");
-  command->add_option("--keep-float", a.keep_float, "name of a node that stays f32");
-  command->add_flag("--adaround", a.adaround,
-                    "learn how to round the weights, layer by layer (minutes; what 4 bits need)");
-  command->add_option("--options-json", a.options_json,
-                      "all options of the quantizer as a JSON object, on top of the flags: '{\"symmetric\": true}'");
-  command->add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one");
-  command->add_option("--sparsity", a.sparsity, "with --quantize: share of the weights that become zero, such as 0.3")
-      ->check(CLI::Range(0.0, 0.99));
+  add_quantization(*command, a);
   command->add_option("--resize", a.resize,
                       "how a picture becomes the input: short:256 (then a centre crop), letterbox (centred), "
                       "letterbox_top_left or stretch");

@@ -28,10 +28,21 @@ struct CompileArguments {
   double percentile = 99.99;
   std::vector<std::string> layers;      // "name=w8a16"
   std::vector<std::string> keep_float;  // node names
+  std::string method = "asymmetrical";
   bool adaround = false;
-  std::string options_json;  // the quantizer's options, on top of the flags
+  bool no_adaround = false;  // neither: for int4
+  double sparsity = 0;       // share of the weights that become zero
+  bool bias_correction = true;
+  bool equalize = false;
+  bool smooth = false;
+  bool widen = true;
+  bool wide_points = true;
+  bool self_check = true;
   bool force = false;
-  double sparsity = 0;  // share of the weights that become zero
+  int64_t seed = 1;
+  int threads = 0;
+  int64_t sample_memory_bytes = int64_t{256} << 20;
+  std::string options_json;  // the quantizer's options, on top of the flags
   std::vector<std::string> disabled_passes;
   std::vector<std::string> print_ir;  // "before:fuse_conv"
   std::string resize;                 // "short:256", "letterbox", "letterbox_top_left", "stretch"

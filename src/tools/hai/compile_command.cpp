@@ -158,15 +158,30 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
 
 // The flags as the quantizer's own options; --options-json goes on top.
 Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& arguments) {
+  // Nearest rounding to 4 bits loses too much; Quantizer in Python chooses likewise.
   const bool mixed = arguments.quantize == "mixed";
-  nlohmann::json options{{"observer", arguments.observer},     {"percentile", arguments.percentile},
-                         {"keep_float", arguments.keep_float}, {"adaround", arguments.adaround},
-                         {"force", arguments.force},           {"sparsity", arguments.sparsity},
-                         {"layers", nlohmann::json::object()}};
+  const bool four_bits = arguments.quantize == "int4" || arguments.quantize == "w4a8";
+  nlohmann::json options{{"symmetric", arguments.method == "symmetrical"},
+                         {"observer", arguments.observer},
+                         {"percentile", arguments.percentile},
+                         {"layers", nlohmann::json::object()},
+                         {"keep_float", arguments.keep_float},
+                         {"adaround", arguments.adaround || (four_bits && !arguments.no_adaround)},
+                         {"sparsity", arguments.sparsity},
+                         {"bias_correction", arguments.bias_correction},
+                         {"equalize", arguments.equalize},
+                         {"smooth", arguments.smooth},
+                         {"widen", arguments.widen},
+                         {"wide_points", arguments.wide_points},
+                         {"self_check", arguments.self_check},
+                         {"force", arguments.force},
+                         {"seed", arguments.seed},
+                         {"threads", arguments.threads},
+                         {"sample_memory_bytes", arguments.sample_memory_bytes}};
   if (!mixed) options["precision"] = arguments.quantize;
   if (arguments.max_drop) options["max_drop"] = *arguments.max_drop;
-  // 4 bits need more than rounding to nearest; the closed form is as good as learning on top of it, in half the time.
-  if (mixed && !arguments.adaround) options["adaround"] = {{"iterations", 0}};
+  // The closed form is as good as learning on top of it, in half the time.
+  if (mixed && !arguments.adaround && !arguments.no_adaround) options["adaround"] = {{"iterations", 0}};
   for (const std::string& text : arguments.layers) {
     const size_t equals = text.rfind('=');  // names may hold the sign, precisions do not
     if (equals == std::string::npos || equals == 0) {
@@ -316,8 +331,6 @@ Status compile_command(const CompileArguments& arguments) {
     return make_error(StatusCode::kInvalidArgument, "L059",
                       "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
   }
-  if (arguments.max_drop && arguments.quantize.empty())
-    return make_error(StatusCode::kInvalidArgument, "L063", "--max-drop is for --quantize mixed, which is missing");
   HAI_TRY(auto dims, parse_dims(arguments.dims));
   HAI_TRY(Source source, load_source(arguments, dims));
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));

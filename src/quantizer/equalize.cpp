@@ -57,14 +57,20 @@ bool is_affine(const ir::Graph& graph, const ir::Node& node) {
   return false;
 }
 
+// Multiplying a channel (along the last axis) of the input multiplies that of the output and nothing else. Movers
+// belong here as long as channels stay last: attention turns its input round before it reads it.
 bool scales_with_input(const ir::Graph& graph, const ir::Node& node) {
-  constexpr std::array<std::string_view, 6> kOps = {"relu", "leaky_relu", "max_pool", "average_pool", "resize", "pad"};
+  constexpr std::array<std::string_view, 8> kOps = {"relu",   "leaky_relu", "max_pool", "average_pool",
+                                                    "resize", "pad",        "reshape",  "transpose"};
   if (std::find(kOps.begin(), kOps.end(), node.op) == kOps.end()) return false;
-  if (node.op == "pad" &&
-      (node.string_attribute("mode", "constant") != "constant" || node.float_attribute("value", 0.0) != 0.0 ||
-       last_size(graph, node.inputs[0]) != last_size(graph, node.outputs[0])))
-    return false;
-  return true;
+  const int64_t channels = last_size(graph, node.inputs[0]);
+  if (channels == 0 || channels != last_size(graph, node.outputs[0])) return false;
+  if (node.op == "transpose") {
+    const std::vector<int64_t> permutation = node.ints_attribute("permutation", {});
+    return !permutation.empty() && permutation.back() + 1 == static_cast<int64_t>(permutation.size());
+  }
+  return node.op != "pad" ||
+         (node.string_attribute("mode", "constant") == "constant" && node.float_attribute("value", 0.0) == 0.0);
 }
 
 // The weights that read channel c of a layer's input: (channel of the input) of each element.

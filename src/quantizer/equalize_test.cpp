@@ -131,6 +131,30 @@ TEST(Equalize, BehindANormalizationTheOffsetAndScaleAreDivided) {
   expect_same_function(before, run(n.graph));
 }
 
+// Attention reads its input turned round: channels stay last, and other moves end the search.
+TEST(Equalize, MoversThatKeepTheChannelsLastAreSeenThrough) {
+  for (const bool last : {true, false}) {
+    Network n;
+    const int64_t dims[] = {3};
+    const ir::ValueId gamma = ops::add_constant_f32(n.graph, "gamma", dims, std::vector<float>{1, 30, 4});
+    const ir::ValueId rows = n.op("reshape", {n.op("mul", {n.x, gamma})}, {{"shape", std::vector<int64_t>{49, 3}}});
+    const std::vector<int64_t> order = last ? std::vector<int64_t>{1, 0, 2} : std::vector<int64_t>{2, 1, 0};
+    const ir::ValueId stacked = n.op("reshape", {rows}, {{"shape", std::vector<int64_t>{7, 7, 3}}});
+    const ir::ValueId moved = n.op("transpose", {stacked}, {{"permutation", order}});
+    const int64_t w_dims[] = {last ? 3 : 7, 13};
+    const std::vector<float> weights = normal_values(static_cast<size_t>(w_dims[0] * 13), 3, 0.4F);
+    n.graph.add_output(n.op("matmul", {moved, ops::add_constant_f32(n.graph, "w", w_dims, weights)}));
+    const std::vector<float> before = run(n.graph);
+    const auto tensors = scalable_tensors(n.graph);
+    ASSERT_TRUE(tensors.has_value());
+    ASSERT_EQ(tensors->size(), last ? 1U : 0U);
+    const auto scaled = equalize(n.graph, *tensors, observe(n.graph, *tensors));
+    ASSERT_TRUE(scaled.has_value());
+    EXPECT_EQ(scaled->size(), last ? 1U : 0U);
+    expect_same_function(before, run(n.graph));
+  }
+}
+
 TEST(Equalize, ClampsSharedTensorsAndOutputsAreLeftAlone) {
   Network clamp;
   clamp.graph.add_output(clamp.conv(clamp.op("relu6", {clamp.conv(clamp.x, 3, 8, 1, 5, 1)}), 8, 5, 1, 1, 3));

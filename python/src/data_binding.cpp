@@ -147,7 +147,7 @@ void bind_data(nb::module_& module) {
   module.def(
       "preprocess",
       [](const Pixels& pixels, const nb::dict& fields,
-         nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu> out) {
+         const nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>& out) {
         const data::PictureTransform transform = value_or_raise(
             data::preprocess(image_from(pixels), preprocessing_from(fields), std::span(out.data(), out.size())));
         return nb::make_tuple(transform.scale_x, transform.scale_y, transform.offset_x, transform.offset_y);

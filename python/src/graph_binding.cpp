@@ -167,8 +167,7 @@ std::vector<uint32_t> append(ir::Graph& graph, const std::string& op,
     if (input) check_value(graph, *input);
     values.push_back(input.value_or(ir::kNone));
   }
-  ir::Attributes converted;
-  for (const auto& [key, value] : attributes) std::visit([&](const auto& v) { converted.emplace(key, v); }, value);
+  ir::Attributes converted(attributes.begin(), attributes.end());
   ops::AppendOptions options;
   options.node_name = name;
   options.output_count = output_count;

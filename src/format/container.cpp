@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 
 #include "base/checked.h"
+#include "format/stored_numbers.h"
 
 namespace hai::format {
 namespace {
@@ -20,20 +20,6 @@ constexpr std::array<unsigned char, 8> kMagic = {0x89, 'H', 'A', 'I', 0x0d, 0x0a
 constexpr size_t kDigestedHeaderBytes = 32;
 constexpr uint32_t kFlagRequired = 1;
 constexpr size_t kNameBytes = 32;
-
-static_assert(std::endian::native == std::endian::little, "numbers of a .hai file are copied as they stand");
-
-template <typename T>
-T load(std::span<const std::byte> bytes, size_t offset) {
-  T value{};
-  std::memcpy(&value, bytes.data() + offset, sizeof(T));
-  return value;
-}
-
-template <typename T>
-void store(std::span<std::byte> bytes, size_t offset, T value) {
-  std::memcpy(bytes.data() + offset, &value, sizeof(T));
-}
 
 bool all_zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });

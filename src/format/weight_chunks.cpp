@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "format/stored_numbers.h"
 
 namespace hai::format {
 namespace {
@@ -17,18 +18,6 @@ constexpr int64_t kHeadBytes = 16;
 constexpr int64_t kEntryBytes = 40;
 constexpr int64_t kLargestExpansion = 64;
 constexpr int64_t kExpansionFloorBytes = int64_t{64} << 20;
-
-template <typename T>
-T load(std::span<const std::byte> bytes, int64_t offset) {
-  T value{};
-  std::memcpy(&value, bytes.data() + offset, sizeof(T));
-  return value;
-}
-
-template <typename T>
-void store(std::span<std::byte> bytes, int64_t offset, T value) {
-  std::memcpy(bytes.data() + offset, &value, sizeof(T));
-}
 
 }  // namespace
 
@@ -40,7 +29,7 @@ std::vector<std::byte> encode_weight_chunks(int64_t expanded_bytes, std::span<co
   std::vector<std::byte> bytes(static_cast<size_t>(kHeadBytes + kEntryBytes * static_cast<int64_t>(chunks.size())));
   store(bytes, 0, static_cast<uint64_t>(expanded_bytes));
   store(bytes, 8, static_cast<uint32_t>(kWeightChunkBytes));
-  int64_t at = kHeadBytes;
+  auto at = static_cast<size_t>(kHeadBytes);
   for (const WeightChunk& chunk : chunks) {
     store(bytes, at, static_cast<uint32_t>(chunk.stored_bytes));
     store(bytes, at + 4, static_cast<uint32_t>(chunk.coding));
@@ -79,7 +68,7 @@ Result<WeightChunks> decode_weight_chunks(std::span<const std::byte> bytes, cons
   result.chunks.resize(static_cast<size_t>(count));
   int64_t done = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t at = kHeadBytes + i * kEntryBytes;
+    const auto at = static_cast<size_t>(kHeadBytes + i * kEntryBytes);
     const int64_t chunk_bytes = std::min(kWeightChunkBytes, result.expanded_bytes - i * kWeightChunkBytes);
     const auto stored = static_cast<int64_t>(load<uint32_t>(bytes, at));
     const auto coding = load<uint32_t>(bytes, at + 4);

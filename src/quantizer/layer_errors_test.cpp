@@ -11,52 +11,15 @@
 #include <random>
 
 #include "compiler/compile.h"
-#include "ops/build.h"
 #include "quantizer/accuracy_report.h"
+#include "quantizer/test_network.h"
 
 namespace hai::quantizer {
 namespace {
 
 constexpr int64_t kSize = 13;
 
-class Network {
- public:
-  explicit Network(uint32_t seed) : random_(seed) { graph.name = "test"; }
-
-  ir::ValueId conv(ir::ValueId x, int64_t in, int64_t out, int64_t kernel, const std::string& name,
-                   const std::vector<float>& output_gain = {}, const std::vector<float>& input_gain = {}) {
-    std::normal_distribution<float> normal(0.0F, 1.0F / std::sqrt(static_cast<float>(in * kernel * kernel)));
-    std::vector<float> weights(static_cast<size_t>(out * kernel * kernel * in));
-    for (size_t i = 0; i < weights.size(); ++i) {
-      weights[i] = normal(random_);
-      if (!output_gain.empty()) weights[i] *= output_gain[i / static_cast<size_t>(kernel * kernel * in)];
-      if (!input_gain.empty()) weights[i] /= input_gain[i % static_cast<size_t>(in)];
-    }
-    std::vector<float> bias(static_cast<size_t>(out));
-    for (size_t i = 0; i < bias.size(); ++i)
-      bias[i] = 0.1F * normal(random_) * (output_gain.empty() ? 1.0F : output_gain[i]);
-    const int64_t w_dims[] = {out, kernel, kernel, in};
-    const int64_t b_dims[] = {out};
-    const ir::ValueId w = ops::add_constant_f32(graph, name + ".w", w_dims, weights);
-    const ir::ValueId b = ops::add_constant_f32(graph, name + ".b", b_dims, bias);
-    const int64_t pad = kernel / 2;
-    return op("conv2d", {x, w, b}, {{"pads", std::vector<int64_t>{pad, pad, pad, pad}}}, name);
-  }
-
-  ir::ValueId op(const std::string& name, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                 const std::string& node_name = {}) {
-    ops::AppendOptions options;
-    options.node_name = node_name.empty() ? name : node_name;
-    auto value = ops::append_value(graph, name, std::move(inputs), std::move(attributes), std::move(options));
-    EXPECT_TRUE(value.has_value()) << (value.has_value() ? "" : value.error().to_string());
-    return value.has_value() ? *value : ir::ValueId{0};
-  }
-
-  ir::Graph graph;
-
- private:
-  std::mt19937 random_;
-};
+using Network = testing::NetworkBuilder;
 
 // stem -> relu -> middle -> (+ stem) -> pool -> head: [1, 1, 1, 7]. Gains: as an equalization between stem and middle
 // would leave it (only without the addition).
@@ -64,8 +27,8 @@ ir::Graph network(bool residual, const std::vector<float>& gain = {}) {
   Network n(21);
   const ir::ValueId x =
       n.graph.add_input("x", {DataType::kF32, to_shape(std::vector<int64_t>{1, kSize, kSize, 3}), {}});
-  const ir::ValueId stem = n.op("relu", {n.conv(x, 3, 16, 3, "stem", gain)}, {}, "stem.relu");
-  const ir::ValueId middle = n.op("silu", {n.conv(stem, 16, 16, 3, "middle", {}, gain)}, {}, "middle.silu");
+  const ir::ValueId stem = n.op("relu", {n.conv(x, 3, 16, 3, "stem", {gain, {}})}, {}, "stem.relu");
+  const ir::ValueId middle = n.op("silu", {n.conv(stem, 16, 16, 3, "middle", {{}, gain})}, {}, "middle.silu");
   const ir::ValueId sum = residual ? n.op("add", {middle, stem}, {}, "sum") : middle;
   const ir::ValueId pooled =
       n.op("reduce_mean", {sum}, {{"axes", std::vector<int64_t>{1, 2}}, {"keep_dims", int64_t{1}}});

@@ -10,51 +10,18 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "ops/build.h"
 #include "quantizer/plan.h"
+#include "quantizer/test_network.h"
 
 namespace hai::quantizer {
 namespace {
 
 constexpr int64_t kSize = 13;
 
-class NetworkBuilder {
- public:
-  explicit NetworkBuilder(uint32_t seed) : random_(seed) { graph.name = "test"; }
+using testing::NetworkBuilder;
 
-  ir::ValueId input(std::vector<int64_t> dims) { return graph.add_input("x", {DataType::kF32, to_shape(dims), {}}); }
-
-  ir::ValueId conv(ir::ValueId x, int64_t in, int64_t out, int64_t kernel, const std::string& name,
-                   int64_t zero_channel = -1) {
-    std::normal_distribution<float> normal(0.0F, 1.0F / std::sqrt(static_cast<float>(in * kernel * kernel)));
-    std::vector<float> weights(static_cast<size_t>(out * kernel * kernel * in));
-    for (size_t i = 0; i < weights.size(); ++i) {
-      weights[i] = static_cast<int64_t>(i) / (kernel * kernel * in) == zero_channel ? 0.0F : normal(random_);
-    }
-    std::vector<float> bias(static_cast<size_t>(out));
-    for (float& value : bias) value = 0.1F * normal(random_);
-    const int64_t w_dims[] = {out, kernel, kernel, in};
-    const int64_t b_dims[] = {out};
-    const ir::ValueId w = ops::add_constant_f32(graph, name + ".w", w_dims, weights);
-    const ir::ValueId b = ops::add_constant_f32(graph, name + ".b", b_dims, bias);
-    const int64_t pad = kernel / 2;
-    return op("conv2d", {x, w, b}, {{"pads", std::vector<int64_t>{pad, pad, pad, pad}}}, name);
-  }
-
-  ir::ValueId op(const std::string& name, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                 const std::string& node_name = {}) {
-    ops::AppendOptions options;
-    options.node_name = node_name.empty() ? name : node_name;
-    auto value = ops::append_value(graph, name, std::move(inputs), std::move(attributes), std::move(options));
-    EXPECT_TRUE(value.has_value()) << (value.has_value() ? "" : value.error().to_string());
-    return value.has_value() ? *value : ir::ValueId{0};
-  }
-
-  ir::Graph graph;
-
- private:
-  std::mt19937 random_;
-};
+// Gains of 8 channels, of which the sixth has no weights.
+const NetworkBuilder::Gains kZeroChannel = {{1, 1, 1, 1, 1, 0, 1, 1}, {}};
 
 ops::Tensor random_tensor(const Dims& dims, uint32_t seed, float low = -1.0F, float high = 1.0F) {
   ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, dims);
@@ -170,7 +137,7 @@ TEST(Quantize, DecodingAfterTheLastConvolutionStaysFloat) {
 TEST(Quantize, AZeroChannelGetsAUsableMultiplier) {
   NetworkBuilder b(4);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});
-  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", 5)}), 8, 4, 1, "b"));
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", kZeroChannel)}), 8, 4, 1, "b"));
   const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
   ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
   EXPECT_EQ(nlohmann::json::parse(quantized->report_json)["layers"][0]["zero_channels"], 1);
@@ -180,7 +147,7 @@ TEST(Quantize, AZeroChannelGetsAUsableMultiplier) {
 TEST(Quantize, AZeroChannelOfAFloatResultGetsAUsableMultiplier) {
   for (const int bits : {4, 8, 16}) {
     NetworkBuilder b(5);
-    b.graph.add_output(b.conv(b.input({1, kSize, kSize, 3}), 3, 7, 1, "last", 2));
+    b.graph.add_output(b.conv(b.input({1, kSize, kSize, 3}), 3, 7, 1, "last", {{1, 1, 0, 1, 1, 1, 1}, {}}));
     QuantizeOptions options;
     options.precision = {bits, bits == 16 ? 16 : 8, false};
     const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 16), options);
@@ -410,7 +377,7 @@ TEST(QuantizeWidths, AnUnknownLayerIsAnErrorThatNamesTheLayers) {
 TEST(QuantizeGuards, WarningsHaveNamesLayersAndRemedies) {
   NetworkBuilder b(25);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});
-  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", 5)}), 8, 4, 1, "b"));
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", kZeroChannel)}), 8, 4, 1, "b"));
   const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4));
   ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
   std::map<std::string, std::string> found;

@@ -9,26 +9,17 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "ops/build.h"
 #include "quantizer/quantizer.h"
+#include "quantizer/test_network.h"
 
 namespace hai::quantizer {
 namespace {
 
 using Ints = std::vector<int64_t>;
 
-struct NetworkBuilder {
-  ir::Graph graph;
-  std::mt19937 random{5};
+struct NetworkBuilder : testing::NetworkBuilder {
+  NetworkBuilder() : testing::NetworkBuilder(5) {}
 
-  ir::ValueId op(const std::string& name, std::vector<ir::ValueId> inputs, ir::Attributes attributes,
-                 const std::string& node_name) {
-    ops::AppendOptions options;
-    options.node_name = node_name;
-    auto value = ops::append_value(graph, name, std::move(inputs), std::move(attributes), std::move(options));
-    EXPECT_TRUE(value.has_value()) << (value.has_value() ? "" : value.error().to_string());
-    return value.has_value() ? *value : ir::ValueId{0};
-  }
   // A layer with random weights of these dims, `sum` products each, and a bias where the operator takes channels.
   ir::ValueId layer(const std::string& kind, ir::ValueId x, const Ints& dims, int64_t channels, int64_t sum,
                     ir::Attributes attributes, const std::string& name) {

@@ -59,7 +59,7 @@ class GraphBuilder {
 
   // Appends a node; a test that builds a wrong graph fails at once.
   std::vector<ir::ValueId> nodes(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                                 std::optional<Quantization> declared = {}, size_t output_count = 1,
+                                 const std::optional<Quantization>& declared = {}, size_t output_count = 1,
                                  DataType dtype = DataType::kI8) {
     ops::AppendOptions options;
     options.node_name = fmt::format("{}_{}", op, graph.node_slots());
@@ -74,12 +74,12 @@ class GraphBuilder {
     return graph.node(*id).outputs;
   }
   ir::ValueId node(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                   std::optional<Quantization> declared = {}) {
-    return nodes(op, std::move(inputs), std::move(attributes), std::move(declared))[0];
+                   const std::optional<Quantization>& declared = {}) {
+    return nodes(op, std::move(inputs), std::move(attributes), declared)[0];
   }
   // With an i16 result.
-  ir::ValueId wide_node(std::string_view op, std::vector<ir::ValueId> inputs, Quantization declared) {
-    return nodes(op, std::move(inputs), {}, std::move(declared), 1, DataType::kI16)[0];
+  ir::ValueId wide_node(std::string_view op, std::vector<ir::ValueId> inputs, const Quantization& declared) {
+    return nodes(op, std::move(inputs), {}, declared, 1, DataType::kI16)[0];
   }
   ir::ValueId transpose(ir::ValueId value, std::vector<int64_t> permutation) {
     return node("transpose", {value}, {{"permutation", std::move(permutation)}});

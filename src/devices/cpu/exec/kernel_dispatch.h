@@ -8,34 +8,32 @@
 // kernels in files foo__dot.c, which are compiled for those sets as well.
 #pragma once
 
+#include <cstddef>
+#include <iterator>
+
 #include "devices/cpu/exec/isa.h"
 
-// The selector: each set's own function, `avx2vnni` and so on where dot products make a difference.
-#if defined(__x86_64__)
-#define HAI_SELECT_KERNEL(name, returns, parameters, avx2vnni, avx512vnni)  \
-  using name##_function = returns(*) parameters;                            \
-  [[maybe_unused]] static name##_function name##_for(::hai::cpu::Isa isa) { \
-    switch (isa) {                                                          \
-      case ::hai::cpu::Isa::kAvx2:                                          \
-        return name##__avx2;                                                \
-      case ::hai::cpu::Isa::kAvx2Vnni:                                      \
-        return name##__##avx2vnni;                                          \
-      case ::hai::cpu::Isa::kAvx512:                                        \
-        return name##__avx512;                                              \
-      case ::hai::cpu::Isa::kAvx512Vnni:                                    \
-        return name##__##avx512vnni;                                        \
-      default:                                                              \
-        return name##__scalar;                                              \
-    }                                                                       \
-  }                                                                         \
+// The selector: each set's own function from kFirstVectorIsa on, in the order of Isa; scalar for all others.
+#define HAI_SELECT_KERNEL(name, returns, parameters, ...)                                              \
+  using name##_function = returns(*) parameters;                                                       \
+  [[maybe_unused]] static name##_function name##_for(::hai::cpu::Isa isa) {                            \
+    static constexpr name##_function kBySet[] = {__VA_ARGS__};                                         \
+    const auto at = static_cast<size_t>(isa) - static_cast<size_t>(::hai::cpu::kFirstVectorIsa);       \
+    return isa >= ::hai::cpu::kFirstVectorIsa && at < std::size(kBySet) ? kBySet[at] : name##__scalar; \
+  }                                                                                                    \
   static_assert(true)
+
+#if defined(__x86_64__)
+namespace hai::cpu {
+inline constexpr Isa kFirstVectorIsa = Isa::kAvx2;
+}
 #define HAI_KERNEL_FAMILY(name, returns, parameters) \
   extern "C" {                                       \
   returns name##__scalar parameters;                 \
   returns name##__avx2 parameters;                   \
   returns name##__avx512 parameters;                 \
   }                                                  \
-  HAI_SELECT_KERNEL(name, returns, parameters, avx2, avx512)
+  HAI_SELECT_KERNEL(name, returns, parameters, name##__avx2, name##__avx2, name##__avx512, name##__avx512)
 #define HAI_DOT_KERNEL_FAMILY(name, returns, parameters) \
   extern "C" {                                           \
   returns name##__scalar parameters;                     \
@@ -44,29 +42,17 @@
   returns name##__avx512 parameters;                     \
   returns name##__avx512vnni parameters;                 \
   }                                                      \
-  HAI_SELECT_KERNEL(name, returns, parameters, avx2vnni, avx512vnni)
+  HAI_SELECT_KERNEL(name, returns, parameters, name##__avx2, name##__avx2vnni, name##__avx512, name##__avx512vnni)
 #elif defined(__aarch64__)
-#define HAI_SELECT_KERNEL(name, returns, parameters, neondot, neoni8mm)     \
-  using name##_function = returns(*) parameters;                            \
-  [[maybe_unused]] static name##_function name##_for(::hai::cpu::Isa isa) { \
-    switch (isa) {                                                          \
-      case ::hai::cpu::Isa::kNeon:                                          \
-        return name##__neon;                                                \
-      case ::hai::cpu::Isa::kNeonDot:                                       \
-        return name##__##neondot;                                           \
-      case ::hai::cpu::Isa::kNeonI8mm:                                      \
-        return name##__##neoni8mm;                                          \
-      default:                                                              \
-        return name##__scalar;                                              \
-    }                                                                       \
-  }                                                                         \
-  static_assert(true)
+namespace hai::cpu {
+inline constexpr Isa kFirstVectorIsa = Isa::kNeon;
+}
 #define HAI_KERNEL_FAMILY(name, returns, parameters) \
   extern "C" {                                       \
   returns name##__scalar parameters;                 \
   returns name##__neon parameters;                   \
   }                                                  \
-  HAI_SELECT_KERNEL(name, returns, parameters, neon, neon)
+  HAI_SELECT_KERNEL(name, returns, parameters, name##__neon, name##__neon, name##__neon)
 #define HAI_DOT_KERNEL_FAMILY(name, returns, parameters) \
   extern "C" {                                           \
   returns name##__scalar parameters;                     \
@@ -74,7 +60,7 @@
   returns name##__neondot parameters;                    \
   returns name##__neoni8mm parameters;                   \
   }                                                      \
-  HAI_SELECT_KERNEL(name, returns, parameters, neondot, neoni8mm)
+  HAI_SELECT_KERNEL(name, returns, parameters, name##__neon, name##__neondot, name##__neoni8mm)
 #else
 #error "HAI's CPU device knows x86-64 and Arm64"
 #endif

@@ -6,31 +6,9 @@
  */
 #include "devices/cpu/exec/kernel_name.h"
 #include "devices/cpu/exec/kernels/gemm.h"
-#include "devices/cpu/exec/kernels/vector.h"
-
-#if defined(HAI_VECTOR_AVX512)
-#define MR 14
-#define NV 2
-#define TILE_NAME "_14x32"
-#elif defined(HAI_VECTOR_AVX2)
-#define MR 6
-#define NV 2
-#define TILE_NAME "_6x16"
-#elif defined(HAI_VECTOR_NEON)
-#define MR 8
-#define NV 2
-#define TILE_NAME "_8x8"
-#else
-#define MR 4
-#define NV 8
-#define TILE_NAME "_4x8"
-#endif
-#define NR (NV * HAI_LANES)
-
-#define TEXT_INNER(x) #x
-#define TEXT(x) TEXT_INNER(x)
-
 #include "devices/cpu/exec/kernels/gemm_rows.h"
+#include "devices/cpu/exec/kernels/gemm_tile.h"
+#include "devices/cpu/exec/kernels/vector.h"
 
 /* Rows begin at any byte. */
 HAI_INLINE int32_t load_i32(const void* p) {

@@ -1,4 +1,4 @@
-/* Row addresses of a tile with few registers, and the switch over row counts. For gemm_*.c, after MR is defined.
+/* Row addresses of a tile with few registers, and the switch over row counts. For gemm_*.c.
  *
  * One pointer serves three rows (base, base + stride, base + 2 * stride are x86 addressing modes), so that 14 rows need
  * five pointers. Compilers would otherwise keep one pointer a row, run out of registers and reload them at each step;
@@ -6,6 +6,8 @@
  */
 #ifndef HAI_DEVICES_CPU_EXEC_KERNELS_GEMM_ROWS_H_
 #define HAI_DEVICES_CPU_EXEC_KERNELS_GEMM_ROWS_H_
+
+#include "devices/cpu/exec/kernels/gemm_tile.h"
 
 #define ROW_GROUPS ((MR + 2) / 3)
 

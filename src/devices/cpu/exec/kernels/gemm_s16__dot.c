@@ -7,36 +7,22 @@
  */
 #include "devices/cpu/exec/kernel_name.h"
 #include "devices/cpu/exec/kernels/gemm.h"
+#include "devices/cpu/exec/kernels/gemm_rows.h"
+#include "devices/cpu/exec/kernels/gemm_tile.h"
 #include "devices/cpu/exec/kernels/vector64.h"
 
 /* Vectors of columns: narrow (i8 weights), and wide (i16 weights), whose sums take two registers each. */
+#define NARROW NV
+#define WIDE (NV / 2)
 #if defined(HAI_VECTOR_AVX512)
-#define MR 14
-#define NARROW 2
-#define TILE_NARROW "_14x32"
 #define TILE_WIDE "_14x16"
 #elif defined(HAI_VECTOR_AVX2)
-#define MR 6
-#define NARROW 2
-#define TILE_NARROW "_6x16"
 #define TILE_WIDE "_6x8"
 #elif defined(HAI_VECTOR_NEON)
-#define MR 8
-#define NARROW 2
-#define TILE_NARROW "_8x8"
 #define TILE_WIDE "_8x4"
 #else
-#define MR 4
-#define NARROW 8
-#define TILE_NARROW "_4x8"
 #define TILE_WIDE "_4x4"
 #endif
-#define WIDE (NARROW / 2)
-
-#define TEXT_INNER(x) #x
-#define TEXT(x) TEXT_INNER(x)
-
-#include "devices/cpu/exec/kernels/gemm_rows.h"
 
 /* step_vec: a step of one row in every lane, or of HAI_LANES columns, as 16-bit integers. */
 #if defined(HAI_VECTOR_AVX512)
@@ -201,7 +187,7 @@ static void HAI_KERNEL(gemm_s16_s16_tile)(const hai_gemm_s16_tile* tile) {
 
 const hai_gemm_kernel* HAI_KERNEL(gemm_s16_s8)(void);
 const hai_gemm_kernel* HAI_KERNEL(gemm_s16_s8)(void) {
-  static const hai_gemm_kernel kernel = {"gemm_s16_s8__" TEXT(HAI_ISA) TILE_NARROW,
+  static const hai_gemm_kernel kernel = {"gemm_s16_s8__" TEXT(HAI_ISA) TILE_NAME,
                                          MR,
                                          NARROW * HAI_LANES,
                                          K_GROUP,

@@ -28,7 +28,8 @@ double entropy_bytes(std::span<const std::byte> chunk, size_t element_bytes) {
   for (size_t i = 0; i < chunk.size(); ++i) ++counts[256 * (i % element_bytes) + std::to_integer<size_t>(chunk[i])];
   double bits = 0;
   for (size_t place = 0; place < element_bytes; ++place) {
-    const double total = static_cast<double>((chunk.size() + element_bytes - 1 - place) / element_bytes);
+    const size_t elements = (chunk.size() + element_bytes - 1 - place) / element_bytes;
+    const auto total = static_cast<double>(elements);
     for (size_t value = 0; value < 256; ++value) {
       const double count = counts[256 * place + value];
       if (count > 0) bits -= count * std::log2(count / total);

@@ -86,7 +86,7 @@ class Reader {
       case Proto::FLOAT:
         return OnnxAttribute(attribute.f());
       case Proto::INT:
-        return OnnxAttribute(static_cast<int64_t>(attribute.i()));
+        return OnnxAttribute(int64_t{attribute.i()});
       case Proto::STRING:
         return OnnxAttribute(std::move(*attribute.mutable_s()));
       case Proto::FLOATS:

@@ -92,6 +92,29 @@ const Geometry& geometry(const std::string& name) {
   return geometries().front();
 }
 
+// Rounding points and results finer than the operands.
+void add_finer_samples(std::vector<Sample>& out) {
+  constexpr ProductTypes kInt8Points{DataType::kI8, DataType::kI8, DataType::kI8, true, true, false, 0, true};
+  constexpr ProductTypes kUint8Points{DataType::kU8, DataType::kU8, DataType::kI8, true, true, false, 0, true};
+  constexpr ProductTypes kInt8To16{DataType::kI8, DataType::kI16, DataType::kI8, true, true};
+  constexpr ProductTypes kUint8To16Points{DataType::kU8, DataType::kI16, DataType::kI8, true, true, false, 0, true};
+  constexpr std::pair<const char*, ProductTypes> kFiner[] = {{"_i8_points_i16", kInt8Points},
+                                                             {"_u8_points_i16", kUint8Points},
+                                                             {"_i8_to_i16", kInt8To16},
+                                                             {"_u8_to_i16", kUint8To16Points}};
+  for (const char* shape : {"3x3", "1x1_odd_channels", "3x3_deep", "depthwise_odd_channels", "grouped_odd"}) {
+    for (const char* activation : {"none", "relu6", "silu", "hard_swish", "gelu", "sigmoid", "sin"}) {
+      for (const auto& [suffix, types] : kFiner) {
+        for (const bool residual : {false, true}) {
+          out.push_back(make_sample(geometry(shape),
+                                    "_" + std::string(activation) + suffix + (residual ? "_residual" : ""), types,
+                                    {activation, residual, residual ? "relu" : "none"}));
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Sample> conv2d_samples(const OpSchema&) {
@@ -120,26 +143,7 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
       }
     }
   }
-  // Rounding points and results finer than the operands.
-  constexpr ProductTypes kInt8Points{DataType::kI8, DataType::kI8, DataType::kI8, true, true, false, 0, true};
-  constexpr ProductTypes kUint8Points{DataType::kU8, DataType::kU8, DataType::kI8, true, true, false, 0, true};
-  constexpr ProductTypes kInt8To16{DataType::kI8, DataType::kI16, DataType::kI8, true, true};
-  constexpr ProductTypes kUint8To16Points{DataType::kU8, DataType::kI16, DataType::kI8, true, true, false, 0, true};
-  constexpr std::pair<const char*, ProductTypes> kFiner[] = {{"_i8_points_i16", kInt8Points},
-                                                             {"_u8_points_i16", kUint8Points},
-                                                             {"_i8_to_i16", kInt8To16},
-                                                             {"_u8_to_i16", kUint8To16Points}};
-  for (const char* shape : {"3x3", "1x1_odd_channels", "3x3_deep", "depthwise_odd_channels", "grouped_odd"}) {
-    for (const char* activation : {"none", "relu6", "silu", "hard_swish", "gelu", "sigmoid", "sin"}) {
-      for (const auto& [suffix, types] : kFiner) {
-        for (const bool residual : {false, true}) {
-          out.push_back(make_sample(geometry(shape),
-                                    "_" + std::string(activation) + suffix + (residual ? "_residual" : ""), types,
-                                    {activation, residual, residual ? "relu" : "none"}));
-        }
-      }
-    }
-  }
+  add_finer_samples(out);
   for (const char* shape : {"3x3", "1x1", "depthwise", "depthwise_5x5_stride2", "grouped_odd"}) {
     const Geometry& g = geometry(shape);
     out.push_back(make_sample(g, "_i8_to_u8", {DataType::kI8, DataType::kU8, DataType::kI8, true, true}, {}));

@@ -22,7 +22,7 @@ HAI_KERNEL_FAMILY(dot_f32, float, (const float*, const float*, int64_t));
 HAI_KERNEL_FAMILY(add_multiple_f32, void, (float*, const float*, float, int64_t));
 HAI_KERNEL_FAMILY(adaround_step_f32, void, (const hai_adaround_step*));
 
-constexpr int64_t kMaxPanel = 64;
+constexpr int64_t kMaxPanel = Matrix::kPadding;  // rows are read and written by whole panels
 alignas(64) constexpr std::array<float, kMaxPanel> kZeros{};
 
 // Columns [from, from + width) of `steps` rows of b, step after step.
@@ -64,7 +64,7 @@ void Algebra::multiply(const Matrix& a, const Matrix& b, Matrix& y, const Part& 
   HAI_CHECK(part.a_first + count <= a.rows() && part.b_first + a.cols() <= b.rows() && y.rows() == count &&
             y.cols() == b.cols());
   const auto& kernel = *static_cast<const hai_gemm_kernel*>(gemm_);
-  HAI_CHECK(kernel.nr <= kMaxPanel && kernel.nr <= Matrix::kPadding);
+  HAI_CHECK(kernel.nr <= kMaxPanel);
   const int64_t panels = (b.cols() + kernel.nr - 1) / kernel.nr;
   // Few panels: their rows are shared out too, and each share packs the panel again.
   const int64_t tiles = (count + kernel.mr - 1) / kernel.mr;

@@ -46,10 +46,11 @@ bool RangeObserver::add(std::span<const float> values) {
   count_ += static_cast<int64_t>(values.size());
   if (limit_ == 0) zeros_ = count_;  // nothing but zeros so far
   if (limit_ > 0) {
-    const auto per_unit = static_cast<float>(kBins / 2 / limit_);
+    constexpr int kHalf = kBins / 2;
+    const auto per_unit = static_cast<float>(kHalf / limit_);
     for (const float value : values) {
       zeros_ += value == 0.0F ? 1 : 0;
-      const int bin = static_cast<int>(value * per_unit + static_cast<float>(kBins / 2));
+      const int bin = static_cast<int>(value * per_unit + static_cast<float>(kHalf));
       ++bins_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))];
     }
   }

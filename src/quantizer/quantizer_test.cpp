@@ -210,7 +210,7 @@ ir::Graph small_network(uint32_t seed) {
 
 // No self-check: it runs on the CPU device, these compare with the reference.
 Result<Quantized> quantized_as(const ir::Graph& graph, std::string_view precision,
-                               std::map<std::string, std::string> layers = {}) {
+                               const std::map<std::string, std::string>& layers = {}) {
   QuantizeOptions options;
   options.precision = *parse_precision(precision);
   for (const auto& [name, text] : layers) options.layers[name] = *parse_precision(text);

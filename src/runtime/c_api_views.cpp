@@ -105,6 +105,7 @@ void ModelView::fill(const format::ModelReader& file) {
   for (size_t i = 0; i < section_digests_.size(); ++i) {
     const format::Section& section = file.container().sections[i];
     const bool compressed = section.is(format::SectionKind::kCompressedWeights);
+    // Names of kinds are literals. NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage)
     sections.push_back({format::section_kind_name(section.kind).data(), section.name.c_str(), section.required ? 1 : 0,
                         static_cast<uint64_t>(section.offset_bytes), static_cast<uint64_t>(section.size_bytes),
                         section_digests_[i].c_str(),

@@ -57,9 +57,11 @@ class GraphBuilder {
     return per_tensor_quantization(uniform(0.02F, 0.05F), static_cast<int32_t>(pick(-30, 30)));
   }
 
-  // Appends a node; a test that builds a wrong graph fails at once.
+  // Appends a node; a test that builds a wrong graph fails at once. `declared` by value: callers pass what belongs to a
+  // value of this graph, which moves when another node is appended.
   std::vector<ir::ValueId> nodes(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                                 const std::optional<Quantization>& declared = {}, size_t output_count = 1,
+                                 // NOLINTNEXTLINE(performance-unnecessary-value-param)
+                                 std::optional<Quantization> declared = {}, size_t output_count = 1,
                                  DataType dtype = DataType::kI8) {
     ops::AppendOptions options;
     options.node_name = fmt::format("{}_{}", op, graph.node_slots());
@@ -74,12 +76,12 @@ class GraphBuilder {
     return graph.node(*id).outputs;
   }
   ir::ValueId node(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {},
-                   const std::optional<Quantization>& declared = {}) {
-    return nodes(op, std::move(inputs), std::move(attributes), declared)[0];
+                   std::optional<Quantization> declared = {}) {
+    return nodes(op, std::move(inputs), std::move(attributes), std::move(declared))[0];
   }
   // With an i16 result.
-  ir::ValueId wide_node(std::string_view op, std::vector<ir::ValueId> inputs, const Quantization& declared) {
-    return nodes(op, std::move(inputs), {}, declared, 1, DataType::kI16)[0];
+  ir::ValueId wide_node(std::string_view op, std::vector<ir::ValueId> inputs, Quantization declared) {
+    return nodes(op, std::move(inputs), {}, std::move(declared), 1, DataType::kI16)[0];
   }
   ir::ValueId transpose(ir::ValueId value, std::vector<int64_t> permutation) {
     return node("transpose", {value}, {{"permutation", std::move(permutation)}});

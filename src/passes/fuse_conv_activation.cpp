@@ -62,9 +62,9 @@ std::optional<ir::Attributes> activation_attributes(const Node& activation, cons
   if (!before.quantization || !after.quantization) return std::nullopt;
   if (!before.quantization->per_tensor() || !after.quantization->per_tensor()) return std::nullopt;
   if (is_clamp(activation.op)) return before == after ? std::optional(attributes) : std::nullopt;
-  const bool narrows = before.dtype == DataType::kI16 && bit_width(after.dtype) == 8 && bit_width(x.dtype) == 8;
-  if (before.dtype != after.dtype && !narrows) return std::nullopt;
-  if (narrows) attributes["conv_bits"] = int64_t{16};
+  const bool wide_point = is_wide_point(x, before, after);
+  if (before.dtype != after.dtype && !wide_point) return std::nullopt;
+  if (wide_point) attributes["conv_bits"] = int64_t{16};
   attributes["conv_scale"] = static_cast<double>(before.quantization->scales[0]);
   attributes["conv_zero_point"] = static_cast<int64_t>(before.quantization->zero_points[0]);
   return attributes;

@@ -29,17 +29,12 @@ bool takes_residual(const Graph& graph, NodeId id) {
          node.string_attribute("residual_activation", "none") == "none";
 }
 
-// An i16 result of an 8-bit convolution enters an 8-bit sum finer than the sum is stored.
-bool narrows(const ir::TensorType& x, const ir::TensorType& result, const ir::TensorType& sum) {
-  return result.dtype == DataType::kI16 && bit_width(sum.dtype) == 8 && bit_width(x.dtype) == 8;
-}
-
 // The type in which the convolution's result enters the sum fits the epilogue: floats of one type, or integers with one
 // scale each, the residual of the sum's type.
 bool types_fit(const ir::TensorType& x, const ir::TensorType& result, const ir::TensorType& residual,
                const ir::TensorType& sum) {
   if (result.shape != residual.shape || result.shape != sum.shape) return false;
-  if (residual.dtype != sum.dtype || (result.dtype != sum.dtype && !narrows(x, result, sum))) return false;
+  if (residual.dtype != sum.dtype || (result.dtype != sum.dtype && !is_wide_point(x, result, sum))) return false;
   if (is_float(result.dtype)) return true;
   const auto one_scale = [](const ir::TensorType& type) {
     return type.quantization && type.quantization->per_tensor();
@@ -73,7 +68,7 @@ bool fuse_addition(Graph& graph, NodeId id, NodeId addition) {
   if (before.quantization) {
     graph.node(id).attributes["pre_residual_scale"] = static_cast<double>(before.quantization->scales[0]);
     graph.node(id).attributes["pre_residual_zero_point"] = static_cast<int64_t>(before.quantization->zero_points[0]);
-    if (narrows(x, before, after)) keep_points_wide(graph.node(id));
+    if (is_wide_point(x, before, after)) keep_points_wide(graph.node(id));
   }
   return true;
 }

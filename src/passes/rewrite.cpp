@@ -41,6 +41,10 @@ ir::NodeId sole_reader(const ir::Graph& graph, ir::ValueId value) {
 
 bool is_quantized(const ir::TensorType& type) { return is_integer(type.dtype) && type.quantization.has_value(); }
 
+bool is_wide_point(const ir::TensorType& x, const ir::TensorType& result, const ir::TensorType& after) {
+  return result.dtype == DataType::kI16 && bit_width(after.dtype) == 8 && bit_width(x.dtype) == 8;
+}
+
 size_t quick_hash(std::span<const std::byte> bytes) {
   constexpr size_t kEnd = 2048;
   const auto hash = [](std::span<const std::byte> part) {

@@ -20,6 +20,9 @@ ir::NodeId sole_reader(const ir::Graph& graph, ir::ValueId value);
 // All reads come from one place and the value is no graph output.
 inline bool read_once(const ir::Graph& graph, ir::ValueId value) { return sole_reader(graph, value) != ir::kNone; }
 bool is_quantized(const ir::TensorType& type);
+// The i16 `result` of a product with an 8-bit `x` becomes an 8-bit `after` at once: fused, it is a wide rounding point
+// (types/epilogue.h).
+bool is_wide_point(const ir::TensorType& x, const ir::TensorType& result, const ir::TensorType& after);
 // f64, f32, f16 and bf16 that stand for themselves.
 inline bool is_float_type(const ir::TensorType& type) { return is_float(type.dtype); }
 

@@ -54,16 +54,10 @@ class LoadedGraph {
       error = compiled.error().to_string();
       return;
     }
-    auto bytes = format::serialize(compiled->file);
-    if (!bytes) {
-      error = bytes.error().to_string();
-      return;
-    }
-    bytes_ = std::move(*bytes);
-    hai_model* model = nullptr;
-    if (hai_model_load_memory(bytes_.data(), bytes_.size(), &model) != HAI_OK) error = hai_last_error();
-    model_.reset(model);
+    load(compiled->file);
   }
+  // Of a graph that has been compiled.
+  explicit LoadedGraph(const format::ModelFile& file) { load(file); }
 
   // Fills `outputs`; an error text, or nothing.
   std::string run(const Setting& setting, const std::vector<ops::Tensor>& inputs, std::vector<ops::Tensor>& outputs) {
@@ -85,6 +79,18 @@ class LoadedGraph {
   std::string error;
 
  private:
+  void load(const format::ModelFile& file) {
+    auto bytes = format::serialize(file);
+    if (!bytes) {
+      error = bytes.error().to_string();
+      return;
+    }
+    bytes_ = std::move(*bytes);
+    hai_model* model = nullptr;
+    if (hai_model_load_memory(bytes_.data(), bytes_.size(), &model) != HAI_OK) error = hai_last_error();
+    model_.reset(model);
+  }
+
   std::vector<std::byte> bytes_;
   std::unique_ptr<hai_model, ReleaseModel> model_;
 };

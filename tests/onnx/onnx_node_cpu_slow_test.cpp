@@ -6,46 +6,14 @@
 
 #include <cstdio>
 
+#include "../end_to_end/loaded_graph.h"
 #include "compiler/compile.h"
-#include "hai/hai.h"
 #include "importers/onnx/onnx_node_cases.h"
 
 namespace hai {
 namespace {
 
 using onnx_import::NodeCase;
-
-hai_tensor describe(const TensorView& view) {
-  hai_tensor tensor{};
-  tensor.dtype = static_cast<int32_t>(view.dtype);
-  tensor.rank = view.dims.rank;
-  std::copy_n(view.dims.size.begin(), view.dims.rank, tensor.dims);
-  tensor.data = const_cast<std::byte*>(view.data);
-  tensor.size_bytes = static_cast<size_t>(view.size_bytes());
-  return tensor;
-}
-
-// An error in words; empty when the outputs have been computed.
-std::string run_on_cpu(const std::vector<std::byte>& file, const NodeCase& node_case,
-                       std::vector<ops::Tensor>& outputs) {
-  hai_model* model = nullptr;
-  hai_session* session = nullptr;
-  hai_session_options options = HAI_SESSION_OPTIONS_INIT;
-  options.threads = 1;
-  std::vector<hai_tensor> in;
-  std::vector<hai_tensor> out;
-  for (const ops::Tensor& tensor : node_case.inputs) in.push_back(describe(tensor.view()));
-  for (const ops::Tensor& tensor : outputs) out.push_back(describe(tensor.view()));
-  std::string problem;
-  if (hai_model_load_memory(file.data(), file.size(), &model) != HAI_OK ||
-      hai_session_create(model, &options, &session) != HAI_OK ||
-      hai_session_run(session, in.data(), in.size(), out.data(), out.size()) != HAI_OK) {
-    problem = hai_last_error();
-  }
-  hai_session_release(session);
-  hai_model_release(model);
-  return problem;
-}
 
 enum class Outcome { kPass, kNotImported, kRefused, kFail };
 
@@ -57,14 +25,9 @@ Outcome run_case(const NodeCase& node_case, std::string& message) {
     message = compiled.error().to_string();
     return compiled.error().code == StatusCode::kUnsupported ? Outcome::kRefused : Outcome::kFail;
   }
-  const auto file = format::serialize(compiled->file);
-  if (!file) {
-    message = file.error().to_string();
-    return Outcome::kFail;
-  }
-  std::vector<ops::Tensor> outputs = node_case.outputs;
-  for (ops::Tensor& output : outputs) std::fill(output.storage.begin(), output.storage.end(), std::byte{0x5a});
-  message = run_on_cpu(*file, node_case, outputs);
+  testing::LoadedGraph loaded(compiled->file);
+  std::vector<ops::Tensor> outputs = testing::garbage_like(node_case.outputs);
+  message = loaded.error.empty() ? loaded.run({cpu::selected_isa().value()}, node_case.inputs, outputs) : loaded.error;
   for (size_t i = 0; message.empty() && i < outputs.size(); ++i) {
     message = onnx_import::difference(outputs[i], node_case.outputs[i], node_case.relative, node_case.absolute);
   }

@@ -480,18 +480,15 @@ void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const 
     panel.i8.out = stores ? reinterpret_cast<uint8_t*>(out) : nullptr;
     kernel_->run_i8(&panel.i8);
     if (stores) return;
-    const std::byte* residual =
-        buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
-    epilogue.finish_i8(panel.i8.sums, kernel_->nr, rows, panel.cols, panel.position, residual, panel.out_stride, out,
-                       panel.out_stride);
+    epilogue.finish_i8(panel.i8.sums, kernel_->nr, rows, panel.cols, panel.position,
+                       buffers.residual_at(first, epilogue), panel.out_stride, out, panel.out_stride);
     return;
   }
   panel.f32.in.rows = rows;
   if (stores) panel.f32.out = reinterpret_cast<float*>(out);
   kernel_->run_f32(&panel.f32);
   if (stores) return;
-  const float* residual =
-      buffers.residual == nullptr ? nullptr : reinterpret_cast<const float*>(buffers.residual) + first;
+  const auto* residual = reinterpret_cast<const float*>(buffers.residual_at(first, epilogue));
   epilogue.finish_f32(panel.f32.out, panel.f32.out_stride, rows, panel.cols, residual, panel.out_stride,
                       reinterpret_cast<float*>(out), panel.out_stride);
 }
@@ -499,8 +496,7 @@ void Convolution::run_tile(Panel& panel, const ProductEpilogue& epilogue, const 
 void Convolution::run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
                                 int64_t pixel) const {
   const int64_t first = pixel * geometry_.out_channels + panel.channel;
-  const std::byte* residual =
-      buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
+  const std::byte* residual = buffers.residual_at(first, epilogue);
   std::byte* out = buffers.y + first * epilogue.output_element_bytes();
   panel.s16.in.rows = rows;
   kernel_->run_s16(&panel.s16);

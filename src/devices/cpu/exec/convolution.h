@@ -71,6 +71,11 @@ class Convolution {
     std::byte* y;
     std::byte* scratch;  // thread_count * scratch_bytes_per_thread()
     int64_t images;
+
+    // The residual of output element `element`; null: none.
+    const std::byte* residual_at(int64_t element, const ProductEpilogue& epilogue) const {
+      return residual == nullptr ? nullptr : residual + element * epilogue.residual_element_bytes();
+    }
   };
   void run(const ProductEpilogue& epilogue, const Buffers& buffers, ThreadPool& threads) const;
 

@@ -148,8 +148,7 @@ void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convol
     d.col_count = std::min(step, g.out_cols - col);
     const int64_t first = ((image * g.out_rows + row) * g.out_cols + col) * g.out_channels;
     std::byte* out = buffers.y + first * epilogue.output_element_bytes();
-    const std::byte* residual =
-        buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
+    const std::byte* residual = buffers.residual_at(first, epilogue);
     const auto pixels = static_cast<int32_t>(d.col_count);
     const auto channels = static_cast<int32_t>(g.out_channels);
     d.sums = nullptr;
@@ -198,8 +197,7 @@ void DepthwiseConvolution::run_wide_row(const ProductEpilogue& epilogue, const C
   d.out_f32 = epilogue.to_float ? reinterpret_cast<float*>(out) : nullptr;
   d.out_stride = g.out_channels;
   depthwise_s16_for(isa_)(&d);
-  const std::byte* residual =
-      buffers.residual == nullptr ? nullptr : buffers.residual + first * epilogue.residual_element_bytes();
+  const std::byte* residual = buffers.residual_at(first, epilogue);
   epilogue.finish_s16(out, g.out_channels, g.out_cols, static_cast<int32_t>(g.out_channels), residual, g.out_channels);
 }
 

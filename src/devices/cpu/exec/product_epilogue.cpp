@@ -196,11 +196,9 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
     range = clamp_range(activation_, first.scale, range);
   } else {
     make_table(range, first.scale, full_range(y.dtype, before_add), before_add.scale);
-    if (!wide) {
-      // What lies beyond the table has its outermost entries' values.
-      range.lo = table_.first;
-      range.hi = table_.last();
-    }
+    // What lies beyond the table has its outermost entries' values.
+    range.lo = table_.first;
+    range.hi = table_.last();
   }
   lo = static_cast<float>(range.lo - range.zero_point);
   hi = static_cast<float>(range.hi - range.zero_point);
@@ -210,14 +208,6 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
 
 void ProductEpilogue::make_table(const hai_output_range& from, float from_scale, const hai_output_range& to,
                                  float to_scale) {
-  if (wide) {
-    table_s16_.resize(65536);
-    for (int32_t q = INT16_MIN; q <= INT16_MAX; ++q) {
-      table_s16_[static_cast<uint16_t>(q)] = static_cast<int16_t>(unary_integer(
-          activation_.function, activation_.alpha, activation_.beta, q, from_scale, from.zero_point, to_scale, to));
-    }
-    return;
-  }
   table_ = make_function_table(activation_, from_scale, from, to_scale, to);
   if (from.hi - from.lo > 255) return;
   table_bytes_.resize(256);
@@ -246,8 +236,7 @@ Status ProductEpilogue::make_residual(const KernelContext& context, const Produc
 
 int64_t ProductEpilogue::bytes() const {
   return static_cast<int64_t>(4 * (bias_f32.size() + bias.size() + multiplier.size()) + 8 * bias_i64.size() +
-                              2 * (table_.entries.size() + table_s16_.size()) + table_bytes_.size() +
-                              16 * fixed_factor_.size());
+                              2 * table_.entries.size() + table_bytes_.size() + 16 * fixed_factor_.size());
 }
 
 void ProductEpilogue::take_bias_out() {
@@ -352,13 +341,15 @@ void ProductEpilogue::store_s16(const int64_t* sums, int64_t sums_stride, int32_
 
 void ProductEpilogue::finish_s16(std::byte* out, int64_t out_stride, int64_t rows, int32_t cols,
                                  const std::byte* residual, int64_t residual_stride) const {
-  if (table_s16_.empty() && !has_residual) return;
+  const bool looks_up = wide && !table_.entries.empty();  // finish_i8 has done it already
+  if (!looks_up && !has_residual) return;
   hai_finish_s16 e = {};
   e.y = reinterpret_cast<int16_t*>(out);
   e.y_stride = out_stride;
   e.rows = static_cast<int32_t>(rows);
   e.cols = cols;
-  e.table = table_s16_.empty() ? nullptr : table_s16_.data();
+  e.table = looks_up ? table_.entries.data() : nullptr;
+  e.table_first = table_.first;
   e.residual = residual;
   e.residual_stride = residual_stride;
   e.residual_bits = residual_bits_;

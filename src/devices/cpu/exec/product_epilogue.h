@@ -92,7 +92,6 @@ class ProductEpilogue {
   bool first_wide_ = false;           // the first rounding point of 32-bit sums is an i16
   FunctionTable table_;               // without entries: none
   std::vector<uint8_t> table_bytes_;  // the same by the bytes of q, where all is of 8 bits
-  std::vector<int16_t> table_s16_;    // wide: 65,536 entries, indexed by the bits of q
   bool residual_signed_ = true;
   int32_t residual_bits_ = 8;
   int32_t residual_zero_point_ = 0;

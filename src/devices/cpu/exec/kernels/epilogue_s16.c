@@ -67,7 +67,7 @@ void HAI_KERNEL(finish_s16)(const hai_finish_s16* given) {
   for (int32_t m = 0; m < e->rows; ++m) {
     int16_t* y = e->y + m * e->y_stride;
     if (e->table != 0) {
-      for (int32_t c = 0; c < e->cols; ++c) y[c] = e->table[(uint16_t)y[c]];
+      for (int32_t c = 0; c < e->cols; ++c) y[c] = e->table[y[c] - e->table_first];
     }
     if (e->residual == 0) continue;
     const int64_t first = m * e->residual_stride;

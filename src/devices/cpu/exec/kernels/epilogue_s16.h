@@ -1,5 +1,5 @@
-/* What follows the 64-bit sums of a product with 16-bit activations: requantization through f64, look-up tables of
- * 65,536 entries, residual additions. Works on one tile that is still in the first cache. */
+/* What follows the 64-bit sums of a product with 16-bit activations: requantization through f64, look-up tables,
+ * residual additions. Works on one tile that is still in the first cache. */
 #ifndef HAI_DEVICES_CPU_EXEC_KERNELS_EPILOGUE_S16_H_
 #define HAI_DEVICES_CPU_EXEC_KERNELS_EPILOGUE_S16_H_
 
@@ -21,14 +21,15 @@ typedef struct {
   int64_t out_stride; /* elements */
 } hai_requantize_s16;
 
-/* The chain behind the first rounding, in place: y = table[y], then
+/* The chain behind the first rounding, in place: y = table[y - table_first], then
  *   y = out_zero_point + round(clamp(float(y - zero_point) * multiplier
  *                                    + float(residual - residual_zero_point) * residual_multiplier, lo, hi)) */
 typedef struct {
   int16_t* y;
   int64_t y_stride; /* elements */
   int32_t rows, cols;
-  const int16_t* table; /* indexed by the bits of y; 0: none */
+  const int16_t* table; /* an entry for each y that the first rounding allows; 0: none */
+  int32_t table_first;  /* the least of them */
   const void* residual; /* i16, or bytes; 0: none */
   int64_t residual_stride;
   int32_t residual_bits, residual_signed;

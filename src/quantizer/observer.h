@@ -37,7 +37,7 @@ class RangeObserver {
   std::vector<double> channel_squares() const;
 
   // The i8 quantization of what was seen; zero is always exactly representable. `percentile` is for
-  // Observer::kPercentile.
+  // Observer::kPercentile and kMse.
   Quantization choose(Observer observer, bool symmetric, double percentile = 99.99) const;
   // The range whose rounding and clipping err least in mean square behind `functions`, which are all that reads the
   // tensor (a silu that is flat below -6 needs no steps there).

@@ -58,10 +58,24 @@ TEST(RangeObserver, MeanSquareErrorIsNeverAboveMinMax) {
     values.push_back(60.0F);  // one outlier
     RangeObserver observer;
     ASSERT_TRUE(observer.add(values));
-    const double best = mean_square_error(values, observer.choose(Observer::kMse, false));
+    const double best = mean_square_error(values, observer.choose(Observer::kMse, false, 100.0));
     const double whole = mean_square_error(values, observer.choose(Observer::kMinMax, false));
     EXPECT_LT(best, whole) << seed;
   }
+}
+
+// One value in 20,000, so far out that clipping it errs more than all steps together: the percentile does not keep it.
+TEST(RangeObserver, MeanSquareErrorKeepsNothingBeyondThePercentile) {
+  std::vector<float> values = normal_values(20000, 4, 1.0F);
+  values.push_back(60.0F);
+  RangeObserver observer;
+  ASSERT_TRUE(observer.add(values));
+  const float kept = observer.choose(Observer::kMse, false, 100.0).scales[0];
+  const float capped = observer.choose(Observer::kMse, false).scales[0];
+  EXPECT_GT(kept, 20.0F / 255);
+  EXPECT_LE(capped, observer.choose(Observer::kPercentile, false).scales[0]);
+  EXPECT_LT(capped, 10.0F / 255);
+  EXPECT_GT(capped, 4.0F / 255);
 }
 
 TEST(RangeObserver, PercentileCutsBothEnds) {

@@ -33,7 +33,8 @@ Result<Precision> parse_precision(std::string_view text);
 // How the range of an activation is chosen from what was seen.
 enum class Observer : uint8_t {
   kMinMax = 0,      // the whole range seen
-  kMse = 1,         // the range whose rounding and clipping errs least, in mean square, over a histogram
+  kMse = 1,         // the range whose rounding and clipping errs least, in mean square, over a histogram; but never
+                    // wider than kPercentile's
   kPercentile = 2,  // all but a share of the values at either end
   kKl = 3,          // the range whose quantized histogram diverges least from the histogram itself; kMse for tensors of
                     // which fewer than 8,192 values other than zero were seen
@@ -51,7 +52,7 @@ struct AdaRoundOptions {
 
 struct QuantizeOptions {
   Observer observer = Observer::kMse;
-  double percentile = 99.99;    // for Observer::kPercentile: how much of the values the range keeps, in per cent
+  double percentile = 99.99;    // how much of the values Observer::kPercentile keeps, and kMse at most, in per cent
   bool symmetric = false;       // activations with zero point 0
   bool bias_correction = true;  // add to each bias the mean error that rounding the weights makes (Nagel et al., 2019)
   Precision precision;          // of every layer (a layer: a node that multiplies and accumulates)

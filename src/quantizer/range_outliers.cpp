@@ -4,7 +4,8 @@
 // weights of an output channel it becomes s^2 / 12 * sum of w^2; the signal there has the variance of the inputs,
 // weighted likewise. The mean over output channels of their ratio sees what a figure over the whole tensor hides: one
 // loud channel sets the scale, and a depthwise layer passes the quiet ones on as noise. Where the ratio is above the
-// limit the layer and those that feed it get 16-bit activations, which the plan then carries through what lies between.
+// limit the layer gets 16-bit activations. The layers that feed it stay as they are: their 32-bit sums are stored in 16
+// bits (decision 0010).
 #include "quantizer/range_outliers.h"
 
 #include <algorithm>
@@ -16,7 +17,7 @@
 namespace hai::quantizer {
 namespace {
 
-constexpr double kNoiseLimitDb = -12.0;
+constexpr double kNoiseLimitDb = -25.0;
 constexpr double kLargestShare = 0.15;  // of the multiply-accumulates
 
 size_t input_channel(const ir::Node& node, const Shape& shape, const ChannelLayout& layout, size_t i) {
@@ -64,21 +65,6 @@ int64_t macs_of(const ir::Graph& graph, const ir::Node& node) {
   return macs * (elements / std::max<int64_t>(layout.channels, 1));
 }
 
-// The layers whose results reach a tensor through operators of one input.
-void add_sources(const ir::Graph& graph, const Plan& plan, ir::ValueId value, std::vector<ir::NodeId>& out) {
-  for (;;) {
-    const ir::NodeId id = graph.value(value).producer;
-    if (id == ir::kNone || !plan.integer[id]) return;
-    if (plan.roles[id] == Role::kMac) {
-      out.push_back(id);
-      return;
-    }
-    if (plan.roles[id] == Role::kConcat || (takes_mixed_widths(graph.node(id).op) && !is_table(graph.node(id).op)))
-      return;
-    value = graph.node(id).inputs[0];
-  }
-}
-
 }  // namespace
 
 Result<std::vector<InputNoise>> input_noises(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
@@ -122,11 +108,7 @@ std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan
     macs += more;
     chosen.insert(chosen.end(), wanted.begin(), wanted.end());
   };
-  for (const InputNoise& noise : worst) {
-    std::vector<ir::NodeId> wanted = {noise.node};
-    add_sources(graph, plan, graph.node(noise.node).inputs[0], wanted);
-    choose(std::move(wanted));
-  }
+  for (const InputNoise& noise : worst) choose({noise.node});
   if (heads.size() > 1) choose(std::move(heads));
   return chosen;
 }

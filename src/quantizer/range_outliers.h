@@ -21,9 +21,8 @@ struct InputNoise {
 Result<std::vector<InputNoise>> input_noises(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
                                              const Observations& observations);
 
-// The layers of 8-bit activations to compute with 16: those above the limit, worst first, and the layers whose results
-// they read; then the last layers of a detect head; as long as all together are a small part of the model's
-// multiply-accumulates.
+// The layers of 8-bit activations to compute with 16: those above the limit, worst first, then the last layers of a
+// detect head; as long as all together are a small part of the model's multiply-accumulates.
 std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan,
                                         const std::vector<InputNoise>& noises);
 

@@ -236,7 +236,7 @@ class Reconstructor {
     if (!x.quantization) return {};
     return {static_cast<double>(x.quantization->scales[0]),
             y.quantization ? static_cast<double>(y.quantization->scales[0]) : 1.0, bias,
-            x.dtype == DataType::kI16 ? 0.0 : kBiasLimit};
+            bias_limit(plan_.precision[id])};
   }
 
   const ir::Graph& graph_;

@@ -6,7 +6,7 @@
 // accumulator; a bias also takes back the mean error of its channel's rounded weights, estimated from the mean input
 // (Nagel, van Baalen, Blankevoort, Welling: "Data-Free Quantization through Weight Equalization and Bias Correction",
 // ICCV 2019, 4.2, with measured instead of derived means). Invariant: every multiplier s_x * s_w / s_y lies in [2^-40,
-// 2^8] and every bias in 30 bits: scales of weights are raised where needed.
+// 2^8] and every bias within bias_limit(): scales of weights are raised where needed.
 #include "quantizer/rewrite.h"
 
 #include <algorithm>
@@ -18,9 +18,6 @@
 
 namespace hai::quantizer {
 namespace {
-
-// Of 16-bit activations: far below the 2^53 of their sums.
-constexpr double kWideBiasLimit = 1099511627776.0;
 
 // Mean of (rounded - real weights) * input, per output channel. Means are per input channel; padding is ignored.
 std::vector<double> mean_error(const ir::Node& node, std::span<const float> weights, const QuantizedWeights& quantized,
@@ -256,7 +253,7 @@ class Rewriter {
     const ChannelLayout layout = layout_of(node, weights.type.shape);
     HAI_TRY(std::vector<float> bias, bias_of(node, layout.channels));
     HAI_TRY(const QuantizedWeights quantized,
-            weights_of(id, {s_x, s_y, bias, bits == 16 ? kWideBiasLimit : kBiasLimit}, layout));
+            weights_of(id, {s_x, s_y, bias, bias_limit(plan_.precision[id])}, layout));
     if (quantized.bias.empty()) {
       correct_bias(node, quantized, layout, bias);
     } else {
@@ -264,7 +261,7 @@ class Rewriter {
     }
     HAI_TRY_STATUS(check_multipliers(quantized.scales, s_x, s_y));
     const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
-    const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, bits);
+    const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, plan_.precision[id]);
     record(id, quantized, layout);
     std::vector<std::optional<ir::TensorType>> declared;
     declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type
@@ -314,8 +311,9 @@ class Rewriter {
 
   // i32, or i64 for 16-bit activations.
   ir::ValueId add_bias(const ir::Node& node, std::span<const float> bias, std::span<const float> scales, double s_x,
-                       int bits) {
-    const double limit = bits == 16 ? kWideBiasLimit : kBiasLimit;
+                       const Precision& precision) {
+    const double limit = bias_limit(precision);
+    const int bits = precision.activation_bits;
     Quantization quantization{{}, std::vector<int32_t>(bias.size(), 0), 0, 0};
     auto data = ir::ConstantData::allocate(bias.size() * (bits == 16 ? sizeof(int64_t) : sizeof(int32_t)));
     std::byte* bytes = data->mutable_bytes().data();

@@ -35,6 +35,11 @@ std::span<const float> floats_of(const ir::Value& value) {
   return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
 }
 
+double bias_limit(const Precision& precision) {
+  if (precision.activation_bits == 8) return 0x1p23;
+  return precision.weight_bits <= 8 ? 0x1p30 : 0x1p40;
+}
+
 int64_t weight_limit(int bits) { return (int64_t{1} << (bits - 1)) - 1; }
 
 ChannelLayout layout_of(const ir::Node& node, const Shape& shape) {

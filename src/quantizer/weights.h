@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "quantizer/options.h"
 
 namespace hai::quantizer {
 
@@ -35,9 +36,10 @@ struct QuantizedWeights {
 // What a layer's weights must be, chosen elsewhere (AdaRound, ...): by node of the canonical graph.
 using GivenWeights = std::map<ir::NodeId, QuantizedWeights>;
 
-// 2^23. A bias of an 8-bit layer beyond it belongs to weights that move the result by less than a step of any 8-bit
-// output; with it, the sums of a depthwise layer stay below 2^24 and exact in f32, which its quickest kernels use.
-inline constexpr double kBiasLimit = 8388608.0;
+// The most steps that a bias may have. A larger one belongs to weights that move the result by less than a step of any
+// output of that width. 8-bit activations, 2^23: the sums of a depthwise layer stay below 2^24 and exact in f32, which
+// its quickest kernels use. 16-bit activations and weights of at most 8 bits, 2^30: they stay below 2^31. Else 2^40.
+double bias_limit(const Precision& precision);
 
 // 7, 127, 32767: the largest stored weight of 4, 8 and 16 bits.
 int64_t weight_limit(int bits);

@@ -31,4 +31,16 @@ typedef struct {
   uint8_t flip_y;
 } hai_binary_q8;
 
+/* The same for operands or results of 16 bits, widened to i16 where they are narrower. m_a is s_a / s_y, for mul
+ * s_a * s_b / s_y; m_b is s_b / s_y, for mul and prelu s_a * s_b / s_y. */
+typedef struct {
+  int32_t zero_a;
+  int32_t zero_b;
+  float m_a;
+  float m_b;
+  int32_t zero_y;
+  int32_t lo;
+  int32_t hi;
+} hai_binary_q16;
+
 #endif /* HAI_TYPES_BINARY_TABLE_H_ */

@@ -1,8 +1,8 @@
 // Element-wise functions of two operands on the CPU.
 //
 // Broadcasting becomes blocks of rows and columns (devices/cpu/exec/broadcast.h); f32 and 8-bit integers run the vector
-// loops of binary_cpu_kernel.c, anything with 16 bits a plain loop over the same arithmetic. An operand may be a
-// constant, whose bytes then stay resident.
+// loops of binary_cpu_kernel.c; anything with 16 bits does so in pieces of rows, widened where they are narrower. An
+// operand may be a constant, whose bytes then stay resident.
 #include "devices/cpu/exec/broadcast.h"
 #include "devices/cpu/exec/kernel_checks.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
@@ -17,6 +17,8 @@ HAI_KERNEL_FAMILY(hai_binary_f32, void,
 HAI_KERNEL_FAMILY(hai_binary_q8, void,
                   (int32_t, const ::hai_binary_q8*, const uint8_t*, const uint8_t*, uint8_t*, int64_t, int64_t, int64_t,
                    int64_t, int, int));
+HAI_KERNEL_FAMILY(hai_binary_q16, void,
+                  (int32_t, const ::hai_binary_q16*, const int16_t*, const int16_t*, int16_t*, int64_t));
 
 // Calls body(a offset, b offset, y offset, rows, columns, plan) over blocks that cover y once, on the session's
 // threads.
@@ -90,69 +92,58 @@ class BinaryQ8 final : public BinaryKernel {
   hai_binary_q8_function kernel_;
 };
 
-int32_t load(const TensorView& view, int64_t i) {
-  if (view.dtype == DataType::kI16) return data_of<int16_t>(view)[i];
-  return view.dtype == DataType::kI8 ? data_of<int8_t>(view)[i] : data_of<uint8_t>(view)[i];
+// `count` elements from `first` on, or `count` times the first, as i16: in place where they are, else in `piece`.
+const int16_t* widened(const TensorView& view, int64_t first, int step, int64_t count, int16_t* piece) {
+  const auto copy = [&](const auto* from) {
+    for (int64_t i = 0; i < count; ++i) piece[i] = from[i * step];
+    return piece;
+  };
+  if (view.dtype == DataType::kI8) return copy(data_of<int8_t>(view) + first);
+  if (view.dtype == DataType::kU8) return copy(data_of<uint8_t>(view) + first);
+  if (step == 0) return copy(data_of<int16_t>(view) + first);
+  return data_of<int16_t>(view) + first;
 }
 
-void store(const MutableTensorView& view, int64_t i, int32_t value) {
-  if (view.dtype == DataType::kI16) {
-    data_of<int16_t>(view)[i] = static_cast<int16_t>(value);
-  } else {
-    data_of<uint8_t>(view)[i] = static_cast<uint8_t>(value);
-  }
-}
-
-// At least one tensor of 16 bits: products in i64 and f64.
+// At least one tensor of 16 bits.
 class BinaryWide final : public BinaryKernel {
  public:
-  BinaryWide(int32_t function, Affine a, Affine b, float s_y, hai_output_range range)
-      : function_(function),
-        a_(a),
-        b_(b),
-        m_a_(hai_multiplier_ratio(a.scale, s_y)),
-        m_b_(hai_multiplier_ratio(b.scale, s_y)),
-        product_(hai_multiplier_product(a.scale, b.scale, s_y)),
-        range_(range) {}
+  BinaryWide(int32_t function, const ::hai_binary_q16& parameters, Isa isa)
+      : function_(function), parameters_(parameters), kernel_(hai_binary_q16_for(isa)) {}
   void run(const RunContext& context) const override {
-    for_blocks(context,
-               [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t rows, int64_t columns, const BroadcastPlan& plan) {
-                 for (int64_t r = 0; r < rows; ++r) {
-                   for (int64_t c = 0; c < columns; ++c) {
-                     const int32_t a = load(context.inputs[0], at_a + r * plan.a_row() + c * plan.a_step());
-                     const int32_t b = load(context.inputs[1], at_b + r * plan.b_row() + c * plan.b_step());
-                     store(context.outputs[0], at_y + r * columns + c, value(a, b));
-                   }
-                 }
-               });
+    for_blocks(context, [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t rows, int64_t columns,
+                            const BroadcastPlan& plan) {
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < columns; c += kPiece) {
+          run_piece(context, at_a + r * plan.a_row() + c * plan.a_step(), at_b + r * plan.b_row() + c * plan.b_step(),
+                    at_y + r * columns + c, std::min(kPiece, columns - c), plan);
+        }
+      }
+    });
   }
 
  private:
-  int32_t value(int32_t a, int32_t b) const {
-    switch (function_) {
-      case HAI_BINARY_add:
-        return hai_add(a, b, a_.zero_point, b_.zero_point, m_a_, m_b_, range_);
-      case HAI_BINARY_sub:
-        return hai_sub(a, b, a_.zero_point, b_.zero_point, m_a_, m_b_, range_);
-      case HAI_BINARY_mul:
-        return hai_mul_wide(a, b, a_.zero_point, b_.zero_point, product_, range_);
-      case HAI_BINARY_prelu:
-        return a < a_.zero_point ? hai_mul_wide(a, b, a_.zero_point, b_.zero_point, product_, range_)
-                                 : hai_rescale_wide(a, a_.zero_point, m_a_, range_);
-      default: {
-        const int32_t left = hai_rescale_wide(a, a_.zero_point, m_a_, range_);
-        const int32_t right = hai_rescale_wide(b, b_.zero_point, m_b_, range_);
-        return function_ == HAI_BINARY_min ? std::min(left, right) : std::max(left, right);
-      }
+  static constexpr int64_t kPiece = 512;
+
+  void run_piece(const RunContext& context, int64_t at_a, int64_t at_b, int64_t at_y, int64_t count,
+                 const BroadcastPlan& plan) const {
+    int16_t a_piece[kPiece];
+    int16_t b_piece[kPiece];
+    const int16_t* a = widened(context.inputs[0], at_a, plan.a_step(), count, a_piece);
+    const int16_t* b = widened(context.inputs[1], at_b, plan.b_step(), count, b_piece);
+    const MutableTensorView& out = context.outputs[0];
+    if (out.dtype == DataType::kI16) {
+      kernel_(function_, &parameters_, a, b, data_of<int16_t>(out) + at_y, count);
+      return;
     }
+    int16_t y_piece[kPiece];
+    kernel_(function_, &parameters_, a, b, y_piece, count);
+    auto* y = data_of<uint8_t>(out) + at_y;
+    for (int64_t i = 0; i < count; ++i) y[i] = static_cast<uint8_t>(y_piece[i]);
   }
+
   int32_t function_;
-  Affine a_;
-  Affine b_;
-  float m_a_;
-  float m_b_;
-  float product_;
-  hai_output_range range_;
+  ::hai_binary_q16 parameters_;
+  hai_binary_q16_function kernel_;
 };
 
 int32_t flip_of(DataType dtype) { return dtype == DataType::kI8 ? 128 : 0; }
@@ -175,7 +166,8 @@ Result<std::unique_ptr<CpuKernel>> make_integer(const KernelContext& context, in
   const DataType db = context.inputs[1]->dtype;
   const DataType dy = context.outputs[0]->dtype;
   if (bit_width(da) == 16 || bit_width(db) == 16 || bit_width(dy) == 16) {
-    return std::unique_ptr<CpuKernel>(std::make_unique<BinaryWide>(function, a, b, y.scale, range));
+    const ::hai_binary_q16 p = {a.zero_point, b.zero_point, m_a, m_b, range.zero_point, range.lo, range.hi};
+    return std::unique_ptr<CpuKernel>(std::make_unique<BinaryWide>(function, p, context.isa));
   }
   ::hai_binary_q8 p{};
   p.zero_a = a.zero_point + flip_of(da);

@@ -1,4 +1,5 @@
-/* Element-wise functions of two operands over a block of rows and columns: f32 and 8-bit integers.
+/* Element-wise functions of two operands over a block of rows and columns: f32 and 8-bit integers; over a row: 16-bit
+ * ones.
  *
  * The caller folds broadcasting into strides: between rows any number of elements, between columns 1 or 0. Integer
  * loops call types/arithmetic.h itself, so they are the reference's arithmetic in vector form; y may be a or b. */
@@ -163,5 +164,76 @@ void HAI_KERNEL(hai_binary_q8)(int32_t function, const hai_binary_q8* p, const u
   }
   for (int64_t r = 0; r < rows; ++r) {
     row_q8(function, p, a + r * a_row, b + r * b_row, y + r * columns, columns, a_step, b_step);
+  }
+}
+
+/* Differences of two 16-bit integers fit 32 bits, their products f64: hai_mul_wide without conversions from 64 bits,
+ * which vectors lack. */
+static inline int32_t q16_scaled(int32_t difference, int32_t factor, float multiplier, hai_output_range out) {
+  return hai_store_f64((double)difference * (double)factor * (double)multiplier, out);
+}
+static inline int32_t q16_add(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
+  return hai_add(a, b, p->zero_a, p->zero_b, p->m_a, p->m_b, out);
+}
+static inline int32_t q16_sub(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
+  return hai_sub(a, b, p->zero_a, p->zero_b, p->m_a, p->m_b, out);
+}
+static inline int32_t q16_mul(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
+  return q16_scaled(a - p->zero_a, b - p->zero_b, p->m_a, out);
+}
+static inline int32_t q16_min(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
+  const int32_t left = q16_scaled(a - p->zero_a, 1, p->m_a, out);
+  const int32_t right = q16_scaled(b - p->zero_b, 1, p->m_b, out);
+  return left < right ? left : right;
+}
+static inline int32_t q16_max(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
+  const int32_t left = q16_scaled(a - p->zero_a, 1, p->m_a, out);
+  const int32_t right = q16_scaled(b - p->zero_b, 1, p->m_b, out);
+  return left > right ? left : right;
+}
+static inline int32_t q16_prelu(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
+  const int32_t positive = q16_scaled(a - p->zero_a, 1, p->m_a, out);
+  const int32_t negative = q16_scaled(a - p->zero_a, b - p->zero_b, p->m_b, out);
+  return a < p->zero_a ? negative : positive;
+}
+
+#define HAI_ROW_Q16(name)                                                                                      \
+  static void name##_row_q16(const hai_binary_q16* parameters, const int16_t* a, const int16_t* b, int16_t* y, \
+                             int64_t count) {                                                                  \
+    const hai_binary_q16 p = *parameters; /* a copy: stores to y may not change it */                          \
+    const hai_output_range out = {p.zero_y, p.lo, p.hi};                                                       \
+    HAI_INDEPENDENT                                                                                            \
+    for (int64_t i = 0; i < count; ++i) y[i] = (int16_t)q16_##name(a[i], b[i], &p, out);                       \
+  }
+HAI_ROW_Q16(add)
+HAI_ROW_Q16(sub)
+HAI_ROW_Q16(mul)
+HAI_ROW_Q16(min)
+HAI_ROW_Q16(max)
+HAI_ROW_Q16(prelu)
+
+void HAI_KERNEL(hai_binary_q16)(int32_t function, const hai_binary_q16* p, const int16_t* a, const int16_t* b,
+                                int16_t* y, int64_t count);
+void HAI_KERNEL(hai_binary_q16)(int32_t function, const hai_binary_q16* p, const int16_t* a, const int16_t* b,
+                                int16_t* y, int64_t count) {
+  switch (function) {
+    case HAI_BINARY_add:
+      add_row_q16(p, a, b, y, count);
+      break;
+    case HAI_BINARY_sub:
+      sub_row_q16(p, a, b, y, count);
+      break;
+    case HAI_BINARY_mul:
+      mul_row_q16(p, a, b, y, count);
+      break;
+    case HAI_BINARY_min:
+      min_row_q16(p, a, b, y, count);
+      break;
+    case HAI_BINARY_prelu:
+      prelu_row_q16(p, a, b, y, count);
+      break;
+    default:
+      max_row_q16(p, a, b, y, count);
+      break;
   }
 }

@@ -10,6 +10,7 @@
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
 #include "devices/cpu/exec/pool_window.h"
+#include "devices/cpu/exec/rescale_kernels.h"
 
 namespace hai::cpu {
 namespace {
@@ -23,18 +24,10 @@ HAI_KERNEL_FAMILY(max_pool_s8, void,
 HAI_KERNEL_FAMILY(max_pool_u8, void,
                   (const uint8_t* x, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t columns,
                    int64_t channels, uint8_t lowest, uint8_t* y));
-HAI_KERNEL_FAMILY(rescale_s8, void,
-                  (const int8_t* x, int8_t* y, int64_t count, int32_t zero_x, float multiplier, hai_output_range out));
-HAI_KERNEL_FAMILY(rescale_u8, void,
-                  (const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
-                   hai_output_range out));
 
 HAI_KERNEL_FAMILY(max_pool_s16, void,
                   (const int16_t* x, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t columns,
                    int64_t channels, int16_t lowest, int16_t* y));
-HAI_KERNEL_FAMILY(rescale_s16, void,
-                  (const int16_t* x, int16_t* y, int64_t count, int32_t zero_x, float multiplier,
-                   hai_output_range out));
 
 // The two kernels of one element type.
 template <typename T>

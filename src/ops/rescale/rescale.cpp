@@ -63,6 +63,7 @@ std::vector<Sample> samples(const OpSchema&) {
   add("i8_to_u8", DataType::kI8, q(0.02F, 0), DataType::kU8, q(0.03F, 131));
   add("i8_to_i16", DataType::kI8, q(0.02F, 5), DataType::kI16, q(0.0001F, -9));
   add("i16_to_i8", DataType::kI16, q(0.0002F, 5), DataType::kI8, q(0.03F, -9));
+  add("i16_to_u8", DataType::kI16, q(0.0002F, -3), DataType::kU8, q(0.02F, 131));
   add("i32_to_i8", DataType::kI32, q(0.000004F, 0), DataType::kI8, q(0.03F, -9));
   return out;
 }

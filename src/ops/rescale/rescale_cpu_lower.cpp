@@ -1,4 +1,4 @@
-// rescale on the CPU: 8- and 16-bit operands by table. One instruction as it is.
+// rescale on the CPU: 8- and 16-bit operands. One instruction as it is.
 //
 // i32 operands are refused: no pass leaves one behind.
 #include "devices/cpu/lower/supports.h"

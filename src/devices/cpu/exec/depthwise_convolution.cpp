@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kExactBound = int64_t{1} << 24;
 constexpr int64_t kExactWideBound = int64_t{1} << 53;
+constexpr int64_t kNarrowSumBound = int64_t{1} << 31;
 constexpr int64_t kFinishBytes = 16 * 1024;
 constexpr int64_t kTasksPerThread = 4;
 
@@ -33,7 +34,7 @@ Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometr
   const int64_t channels = geometry.in_channels;
   const int64_t taps = geometry.kernel_rows * geometry.kernel_cols;
   out.padded_ = align_up(channels, 16);
-  HAI_TRY(out.packed_, AlignedBuffer::zeros(taps * out.padded_ * 4));
+  HAI_TRY(out.packed_, AlignedBuffer::zeros(taps * out.padded_ * (out.wide_ ? 2 : 4)));
   HAI_TRY(out.idle_row_, AlignedBuffer::zeros(geometry.in_cols * channels * out.element_bytes_));
   HAI_TRY(out.bias_, AlignedBuffer::zeros(out.padded_ * (out.wide_ ? 8 : 4)));
   if (out.wide_) {
@@ -44,15 +45,19 @@ Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometr
   if (out.integer_) {
     out.channel_weights_.assign(static_cast<size_t>(channels), {});
   }
-  float* packed = out.packed_.as<float>().data();
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t t = 0; t < taps; ++t) {
+      const auto at = static_cast<size_t>(t * out.padded_ + c);
       if (!out.integer_) {
-        packed[t * out.padded_ + c] = weights.f32[c * taps + t];
+        out.packed_.as<float>()[at] = weights.f32[c * taps + t];
         continue;
       }
       const int weight = weights.i8 != nullptr ? weights.i8[c * taps + t] : weights.i16[c * taps + t];
-      packed[t * out.padded_ + c] = static_cast<float>(weight);
+      if (out.wide_) {
+        out.packed_.as<int16_t>()[at] = static_cast<int16_t>(weight);
+      } else {
+        out.packed_.as<float>()[at] = static_cast<float>(weight);
+      }
       ChannelWeights& channel = out.channel_weights_[static_cast<size_t>(c)];
       channel.sum += weight;
       channel.absolute_sum += std::abs(weight);
@@ -71,19 +76,40 @@ std::vector<int64_t> DepthwiseConvolution::channel_positions() const {
   return out;
 }
 
+int64_t DepthwiseConvolution::largest_sum(size_t c, int64_t bias) const {
+  return std::abs(bias) + channel_weights_[c].absolute_sum * (wide_ ? 32768 : x_signed_ ? 128 : 255);
+}
+
 bool DepthwiseConvolution::is_exact(const ProductEpilogue& epilogue) const {
   for (size_t c = 0; c < channel_weights_.size(); ++c) {
-    const int64_t products = channel_weights_[c].absolute_sum * (wide_ ? 32768 : x_signed_ ? 128 : 255);
     const int64_t bias = wide_ ? epilogue.bias_i64[c] : epilogue.bias[c];
-    if (std::abs(bias) + products >= (wide_ ? kExactWideBound : kExactBound)) return false;
+    if (largest_sum(c, bias) >= (wide_ ? kExactWideBound : kExactBound)) return false;
   }
   return true;
+}
+
+Status DepthwiseConvolution::narrow_weights() {
+  const auto count = static_cast<size_t>(geometry_.kernel_rows * geometry_.kernel_cols * padded_);
+  HAI_TRY(AlignedBuffer narrow, AlignedBuffer::zeros(static_cast<int64_t>(count) * 4));
+  for (size_t i = 0; i < count; ++i) narrow.as<int32_t>()[i] = static_cast<uint16_t>(packed_.as<int16_t>()[i]);
+  packed_ = std::move(narrow);
+  return {};
 }
 
 Status DepthwiseConvolution::take_bias(ProductEpilogue& epilogue) {
   const auto count = static_cast<size_t>(padded_);
   if (wide_) {
-    for (size_t c = 0; c < count; ++c) bias_.as<double>()[c] = static_cast<double>(epilogue.bias_i64[c]);
+    narrow_sums_ = geometry_.in_channels >= HAI_DEPTHWISE_S16_LEAST_CHANNELS;
+    for (size_t c = 0; c < channel_weights_.size() && narrow_sums_; ++c)
+      narrow_sums_ = largest_sum(c, epilogue.bias_i64[c]) < kNarrowSumBound;
+    if (narrow_sums_) HAI_TRY_STATUS(narrow_weights());
+    for (size_t c = 0; c < count; ++c) {
+      if (narrow_sums_) {
+        bias_.as<int32_t>()[c] = static_cast<int32_t>(epilogue.bias_i64[c]);
+      } else {
+        bias_.as<double>()[c] = static_cast<double>(epilogue.bias_i64[c]);
+      }
+    }
     epilogue.take_bias_out();
     return {};
   }
@@ -187,8 +213,13 @@ void DepthwiseConvolution::run_wide_row(const ProductEpilogue& epilogue, const C
   d.dilation_cols = g.dilation_cols;
   d.pad_left = g.pad_left;
   d.col_count = g.out_cols;
-  d.weights = packed_.as<float>();
-  d.bias = bias_.as<double>();
+  if (narrow_sums_) {
+    d.weights_s32 = packed_.as<int32_t>();
+    d.bias_s32 = bias_.as<int32_t>();
+  } else {
+    d.weights = packed_.as<int16_t>();
+    d.bias = bias_.as<double>();
+  }
   d.multiplier = epilogue.multiplier.data();
   d.lo = static_cast<double>(epilogue.lo);
   d.hi = static_cast<double>(epilogue.hi);

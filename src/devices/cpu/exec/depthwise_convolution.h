@@ -19,8 +19,8 @@ class DepthwiseConvolution {
   std::vector<int64_t> channel_positions() const;
   int64_t padded_channels() const { return padded_; }
   std::span<const ChannelWeights> channel_weights() const { return channel_weights_; }
-  // Integers are summed in f32 (i16 activations in f64): false when some sum with its bias might reach 2^24 (2^53) and
-  // so lose a bit.
+  // Integers are summed in f32 (i16 activations in f64, or in 32 bits where that is enough): false when some sum with
+  // its bias might reach 2^24 (2^53) and so lose a bit.
   bool is_exact(const ProductEpilogue& epilogue) const;
   // After this the kernel adds the integer bias, and the epilogue no longer does.
   Status take_bias(ProductEpilogue& epilogue);
@@ -30,6 +30,10 @@ class DepthwiseConvolution {
   void run(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, ThreadPool& threads) const;
 
  private:
+  // The largest magnitude that a sum of channel c, with its bias, might reach.
+  int64_t largest_sum(size_t c, int64_t bias) const;
+  // Weights for 32-bit sums.
+  Status narrow_weights();
   void run_wide_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, const void* const* rows,
                     int64_t first_pixel) const;
   void run_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image,
@@ -38,15 +42,16 @@ class DepthwiseConvolution {
   ConvolutionGeometry geometry_;
   Isa isa_ = Isa::kScalar;
   bool integer_ = false;
-  bool wide_ = false;  // i16 activations
+  bool wide_ = false;         // i16 activations
+  bool narrow_sums_ = false;  // i16 activations whose sums fit 32 bits
   bool x_signed_ = true;
   int64_t element_bytes_ = 4;
   int64_t padded_ = 0;
   int64_t scratch_bytes_ = 0;
   int64_t finish_cols_ = 0;  // pixels that fit the scratch when the epilogue is not simple
-  AlignedBuffer packed_;     // [taps][padded] f32
+  AlignedBuffer packed_;     // [taps][padded] f32; wide: i16, or i32 with narrow sums
   AlignedBuffer idle_row_;   // a row of zeros or zero points, read above and below the image
-  AlignedBuffer bias_;       // f32; wide: f64
+  AlignedBuffer bias_;       // f32; wide: f64, or i32 with narrow sums
   std::vector<ChannelWeights> channel_weights_;
 };
 

@@ -8,22 +8,9 @@
 
 #include "base/checked.h"
 #include "devices/cpu/exec/kernel_checks.h"
-#include "devices/cpu/exec/kernel_dispatch.h"
+#include "devices/cpu/exec/rescale_kernels.h"
 
 namespace hai::cpu {
-namespace {
-
-HAI_KERNEL_FAMILY(rescale_s8, void,
-                  (const int8_t* x, int8_t* y, int64_t count, int32_t zero_x, float multiplier, hai_output_range out));
-HAI_KERNEL_FAMILY(rescale_u8, void,
-                  (const uint8_t* x, uint8_t* y, int64_t count, int32_t zero_x, float multiplier,
-                   hai_output_range out));
-HAI_KERNEL_FAMILY(rescale_s16, void,
-                  (const int16_t* x, int16_t* y, int64_t count, int32_t zero_x, float multiplier,
-                   hai_output_range out));
-
-}  // namespace
-
 Status check_operand_counts(const KernelContext& context, size_t min_inputs, size_t max_inputs, size_t min_outputs,
                             size_t max_outputs) {
   if (context.inputs.size() < min_inputs || context.inputs.size() > max_inputs) {

@@ -1,6 +1,6 @@
 /* depthwise_s16: see depthwise_s16.h. Four pixels share each weight vector; pixels at the left and right border read
- * columns outside of the image from the idle pixel. Products and sums are integers below 2^53: fusing their addition
- * rounds nothing. */
+ * columns outside of the image from the idle pixel. Integer sums are the same in either arithmetic (in f64, below 2^53,
+ * fusing product and addition rounds nothing): 32-bit ones take HAI_LANES channels a vector. */
 #include "devices/cpu/exec/kernels/depthwise_s16.h"
 
 #include "devices/cpu/exec/kernel_name.h"
@@ -11,7 +11,7 @@
 /* `tail` 0: HAI_LANES64 channels, else so many. */
 HAI_INLINE dvec load_input(const int16_t* x, int tail) { return tail == 0 ? d_from_s16(x) : d_from_s16_n(x, tail); }
 
-HAI_INLINE void store_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c, dvec sum, int tail) {
+HAI_INLINE void store_sums(const hai_depthwise_s16* d, int64_t pixel, int64_t c, dvec sum, int tail) {
   const dvec real = d_mul(sum, d_from_f32(d->multiplier + c));
   const int64_t at = pixel * d->out_stride + c;
   if (d->out_f32 != 0) {
@@ -33,30 +33,30 @@ HAI_INLINE void store_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c
 HAI_INLINE void border_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c, int tail) {
   const int64_t col0 = (d->first_col + pixel) * d->stride_cols - d->pad_left;
   dvec sum = d_load(d->bias + c);
-  const float* weights = d->weights + c;
+  const int16_t* weights = d->weights + c;
   for (int64_t r = 0; r < d->kernel_rows; ++r) {
     const int16_t* row = (const int16_t*)d->rows[r];
     for (int64_t k = 0; k < d->kernel_cols; ++k, weights += d->channels_padded) {
       const int64_t col = col0 + k * d->dilation_cols;
       const int16_t* x = col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
-      sum = d_fma(load_input(x + c, tail), d_from_f32(weights), sum);
+      sum = d_fma(load_input(x + c, tail), d_from_s16(weights), sum);
     }
   }
-  store_pixel(d, pixel, c, sum, tail);
+  store_sums(d, pixel, c, sum, tail);
 }
 
 HAI_INLINE void inner_pixels(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int count, int tail) {
   const int64_t tap = d->dilation_cols * d->channels;
   const int64_t move = d->stride_cols * d->channels;
   const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->channels + c;
-  const float* weights = d->weights + c;
+  const int16_t* weights = d->weights + c;
   dvec sum[PIXELS];
   HAI_UNROLL
   for (int p = 0; p < count; ++p) sum[p] = d_load(d->bias + c);
   for (int64_t r = 0; r < d->kernel_rows; ++r) {
     const int16_t* x = (const int16_t*)d->rows[r] + first;
     for (int64_t k = 0; k < d->kernel_cols; ++k) {
-      const dvec w = d_from_f32(weights);
+      const dvec w = d_from_s16(weights);
       HAI_UNROLL
       for (int p = 0; p < count; ++p) sum[p] = d_fma(load_input(x + p * move, tail), w, sum[p]);
       weights += d->channels_padded;
@@ -64,7 +64,59 @@ HAI_INLINE void inner_pixels(const hai_depthwise_s16* d, int64_t pixel, int64_t 
     }
   }
   HAI_UNROLL
-  for (int p = 0; p < count; ++p) store_pixel(d, pixel + p, c, sum[p], tail);
+  for (int p = 0; p < count; ++p) store_sums(d, pixel + p, c, sum[p], tail);
+}
+
+/* HAI_LANES channels in 32-bit sums. */
+HAI_INLINE void store_sums_s32(const hai_depthwise_s16* d, int64_t pixel, int64_t c, ivec sum) {
+  HAI_UNROLL
+  for (int part = 0; part < HAI_LANES / HAI_LANES64; ++part)
+    store_sums(d, pixel, c + part * HAI_LANES64, d_from_i(sum, part), 0);
+}
+
+HAI_INLINE void border_pixel_s32(const hai_depthwise_s16* d, int64_t pixel, int64_t c) {
+  const int64_t col0 = (d->first_col + pixel) * d->stride_cols - d->pad_left;
+  ivec sum = i_load(d->bias_s32 + c);
+  const int32_t* weights = d->weights_s32 + c;
+  for (int64_t r = 0; r < d->kernel_rows; ++r) {
+    const int16_t* row = (const int16_t*)d->rows[r];
+    for (int64_t k = 0; k < d->kernel_cols; ++k, weights += d->channels_padded) {
+      const int64_t col = col0 + k * d->dilation_cols;
+      const int16_t* x = col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
+      sum = i_madd_s16(sum, i_load_s16(x + c), i_load(weights));
+    }
+  }
+  store_sums_s32(d, pixel, c, sum);
+}
+
+HAI_INLINE void inner_pixels_s32(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int count) {
+  const int64_t tap = d->dilation_cols * d->channels;
+  const int64_t move = d->stride_cols * d->channels;
+  const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->channels + c;
+  const int32_t* weights = d->weights_s32 + c;
+  ivec sum[PIXELS];
+  HAI_UNROLL
+  for (int p = 0; p < count; ++p) sum[p] = i_load(d->bias_s32 + c);
+  for (int64_t r = 0; r < d->kernel_rows; ++r) {
+    const int16_t* x = (const int16_t*)d->rows[r] + first;
+    for (int64_t k = 0; k < d->kernel_cols; ++k) {
+      const ivec w = i_load(weights);
+      HAI_UNROLL
+      for (int p = 0; p < count; ++p) sum[p] = i_madd_s16(sum[p], i_load_s16(x + p * move), w);
+      weights += d->channels_padded;
+      x += tap;
+    }
+  }
+  HAI_UNROLL
+  for (int p = 0; p < count; ++p) store_sums_s32(d, pixel + p, c, sum[p]);
+}
+
+HAI_INLINE void channel_block_s32(const hai_depthwise_s16* d, int64_t begin, int64_t end, int64_t c) {
+  int64_t pixel = 0;
+  for (; pixel < begin; ++pixel) border_pixel_s32(d, pixel, c);
+  for (; pixel + PIXELS <= end; pixel += PIXELS) inner_pixels_s32(d, pixel, c, PIXELS);
+  for (; pixel < end; ++pixel) inner_pixels_s32(d, pixel, c, 1);
+  for (pixel = end; pixel < d->col_count; ++pixel) border_pixel_s32(d, pixel, c);
 }
 
 HAI_INLINE void channel_block(const hai_depthwise_s16* d, int64_t begin, int64_t end, int64_t c, const int tail) {
@@ -95,6 +147,12 @@ void HAI_KERNEL(depthwise_s16)(const hai_depthwise_s16* given) {
   int64_t end = 0;
   inside_range(d, &begin, &end);
   int64_t c = 0;
+  if (d->weights_s32 != 0) {
+    for (; c + HAI_LANES <= d->channels; c += HAI_LANES) channel_block_s32(d, begin, end, c);
+    /* The last block overlaps the one before: what both compute is the same. */
+    if (c < d->channels) channel_block_s32(d, begin, end, d->channels - HAI_LANES);
+    return;
+  }
   for (; c + HAI_LANES64 <= d->channels; c += HAI_LANES64) channel_block(d, begin, end, c, 0);
 #if HAI_LANES64 > 1
   if (c < d->channels) channel_block(d, begin, end, c, (int)(d->channels - c));

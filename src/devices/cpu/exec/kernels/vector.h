@@ -72,6 +72,9 @@ HAI_INLINE ivec i_load_u8(const uint8_t* p) {
 HAI_INLINE ivec i_load_s16(const int16_t* p) {
   return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i*)(const void*)p));
 }
+/* sum + x * w in every lane, x and w being 16-bit integers; of w the upper half of the lane is zero, whatever its sign.
+ */
+HAI_INLINE ivec i_madd_s16(ivec sum, ivec x, ivec w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)); }
 HAI_INLINE ivec i_load_s8_n(const int8_t* p, int n) {
   return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(HAI_TAIL(n), p));
 }
@@ -131,6 +134,7 @@ HAI_INLINE ivec i_load_u8(const uint8_t* p) {
 HAI_INLINE ivec i_load_s16(const int16_t* p) {
   return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)(const void*)p));
 }
+HAI_INLINE ivec i_madd_s16(ivec sum, ivec x, ivec w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)); }
 HAI_INLINE ivec i_load_s8_n(const int8_t* p, int n) { return _mm256_cvtepi8_epi32(bytes_load_n(p, n)); }
 HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) { return _mm256_cvtepu8_epi32(bytes_load_n(p, n)); }
 HAI_INLINE __m128i i_bytes(ivec x) {
@@ -199,6 +203,7 @@ HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) {
 }
 HAI_INLINE ivec i_load_s8(const int8_t* p) { return i_load_s8_n(p, 4); }
 HAI_INLINE ivec i_load_s16(const int16_t* p) { return vmovl_s16(vld1_s16(p)); }
+HAI_INLINE ivec i_madd_s16(ivec sum, ivec x, ivec w) { return vmlal_s16(sum, vmovn_s32(x), vmovn_s32(w)); }
 HAI_INLINE ivec i_load_u8(const uint8_t* p) { return i_load_u8_n(p, 4); }
 HAI_INLINE void i_store_bytes_n(uint8_t* p, ivec x, int n) {
   const int16x4_t words = vmovn_s32(x);
@@ -243,6 +248,7 @@ HAI_INLINE ivec i_round(vec x) { return (ivec)((x + 12582912.0F) - 12582912.0F);
 HAI_INLINE ivec i_exact(vec x) { return (ivec)x; }
 HAI_INLINE ivec i_load_s8(const int8_t* p) { return *p; }
 HAI_INLINE ivec i_load_s16(const int16_t* p) { return *p; }
+HAI_INLINE ivec i_madd_s16(ivec sum, ivec x, ivec w) { return sum + x * (int16_t)w; }
 HAI_INLINE ivec i_load_u8(const uint8_t* p) { return *p; }
 HAI_INLINE ivec i_load_s8_n(const int8_t* p, int n) { return n > 0 ? *p : 0; }
 HAI_INLINE ivec i_load_u8_n(const uint8_t* p, int n) { return n > 0 ? *p : 0; }

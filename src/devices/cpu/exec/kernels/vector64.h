@@ -23,6 +23,10 @@ HAI_INLINE dvec d_from_s16(const int16_t* p) {
 HAI_INLINE dvec d_from_s16_n(const int16_t* p, int n) {
   return _mm512_cvtepi32_pd(_mm256_cvtepi16_epi32(_mm_maskz_loadu_epi16(HAI_TAIL64(n), p)));
 }
+/* Lanes HAI_LANES64 * part and on. */
+HAI_INLINE dvec d_from_i(ivec x, const int part) {
+  return _mm512_cvtepi32_pd(part == 0 ? _mm512_castsi512_si256(x) : _mm512_extracti64x4_epi64(x, 1));
+}
 /* a + b of two 64-bit integers, |a + b| < 2^53. */
 HAI_INLINE dvec d_from_sum(const int64_t* a, const int64_t* b) {
   return _mm512_cvtepi64_pd(_mm512_add_epi64(_mm512_loadu_si512(a), _mm512_loadu_si512(b)));
@@ -70,6 +74,9 @@ HAI_INLINE dvec d_from_s16_n(const int16_t* p, int n) {
   uint64_t bytes = 0;
   bytes_copy(&bytes, p, 2 * n);
   return _mm256_cvtepi32_pd(_mm_cvtepi16_epi32(_mm_cvtsi64_si128((long long)bytes)));
+}
+HAI_INLINE dvec d_from_i(ivec x, const int part) {
+  return _mm256_cvtepi32_pd(part == 0 ? _mm256_castsi256_si128(x) : _mm256_extracti128_si256(x, 1));
 }
 /* No conversion from 64 bits: the halves get exponents of 2^84 and 2^52 by their bits; the sum is exact below 2^53. */
 HAI_INLINE dvec d_from_sum(const int64_t* a, const int64_t* b) {
@@ -129,6 +136,9 @@ HAI_INLINE dvec d_from_s16_n(const int16_t* p, int n) { /* n <= 2 */
   return vcvtq_f64_s64(vmovl_s32(vget_low_s32(wide)));
 }
 HAI_INLINE dvec d_from_s16(const int16_t* p) { return d_from_s16_n(p, 2); }
+HAI_INLINE dvec d_from_i(ivec x, const int part) {
+  return vcvtq_f64_s64(vmovl_s32(part == 0 ? vget_low_s32(x) : vget_high_s32(x)));
+}
 HAI_INLINE dvec d_from_sum(const int64_t* a, const int64_t* b) {
   return vcvtq_f64_s64(vaddq_s64(vld1q_s64(a), vld1q_s64(b)));
 }
@@ -173,6 +183,10 @@ HAI_INLINE dvec d_load(const double* p) { return *p; }
 HAI_INLINE dvec d_from_f32(const float* p) { return (double)*p; }
 HAI_INLINE dvec d_from_s16(const int16_t* p) { return (double)*p; }
 HAI_INLINE dvec d_from_s16_n(const int16_t* p, int n) { return n > 0 ? (double)*p : 0.0; }
+HAI_INLINE dvec d_from_i(ivec x, const int part) {
+  (void)part; /* one lane */
+  return (double)x;
+}
 HAI_INLINE dvec d_from_sum(const int64_t* a, const int64_t* b) {
   return (double)(int64_t)((uint64_t)*a + (uint64_t)*b);
 }

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from .dtypes import numpy_dtype
 from .errors import HaiError
 from .model import TensorInfo
+from .paths import path_text
 from .preprocessing import Preprocessing, list_images, read_image
 
 Sample = dict[str, npt.NDArray[Any]]
@@ -74,7 +75,7 @@ class CalibrationData:
         if isinstance(source, np.ndarray):
             raise HaiError("HAI-Y263", "calibration is one array; give a list of samples: [array] for a single one")
         if isinstance(source, str | os.PathLike):
-            return self._open_path(Path(source))
+            return self._open_path(Path(path_text(source)))
         if isinstance(source, Mapping):
             raise HaiError(
                 "HAI-Y264", "calibration is one dictionary; give a list of samples: [dictionary] for a single one"

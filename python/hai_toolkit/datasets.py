@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import HaiError
+from .paths import path_text
 
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -89,7 +90,7 @@ def read_dataset(
     number (or class name, with ``classes``), with or without a heading line; a COCO ``.json``. ``images``: where the pictures are;
     by default beside the table, and for COCO in the folder of the same name, else beside it.
     """
-    path = Path(source)
+    path = Path(path_text(source))
     if path.is_dir():
         return _read_folder(path, classes)
     if not path.exists():

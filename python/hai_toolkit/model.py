@@ -16,6 +16,7 @@ from . import _core
 from .dtypes import dtype_name, numpy_dtype
 from .errors import HaiError
 from .graph import Quantization
+from .paths import path_text
 from .preprocessing import Preprocessing
 
 Dim = int | str | tuple[int, str]
@@ -71,7 +72,7 @@ class CompiledModel:
 
     def save(self, path: str | os.PathLike[str]) -> WrittenFile:
         """Writes the ``.hai`` file; an older file of that name stays until the new one is whole."""
-        return WrittenFile(*self._native.save(os.fspath(path), {None: 0, False: 1, True: 2}[self._compress]))
+        return WrittenFile(*self._native.save(path_text(path), {None: 0, False: 1, True: 2}[self._compress]))
 
     @property
     def report(self) -> dict[str, Any]:
@@ -121,9 +122,9 @@ class Model:
     @staticmethod
     def from_file(path: str | os.PathLike[str]) -> Model:
         """The portable graph and the preprocessing that a ``.hai`` file holds."""
-        native = _core.load(os.fspath(path)).info()["preprocessing"]
+        native = _core.load(path_text(path)).info()["preprocessing"]
         rule = None if native is None else Preprocessing.from_native(native)
-        return Model(_core.read_graph(os.fspath(path)), rule)
+        return Model(_core.read_graph(path_text(path)), rule)
 
     def text(self, max_constant_bytes: int = 64) -> str:
         """The graph in HAI's text form; larger constants are elided."""
@@ -275,7 +276,7 @@ def from_onnx(
 
     ``free_batch`` gives a model exported for one sample a free batch, where its reshapes allow it.
     """
-    return Model(_core.import_onnx(os.fspath(path), dict(dims or {}), batch[0], batch[1], free_batch), preprocessing)
+    return Model(_core.import_onnx(path_text(path), dict(dims or {}), batch[0], batch[1], free_batch), preprocessing)
 
 
 def from_torch(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from . import _core
 from .errors import HaiError
+from .paths import path_text
 
 _COLORS = ("rgb", "bgr", "gray")
 _LAYOUTS = ("nchw", "nhwc")
@@ -121,7 +122,7 @@ class Preprocessing:
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """A JPEG or PNG as RGB pixels [height, width, 3]."""
-    return np.asarray(_core.read_image(os.fspath(path)), np.uint8)
+    return np.asarray(_core.read_image(path_text(path)), np.uint8)
 
 
 class PictureFolder:
@@ -133,7 +134,7 @@ class PictureFolder:
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int = 0) -> None:
-        self._native = _core.open_picture_folder(os.fspath(folder), limit)
+        self._native = _core.open_picture_folder(path_text(folder), limit)
 
     def __len__(self) -> int:
         return int(self._native.wanted_count())
@@ -163,4 +164,4 @@ class PictureFolder:
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
     """The JPEG and PNG files of a folder and its subfolders, sorted by path."""
-    return list(_core.list_images(os.fspath(folder)))
+    return list(_core.list_images(path_text(folder)))

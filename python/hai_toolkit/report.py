@@ -12,6 +12,7 @@ from typing import Any
 from . import _core
 from .errors import HaiError
 from .model import Model, Sample, _sample_reader, from_onnx
+from .paths import path_text
 from .preprocessing import Preprocessing, list_images
 
 ModelOrPath = Model | str | os.PathLike[str]
@@ -46,11 +47,11 @@ class Report(dict[str, Any]):
 
     def json(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole report as JSON."""
-        _write(Path(path), json.dumps(self, indent=1) + "\n")
+        _write(Path(path_text(path)), json.dumps(self, indent=1) + "\n")
 
     def html(self, path: str | os.PathLike[str]) -> None:
         """Writes one HTML page that needs no other file."""
-        _write(Path(path), _core.accuracy_html(json.dumps(self)))
+        _write(Path(path_text(path)), _core.accuracy_html(json.dumps(self)))
 
     @property
     def worst_layers(self) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ def compare(
 def _load(model: ModelOrPath, word: str) -> tuple[Model, str]:
     if isinstance(model, Model):
         return model, word
-    path = Path(model)
+    path = Path(path_text(model))
     if path.suffix == ".onnx":
         return from_onnx(path), path.name
     if path.suffix == ".hai":

@@ -14,6 +14,7 @@ from .dtypes import dtype_name, numpy_dtype
 from .errors import HaiError
 from .graph import Quantization
 from .model import TensorInfo
+from .paths import path_text
 from .preprocessing import Preprocessing
 
 
@@ -127,4 +128,4 @@ class LoadedModel:
 
 def load(path: str | os.PathLike[str]) -> LoadedModel:
     """Opens and verifies a ``.hai`` file."""
-    return LoadedModel(_core.load(os.fspath(path)))
+    return LoadedModel(_core.load(path_text(path)))

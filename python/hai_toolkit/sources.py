@@ -19,6 +19,7 @@ from . import checkpoints
 from .errors import HaiError
 from .graph import GraphBuilder
 from .model import Model, from_onnx, from_torch
+from .paths import path_text
 from .preprocessing import Preprocessing
 from .state_dict.tensors import shown
 from .tensorflow import from_tensorflow
@@ -58,7 +59,7 @@ def resolve(model: Any, hints: Hints) -> Source:
     elif isinstance(model, GraphBuilder):
         source = Source(Model(model.native.copy()), "")
     elif isinstance(model, str | os.PathLike):
-        source = _from_path(Path(model), hints)
+        source = _from_path(Path(path_text(model)), hints)
     elif isinstance(model, Mapping) or checkpoints.find_network(model) is not None:
         source = _from_checkpoint(model, hints, "the checkpoint")
     elif type(model).__module__.split(".")[0] in ("keras", "tensorflow", "tf_keras"):

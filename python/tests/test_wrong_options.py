@@ -76,3 +76,37 @@ def test_reports_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     if Path("/dev/full").exists():
         with pytest.raises(hai.HaiError):
             report.json("/dev/full/r.json")
+
+
+def test_no_path_is_cut_at_a_nul_character(tmp_path: Path) -> None:
+    builder = hai.GraphBuilder("small")
+    x = builder.input("x", ("N", 8))
+    builder.output(builder.matmul(x, np.eye(8, dtype=np.float32), name="fc"), "y")
+    samples = [np.random.default_rng(i).normal(size=(1, 8)).astype(np.float32) for i in range(4)]
+    quantized = hai.Quantizer(quiet=True).convert(hai.Model(builder.native), calibration=samples)
+    good = tmp_path / "a.hai"
+    quantized.save(good)
+    before = good.read_bytes()
+    report = quantized.report()
+    cut = f"{good}\0.hai"
+    for use in (
+        quantized.save,
+        quantized.model.compile().save,
+        report.json,
+        report.html,
+        hai.load,
+        hai.Model.from_file,
+        hai.from_onnx,
+        hai.read_image,
+        hai.list_images,
+        hai.PictureFolder,
+        hai.Quantizer(quiet=True).convert,
+        lambda path: hai.Quantizer(quiet=True).convert(hai.Model(builder.native), calibration=path),
+        lambda path: hai.compare(path, good, samples),
+        lambda path: hai.load(Path(path)),
+    ):
+        with pytest.raises(hai.HaiError) as error:
+            use(cut)
+        assert error.value.code == "HAI-Y424" and "NUL character" in str(error.value) and "\0" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.hai"] and good.read_bytes() == before
+    assert hai.load(os.fsencode(good)).name == hai.load(good).name

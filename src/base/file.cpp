@@ -173,7 +173,17 @@ std::string name_of(const std::string& path) {
 
 }  // namespace
 
+Status check_path(const std::string& path) {
+  const size_t place = path.find('\0');
+  if (place == std::string::npos) return {};
+  return make_error(
+      StatusCode::kInvalidArgument, "B017",
+      "the path \"{}\" goes on with a NUL character at position {}; no file can be called so: take it out",
+      path.substr(0, place), place);
+}
+
 Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path) {
+  HAI_TRY_STATUS(check_path(path));
   FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (descriptor.get() < 0) {
     return with_where(make_error(code_of(errno), "B011", "the file cannot be opened: {}", std::strerror(errno)), path);
@@ -214,6 +224,7 @@ AtomicFileWriter::~AtomicFileWriter() {
 
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path, FileSystem& file_system) {
   static std::atomic<uint32_t> counter{0};
+  HAI_TRY_STATUS(check_path(path));
   std::string target = path;
   uint32_t mode = 0666;  // less the umask
   struct stat info{};

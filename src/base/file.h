@@ -25,6 +25,9 @@ class ByteSource {
   virtual Status read_at(int64_t offset_bytes, std::span<std::byte> out) const = 0;
 };
 
+// Refuses a path that holds a NUL character, at which the operating system would cut it.
+Status check_path(const std::string& path);
+
 // An open regular file; the descriptor is closed with the object. The size is that at opening.
 Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path);
 

@@ -187,6 +187,14 @@ TEST_F(FileTest, AFileSizeLimitOfTheSystemLeavesTheOldFile) {
   EXPECT_EQ(files(), 1U);
 }
 
+TEST_F(FileTest, APathIsNotCutAtANulCharacter) {
+  put("a", "12345");
+  const std::string cut = path("a") + std::string("\0.txt", 5);
+  EXPECT_EQ(read_file(cut, 1 << 20).error().id, "B017");
+  EXPECT_EQ(write_file_atomically(cut, {}).error().id, "B017");
+  EXPECT_EQ(get("a"), "12345");
+}
+
 TEST_F(FileTest, ReadFileHasALimit) {
   put("a", "12345");
   EXPECT_EQ(read_file(path("a"), 5).value_or(""), "12345");

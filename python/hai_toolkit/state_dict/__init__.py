@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import HaiError
+from ..paths import path_text
 from .archive import Accepted, Limits, read_legacy, read_zip
 from .pickle_subset import Value
 from .tensors import Tensor, array_bytes, check_bounds, shown, to_array
@@ -48,7 +49,7 @@ def read_value(path: str | os.PathLike[str], limits: Limits | None = None, more:
     limits = limits or Limits()
     where = Path(path).name
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path_text(path), "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > limits.file_bytes:
                 raise HaiError(

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ..dtypes import numpy_dtype
 from ..errors import HaiError
 from ..model import Model
+from ..paths import path_text
 from ..runtime import load
 from .convert import from_tflite
 
@@ -56,7 +57,7 @@ class ReferenceInterpreter:
         module = _interpreter_module()
         resolver = module.OpResolverType.BUILTIN_REF if reference else module.OpResolverType.AUTO
         self._native = module.Interpreter(
-            os.fspath(path),
+            path_text(path),
             experimental_op_resolver_type=resolver,
             num_threads=1,
             experimental_preserve_all_tensors=False,

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ..errors import HaiError
 from ..graph import Quantization
+from ..paths import path_text
 
 _MAX_FILE_BYTES = 1 << 32
 _MAX_TENSORS = 1 << 17
@@ -180,7 +181,7 @@ def read_tflite(source: str | os.PathLike[str] | bytes) -> TfliteModel:
     if isinstance(source, bytes):
         name, data = "model", source
     else:
-        name, data = Path(source).name, _file_bytes(Path(source))
+        name, data = Path(source).name, _file_bytes(Path(path_text(source)))
     try:
         return _Reader(schema, name, data).model()
     except (

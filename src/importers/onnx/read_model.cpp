@@ -18,6 +18,7 @@
 #include <optional>
 #include <set>
 
+#include "base/file.h"
 #include "base/utf8.h"
 #include "importers/onnx/read_tensor.h"
 
@@ -306,6 +307,7 @@ std::string OnnxNode::label() const {
 }
 
 Result<OnnxModel> read_onnx_file(const std::string& path, const std::string& external_data_folder) {
+  HAI_TRY_STATUS(check_path(path));
   const Descriptor file(path);
   struct stat status = {};
   if (file.number < 0 || ::fstat(file.number, &status) != 0) {

@@ -102,6 +102,11 @@ def test_quantize_from_a_folder(tmp_path: Path) -> None:
         assert any("rounding" in layer for layer in layers) == learned
     for bad in (["--method", "odd"], ["--seed", -1], ["--threads", 9999], ["--sample-memory-bytes", -1]):
         run(*arguments, *bad, "--std", 64, code=2)
+    for flag, number in (("--percentile", "nan"), ("--sparsity", "nan")):
+        assert "HAI-L063" in run(*arguments, flag, number, "--std", 64, code=1)
+    for text in ('{"percentile": NaN}', '{"percentile": 1e999}'):
+        error = run(*arguments, "--options-json", text, "--std", 64, code=1)
+        assert '"percentile" is no finite number; give a number in [50, 100] [HAI-Q050]' in error
     for lonely in (["--smooth"], ["--calibration", folder], ["--no-widen"], ["--sparsity", 0.5]):
         assert "--quantize" in run("compile", tmp_path / "small.onnx", "-o", out, *lonely, code=2)
     assert "HAI-L055" in run(*arguments, code=1)  # nothing says how pictures become the input
@@ -126,7 +131,9 @@ def test_mixed_precision_by_goal(tmp_path: Path) -> None:
     assert document["mixed"]["max_drop"] == 50.5
     assert {layer["precision"] for layer in document["mixed"]["layers"]} <= {"w4a8", "w8a8", "w16a16", "float"}
     before = out.read_bytes()
-    for wrong in ("0", "-1", "100.5", "nan", "inf", "-inf", "1e300"):
+    for wrong in ("nan", "inf", "-inf"):
+        assert "HAI-L063" in run(*goal, f"--max-drop={wrong}", code=1), wrong
+    for wrong in ("0", "-1", "100.5", "1e300"):
         assert "HAI-Q050" in run(*goal, f"--max-drop={wrong}", code=1), wrong
     for wrong in ("", "one", "1,5", "0x", "1 2"):
         run(*goal, f"--max-drop={wrong}", code=2)

@@ -32,6 +32,18 @@ def test_quantizer(code: str, options: dict[str, Any]) -> None:
     assert error.value.code == code
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_inside_an_option_that_is_not_finite(number: float) -> None:
+    builder = hai.GraphBuilder("small")
+    builder.output(builder.matmul(builder.input("x", ("N", 8)), np.eye(8, dtype=np.float32), name="fc"), "y")
+    model = hai.Model(builder.native)
+    sample = np.ones((1, 8), np.float32)
+    with pytest.raises(hai.HaiError, match=r'"adaround.learning_rate" is no finite number; give .* \[1e-06, 1\]'):
+        hai.Quantizer(adaround={"learning_rate": number}, quiet=True).convert(model, calibration=[sample] * 8)
+    with pytest.raises(hai.HaiError, match=r'"percentile" is no finite number; give .* \[50, 100\]'):
+        model.quantize(calibration=[sample] * 8, percentile=number)
+
+
 @pytest.mark.parametrize(
     ("code", "fields"),
     [

@@ -7,8 +7,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cfloat>
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -45,7 +48,12 @@ constexpr std::array<std::pair<std::string_view, Observer>, 4> kObservers = {{
     {"kl", Observer::kKl},
 }};
 
+// What stands for a number that is none, or that no double holds: beyond every range.
+constexpr std::string_view kNotFinite = "1.7976931348623157e308";
+static_assert(1.7976931348623157e308 == DBL_MAX);
+
 std::string excerpt(const Json& value) {
+  if (value.is_number_float() && std::abs(value.get<double>()) >= DBL_MAX) return "no finite number";
   std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
@@ -216,6 +224,30 @@ constexpr std::array<Field, 19> kFields = {{
     {"force", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.force); }},
 }};
 
+// JSON has no NaN and no infinity, but Python writes them, and 1e999 is an infinity to every reader: each becomes
+// kNotFinite, so that the option's own reader refuses it with name and range. Names in strings stay as they are.
+std::string with_finite_numbers(std::string_view text, bool& found) {
+  constexpr std::string_view kLetters = "+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i + 1;
+    bool none = false;
+    if (text[i] == '"') {
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      end = std::min(end + 1, text.size());
+    } else if (kLetters.find(text[i]) != std::string_view::npos) {
+      end = std::min(text.find_first_not_of(kLetters, i), text.size());
+      const std::string word(text.substr(i, end - i));
+      char* rest = nullptr;
+      none = !std::isfinite(std::strtod(word.c_str(), &rest)) && *rest == '\0';
+    }
+    out += none ? kNotFinite : text.substr(i, end - i);
+    found = found || none;
+    i = end;
+  }
+  return out;
+}
+
 // Refuses deep nesting before it costs stack; otherwise lets the parser go on.
 Json parse_bounded(std::string_view text, bool& too_deep) {
   const Json::parser_callback_t check = [&](int depth, Json::parse_event_t, Json&) {
@@ -260,7 +292,8 @@ Result<QuantizeOptions> options_from_json(std::string_view text) {
                       text.size(), kMaxTextBytes);
   }
   bool too_deep = false;
-  const Json document = parse_bounded(text, too_deep);
+  bool not_finite = false;
+  const Json document = parse_bounded(with_finite_numbers(text, not_finite), too_deep);
   if (too_deep || document.is_discarded() || !document.is_object()) {
     return make_error(StatusCode::kInvalidArgument, "Q056",
                       "quantization options are no JSON object (\"{}\"{}); give one such as {{\"observer\": \"mse\"}}",
@@ -284,6 +317,11 @@ Result<QuantizeOptions> options_from_json(std::string_view text) {
         StatusCode::kInvalidArgument, "Q058",
         "options \"max_drop\" and \"precision\" exclude each other: max_drop chooses the precision of each "
         "layer; fix single ones with \"layers\"");
+  }
+  if (not_finite) {  // in a name that comes twice: only the last of them was read
+    return make_error(StatusCode::kInvalidArgument, "Q049",
+                      "quantization options hold a number that is not finite (\"{}\"); take it out",
+                      text.substr(0, 40));
   }
   return options;
 }

@@ -4,11 +4,14 @@
 // file is replaced atomically: a failure at any point leaves what was there.
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/file.h"
 #include "compiler/compile.h"
@@ -156,8 +159,24 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
   return source;
 }
 
+// JSON has no way to say them.
+Status check_finite(const CompileArguments& arguments) {
+  const std::array<std::tuple<std::string_view, double, std::string_view>, 3> numbers = {{
+      {"--percentile", arguments.percentile, "[50, 100]"},
+      {"--sparsity", arguments.sparsity, "[0, 0.99]"},
+      {"--max-drop", arguments.max_drop.value_or(1.0), "(0, 100]"},
+  }};
+  for (const auto& [flag, number, range] : numbers) {
+    if (std::isfinite(number)) continue;
+    return make_error(StatusCode::kInvalidArgument, "L063", "{} {} is no finite number; give one in {}", flag, number,
+                      range);
+  }
+  return {};
+}
+
 // The flags as the quantizer's own options; --options-json goes on top.
 Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& arguments) {
+  HAI_TRY_STATUS(check_finite(arguments));
   // Nearest rounding to 4 bits loses too much; Quantizer in Python chooses likewise.
   const bool mixed = arguments.quantize == "mixed";
   const bool four_bits = arguments.quantize == "int4" || arguments.quantize == "w4a8";

@@ -7,6 +7,8 @@ python="$venv/bin/python"
 logs="$root/.cache/logs"
 mkdir -p "$logs"
 export CCACHE_BASEDIR="${CCACHE_BASEDIR:-$root}" CCACHE_NOHASHDIR=1
+# Without it ccache does not keep what was compiled with precompiled headers.
+export CCACHE_SLOPPINESS="${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 
@@ -126,5 +128,5 @@ build_tree() {
 # for the sanitized tests and the fuzz targets, which also shows that the sources are clean under clang.
 build_sanitized() {
   build_tree build-sanitize "$1" -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DHAI_FUZZ=ON \
-    -DHAI_SANITIZE=address,undefined
+    -DHAI_SANITIZE=address,undefined -DHAI_PRECOMPILE=ON
 }

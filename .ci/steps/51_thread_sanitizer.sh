@@ -5,7 +5,7 @@
 source "$(dirname "$0")/../step.sh"
 ensure_packages build
 ensure_python "$python_set"
-cmake -G Ninja -S . -B build-thread -DHAI_PYTHON="$python" -DHAI_SANITIZE=thread >"$logs/thread_configure.log" 2>&1 ||
+cmake -G Ninja -S . -B build-thread -DHAI_PYTHON="$python" -DHAI_SANITIZE=thread -DHAI_PRECOMPILE=ON >"$logs/thread_configure.log" 2>&1 ||
   { cat "$logs/thread_configure.log"; exit 1; }
 programs=$(ninja -C build-thread -t targets all | sed -n -E 's#^((base|cpu_exec|runtime)(_fault|_slow)?_test): phony#\1#p')
 [[ -n $programs ]] || skip "base, cpu_exec and runtime have no tests"

@@ -7,7 +7,7 @@ source "$(dirname "$0")/../step.sh"
 ensure_packages build test
 ensure_python "$python_set"
 .ci/arm64_sysroot.sh
-build_tree build-arm64 all -DCMAKE_TOOLCHAIN_FILE="$root/cmake/toolchain-aarch64.cmake"
+build_tree build-arm64 all -DCMAKE_TOOLCHAIN_FILE="$root/cmake/toolchain-aarch64.cmake" -DHAI_PRECOMPILE=ON
 results=$HAI_RESULTS
 for cpu in cortex-a72:neon neoverse-n1:neondot max:neoni8mm; do
   isa=${cpu#*:}

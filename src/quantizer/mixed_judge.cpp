@@ -10,6 +10,7 @@
 
 #include "quantizer/graph_pairing.h"
 #include "quantizer/graph_runner.h"
+#include "quantizer/plan.h"
 #include "quantizer/sample_views.h"
 
 namespace hai::quantizer {
@@ -52,9 +53,10 @@ std::vector<size_t> MixedJudge::scored_positions() const {
 }
 
 Status MixedJudge::read(const NextSample& next) {
-  HAI_TRY_STATUS(samples_.add_all(graph_, next));
   reference_ = graph_;
   HAI_TRY_STATUS(prepare_reference(reference_));
+  HAI_TRY_STATUS(check_names(reference_, options_));
+  HAI_TRY_STATUS(samples_.add_all(graph_, next));
   const std::vector<size_t> positions = scored_positions();
   for (const size_t position : positions) scored_.push_back(reference_.outputs()[position]);
   if (samples_.size() == 0) return {};

@@ -24,7 +24,8 @@ class MixedJudge {
 
   // `graph` and `options` must outlive the judge.
   MixedJudge(const ir::Graph& graph, const QuantizeOptions& options);
-  // Reads all samples and runs the float model on all their views.
+  // Refuses names in the options that the model does not have; then reads all samples and runs the float model on all
+  // their views.
   Status read(const NextSample& next);
 
   size_t sample_count() const { return samples_.size(); }

@@ -166,6 +166,28 @@ TEST(SearchMixed, WhatTheCallerFixedStays) {
   EXPECT_EQ(layers.at("narrow").weight_bits, 4);
 }
 
+TEST(SearchMixed, NamesAreCheckedBeforeTheFirstSampleIsRead) {
+  QuantizeOptions layers;
+  layers.max_drop = 1;
+  QuantizeOptions kept = layers;
+  layers.layers["nowhere"] = {8, 16, false};
+  kept.keep_float = {"nowhere"};
+  for (const auto& [options, id] : {std::pair(layers, "Q011"), std::pair(kept, "Q010")}) {
+    int64_t read = 0;
+    const NextSample all = samples(16);
+    const auto refused = search_mixed(
+        network(),
+        [&] {
+          ++read;
+          return all();
+        },
+        options);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().id, id);
+    EXPECT_EQ(read, 0);
+  }
+}
+
 TEST(SearchMixed, BadInputIsRefused) {
   const auto id_of = [](int count, double max_drop) {
     QuantizeOptions options;

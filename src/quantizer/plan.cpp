@@ -57,6 +57,13 @@ bool has_usable_operands(const ir::Graph& graph, const ir::Node& node) {
                      [&](ir::ValueId id) { return id != ir::kNone && graph.value(id).type.dtype == DataType::kF32; });
 }
 
+std::string first_of(const std::vector<std::string_view>& names) {
+  constexpr size_t kShown = 12;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i == 0 ? "" : ", ") + std::string(names[i]);
+  return names.size() > kShown ? text + fmt::format(", and {} more", names.size() - kShown) : text;
+}
+
 class Planner {
  public:
   Planner(const ir::Graph& graph, std::vector<ir::NodeId> order) : graph_(graph), order_(std::move(order)) {
@@ -73,37 +80,19 @@ class Planner {
     plan_.point.assign(graph.value_slots(), false);
   }
 
-  Status assign_roles(const QuantizeOptions& options) {
-    // Importers give all nodes that an operator becomes its name.
-    std::set<std::string_view> names;
-    std::set<std::string_view> layers;
+  // After check_names. Importers give all nodes that an operator becomes its name.
+  void assign_roles(const QuantizeOptions& options) {
     for (const ir::NodeId id : order_) {
       plan_.roles[id] = role_of(graph_, graph_.node(id));
-      names.insert(graph_.node(id).name);
-      if (plan_.roles[id] == Role::kMac) layers.insert(graph_.node(id).name);
-    }
-    for (const ir::NodeId id : order_) {
       if (plan_.roles[id] != Role::kMac) continue;
       const auto own = options.layers.find(graph_.node(id).name);
       assign_precision(id, own != options.layers.end() ? own->second : options.precision);
     }
-    for (const auto& [name, precision] : options.layers) {
-      if (layers.count(name) > 0) continue;
-      return make_error(StatusCode::kNotFound, "Q011",
-                        "no layer is called \"{}\", so it cannot be given {}; layers are convolutions and products "
-                        "with constant weights: {}",
-                        name, to_string(precision), layer_names());
-    }
     for (const std::string& name : options.keep_float) {
-      if (names.count(name) == 0) {
-        return make_error(StatusCode::kNotFound, "Q010",
-                          "no node is called \"{}\", so it cannot be kept in f32; the report lists the names", name);
-      }
       for (const ir::NodeId id : order_) {
         if (graph_.node(id).name == name) keep_float(id);
       }
     }
-    return {};
   }
 
   void choose_integer_nodes() {
@@ -252,17 +241,6 @@ class Planner {
     plan_.roles[id] = Role::kFloat;
     // conv_transpose2d has no weight-only form: it stays f32.
     plan_.weight_only[id] = precision.weight_only() && graph_.node(id).op != "conv_transpose2d";
-  }
-
-  std::string layer_names() const {
-    constexpr size_t kShown = 12;
-    std::string names;
-    size_t count = 0;
-    for (const ir::NodeId id : order_) {
-      if (role_of(graph_, graph_.node(id)) != Role::kMac) continue;
-      if (count++ < kShown) names += (names.empty() ? "" : ", ") + graph_.node(id).name;
-    }
-    return count > kShown ? names + fmt::format(", and {} more", count - kShown) : names;
   }
 
   // An epilogue adds one tensor to its layer's result: of two layers the later one (passes/fuse_conv_residual.cpp).
@@ -414,10 +392,35 @@ Role role_of(const ir::Graph& graph, const ir::Node& node) {
   return Role::kFloat;
 }
 
+Status check_names(const ir::Graph& graph, const QuantizeOptions& options) {
+  HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
+  std::set<std::string_view> names;
+  std::vector<std::string_view> layers;
+  for (const ir::NodeId id : order) {
+    const ir::Node& node = graph.node(id);
+    names.insert(node.name);
+    if (role_of(graph, node) == Role::kMac) layers.push_back(node.name);
+  }
+  for (const auto& [name, precision] : options.layers) {
+    if (std::find(layers.begin(), layers.end(), name) != layers.end()) continue;
+    return make_error(StatusCode::kNotFound, "Q011",
+                      "no layer is called \"{}\", so it cannot be given {}; layers are convolutions and products "
+                      "with constant weights: {}",
+                      name, to_string(precision), first_of(layers));
+  }
+  for (const std::string& name : options.keep_float) {
+    if (names.contains(name)) continue;
+    return make_error(StatusCode::kNotFound, "Q010",
+                      "no node is called \"{}\", so it cannot be kept in f32; the report lists the names", name);
+  }
+  return {};
+}
+
 Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options) {
+  HAI_TRY_STATUS(check_names(graph, options));
   HAI_TRY(std::vector<ir::NodeId> order, graph.ordered());
   Planner planner(graph, std::move(order));
-  HAI_TRY_STATUS(planner.assign_roles(options));
+  planner.assign_roles(options);
   planner.choose_integer_nodes();
   planner.choose_groups();
   planner.choose_bits();

@@ -217,6 +217,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   std::vector<NormStatistics> norms = norm_statistics(graph);
   HAI_TRY_STATUS(compiler::canonicalise(graph));
   graph = graph.compact();
+  HAI_TRY_STATUS(check_names(graph, options));  // samples may take minutes to read
   SampleStore store(options.sample_memory_bytes);
   HAI_TRY_STATUS(store.add_all(graph, next));
   const std::vector<size_t> held_back = options.self_check ? held_back_samples(store.size()) : std::vector<size_t>();

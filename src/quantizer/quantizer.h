@@ -63,7 +63,8 @@ struct Quantized {
 bool is_quantized(const ir::Graph& graph);
 
 // Errors: no samples, samples that do not fit the inputs, non-finite activations (names the tensor), a graph that is
-// quantized already, a kept-float name that no node has, options.max_drop (search_mixed() is for that).
+// quantized already, a kept-float name that no node has or a layer's that no layer has (before the first sample is
+// read), options.max_drop (search_mixed() is for that).
 Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const QuantizeOptions& options = {},
                            const QuantizeHooks& hooks = {});
 

@@ -374,6 +374,28 @@ TEST(QuantizeWidths, AnUnknownLayerIsAnErrorThatNamesTheLayers) {
   EXPECT_NE(refused.error().message.find("branch"), std::string::npos);
 }
 
+TEST(Quantize, NamesAreCheckedBeforeTheFirstSampleIsRead) {
+  const auto refused_by = [](const QuantizeOptions& options) {
+    int64_t read = 0;
+    const NextSample samples = samples_of({1, kSize, kSize, 3}, 4);
+    const auto refused = quantize(
+        small_network(24),
+        [&] {
+          ++read;
+          return samples();
+        },
+        options);
+    EXPECT_EQ(read, 0);
+    return refused ? std::string("none") : refused.error().id;
+  };
+  QuantizeOptions layers;
+  layers.layers["nowhere"] = {8, 16, false};
+  EXPECT_EQ(refused_by(layers), "Q011");
+  QuantizeOptions kept;
+  kept.keep_float = {"nowhere"};
+  EXPECT_EQ(refused_by(kept), "Q010");
+}
+
 TEST(QuantizeGuards, WarningsHaveNamesLayersAndRemedies) {
   NetworkBuilder b(25);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});

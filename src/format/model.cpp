@@ -24,7 +24,7 @@ namespace hai::format {
 namespace {
 
 constexpr int32_t kMaxPictureSide = 65536;
-constexpr int64_t kLeastSavingDivisor = 10;  // Compression::kAuto: a tenth
+constexpr int64_t kLeastSavingDivisor = 5;  // Compression::kAuto: a fifth
 constexpr int64_t kLeastSavingBytes = 4096;
 
 using Sink = std::function<Status(std::span<const std::byte>)>;
@@ -94,7 +94,7 @@ bool promises_to_pay(const ModelFile& model) {
     return {};
   });
   HAI_CHECK(status.has_value());
-  return saving * (kLeastSavingDivisor + 6) >= model.weights_bytes();  // the estimate may be a little low
+  return saving * (kLeastSavingDivisor + 2) >= model.weights_bytes();  // the estimate may be a little low
 }
 
 // The stored chunks and how they are stored; none where compression does not pay.

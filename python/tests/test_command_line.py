@@ -9,6 +9,8 @@ from pathlib import Path
 
 import hai_toolkit as hai
 import numpy as np
+import onnx
+import onnx.helper
 import pytest
 from test_toolkit import onnx_file
 
@@ -63,6 +65,59 @@ def test_a_trace_is_written(tmp_path: Path, compiled: Path) -> None:
     run("run", compiled, photo(tmp_path / "p.png"), "--profile", tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())
     assert any("conv" in str(event) for event in (events["traceEvents"] if isinstance(events, dict) else events))
+
+
+def test_messages_have_lines_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        photo(folder / f"{i}.png", i)
+    model, out = onnx_file(tmp_path / "small.onnx"), tmp_path / "small.hai"
+    arguments = ["compile", model, "-o", out, "--calibration", folder, "--std", 64]
+    failed = run(*arguments, "--quantize", "mixed", "--max-drop", 1, code=1)
+    assert failed.splitlines()[0] == "calibrating: 4 of 4 pictures"
+    assert failed.splitlines()[1].startswith("hai: error: ") and failed.count("\n") == 2 and "\r" not in failed
+    done = subprocess.run(
+        [str(PROGRAM), *map(str, arguments), "--quantize", "int8"], capture_output=True, text=True, check=True
+    ).stderr.splitlines()
+    assert done[0] == "calibrating: 4 of 4 pictures" and done[-1].startswith("calibration: 4 ")
+    assert all(line.startswith("warning: ") for line in done[1:-1]) and len(done) > 2
+    (folder / "9.png").write_bytes(b"no picture")
+    compared = subprocess.run(
+        [str(PROGRAM), "compare", str(model), str(out), "-i", str(folder)], capture_output=True, text=True, check=True
+    ).stderr.splitlines()
+    assert compared[0] == "comparing: 5 of 5 samples" and compared[1].startswith("skipped: ") and len(compared) == 2
+
+
+def test_names_that_are_not_there_are_refused_before_pictures_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    photo(folder / "0.png")
+    arguments = ["compile", onnx_file(tmp_path / "small.onnx"), "-o", tmp_path / "small.hai", "--std", 64]
+    for flag, value, code in (("--layer", "zz=w4a8", "HAI-Q011"), ("--keep-float", "zz", "HAI-Q010")):
+        for quantize in (["--quantize", "int8"], ["--quantize", "mixed", "--max-drop", 1]):
+            error = run(*arguments, "--calibration", folder, *quantize, flag, value, code=1)
+            assert code in error and "calibrating" not in error
+
+
+def test_nothing_to_quantize_and_what_onnx_cannot_say(tmp_path: Path) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 3, 8, 8]) for n in "xy")
+    path = tmp_path / "lonely.onnx"
+
+    def write(node: onnx.NodeProto) -> None:
+        graph = onnx.helper.make_graph([node], "lonely", [x], [y])
+        opset = onnx.helper.make_opsetid("", 17)
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+
+    write(onnx.helper.make_node("Relu", ["x"], ["y"]))
+    arguments = [str(PROGRAM), "compile", str(path), "-o", str(tmp_path / "lonely.hai"), "--quantize", "w8"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("warning: nothing_quantized: ")
+    report = json.loads(run("inspect", tmp_path / "lonely.hai", "--json"))["quantization"]
+    assert [warning["id"] for warning in report["warnings"]] == ["nothing_quantized"]
+    write(onnx.helper.make_node("Constant", [], ["y"], value_string="text"))
+    error = run("compile", path, "-o", tmp_path / "lonely.hai", code=1)
+    assert "HAI-X040" in error and "; export the model without it" in error
 
 
 def test_quantize_from_a_folder(tmp_path: Path) -> None:

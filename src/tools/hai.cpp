@@ -12,6 +12,7 @@
 
 #include "hai/hai.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/progress.h"
 
 namespace {
 
@@ -289,12 +290,15 @@ int main(int argc, char** argv) {
   try {
     const Status status = chosen();
     if (status.has_value()) return std::fflush(stdout) == 0 ? 0 : kExitFailed;
+    end_progress();
     const bool json = app.get_subcommands().front()->count("--json") > 0;
     print_error(status.error(), json);
   } catch (const std::bad_alloc&) {
+    end_progress();
     std::fprintf(stderr,
                  "hai: error: out of memory; close other programs, or use a smaller batch or model [HAI-L099]\n");
   } catch (const std::exception& problem) {
+    end_progress();
     std::fprintf(stderr, "hai: error: %s [HAI-L098]\n", problem.what());
   }
   return kExitFailed;

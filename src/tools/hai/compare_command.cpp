@@ -16,6 +16,7 @@
 #include "quantizer/accuracy_report.h"
 #include "quantizer/layer_errors.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/progress.h"
 #include "tools/hai/sample_folder.h"
 
 namespace hai::tools {
@@ -63,7 +64,7 @@ Status compare_command(const CompareArguments& arguments) {
   options.examined_layers = arguments.examined_layers;
   auto errors = quantizer::measure_layers(
       std::move(reference.graph), std::move(quantized.graph), [&] { return samples.next(); }, options);
-  std::fprintf(stderr, "\n");
+  end_progress();
   if (samples.skipped().size() == samples.size()) {
     return make_error(StatusCode::kCorrupt, "L074", "{}: none of {} samples could be read; see the messages above",
                       arguments.inputs, samples.size());

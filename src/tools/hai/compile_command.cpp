@@ -22,6 +22,7 @@
 #include "quantizer/mixed_search.h"
 #include "quantizer/quantizer.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/progress.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
@@ -223,10 +224,16 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
   return read;
 }
 
+void print_warnings(const std::vector<std::string>& warnings) {
+  end_progress();
+  for (const std::string& warning : warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+}
+
 Status quantize_without_pictures(const quantizer::QuantizeOptions& options, Source& source) {
   HAI_TRY(auto quantized, quantizer::quantize(
                               std::move(source.graph),
                               [] { return Result<std::optional<std::vector<ops::Tensor>>>(std::nullopt); }, options));
+  print_warnings(quantized.warnings);
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);
   return {};
@@ -236,8 +243,8 @@ Result<quantizer::Quantized> quantize_at_once(const quantizer::NextSample& next,
                                               const quantizer::QuantizeOptions& options, Source& source) {
   quantizer::QuantizeHooks hooks;
   hooks.rounding_progress = [](const quantizer::RoundingProgress& at) -> Status {
-    std::fprintf(stderr, "\r\033[Krounding %s: layer %lld of %lld, %.0f s left", at.layer.c_str(),
-                 static_cast<long long>(at.index + 1), static_cast<long long>(at.count), at.seconds_left);
+    show_progress(
+        fmt::format("rounding {}: layer {} of {}, {:.0f} s left", at.layer, at.index + 1, at.count, at.seconds_left));
     return {};
   };
   return quantizer::quantize(std::move(source.graph), next, options, hooks);
@@ -246,7 +253,8 @@ Result<quantizer::Quantized> quantize_at_once(const quantizer::NextSample& next,
 Result<quantizer::Quantized> quantize_by_goal(const quantizer::NextSample& next,
                                               const quantizer::QuantizeOptions& options, Source& source) {
   const auto say = [](std::string_view line) {
-    std::fprintf(stderr, "\r\033[K%.*s\n", static_cast<int>(line.size()), line.data());
+    end_progress();
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
   };
   HAI_TRY(quantizer::MixedResult mixed, quantizer::search_mixed(source.graph, next, options, say));
   auto report = nlohmann::ordered_json::parse(mixed.quantized.report_json);
@@ -286,16 +294,16 @@ Status quantize(const CompileArguments& arguments, Source& source) {
     HAI_TRY(const auto path,
             folder.next_input(rule, std::span(data_of<float>(view), static_cast<size_t>(view.count()))));
     if (!path) return std::optional<std::vector<ops::Tensor>>();
-    std::fprintf(stderr, "\rcalibrating: %lld of %lld pictures ", static_cast<long long>(folder.report().read_count),
-                 static_cast<long long>(folder.report().wanted_count));
+    show_progress(
+        fmt::format("calibrating: {} of {} pictures", folder.report().read_count, folder.report().wanted_count));
     std::vector<ops::Tensor> sample;
     sample.push_back(std::move(tensor));
     return std::optional<std::vector<ops::Tensor>>(std::move(sample));
   };
   HAI_TRY(auto quantized,
           options.max_drop > 0 ? quantize_by_goal(next, options, source) : quantize_at_once(next, options, source));
-  for (const std::string& warning : quantized.warnings) std::fprintf(stderr, "\nwarning: %s", warning.c_str());
-  std::fprintf(stderr, "\rcalibration: %s\n", folder.report().to_string().c_str());
+  print_warnings(quantized.warnings);
+  std::fprintf(stderr, "calibration: %s\n", folder.report().to_string().c_str());
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);
   return {};

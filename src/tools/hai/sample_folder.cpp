@@ -13,6 +13,7 @@
 #include "data/image.h"
 #include "data/preprocess.h"
 #include "tools/hai/npy.h"
+#include "tools/hai/progress.h"
 
 namespace hai::tools {
 namespace {
@@ -135,11 +136,12 @@ Result<std::vector<ops::Tensor>> SampleFolder::read(const fs::path& path) const 
 Result<std::optional<std::vector<ops::Tensor>>> SampleFolder::next() {
   while (done_ < paths_.size()) {
     const fs::path& path = paths_[done_++];
-    std::fprintf(stderr, "\rcomparing: %zu of %zu samples ", done_, paths_.size());
+    show_progress(fmt::format("comparing: {} of {} samples", done_, paths_.size()));
     auto sample = read(path);
     if (sample) return std::optional<std::vector<ops::Tensor>>(std::move(*sample));
     skipped_.emplace_back(path.string(), sample.error().to_string());
-    std::fprintf(stderr, "\nskipped: %s\n", sample.error().to_string().c_str());
+    end_progress();
+    std::fprintf(stderr, "skipped: %s\n", sample.error().to_string().c_str());
   }
   return std::optional<std::vector<ops::Tensor>>();
 }

@@ -132,6 +132,10 @@ def test_command_line(tmp_path: Path) -> None:
     assert report["layers"]
     assert report["float_model"] == "small.onnx"
     assert page.read_text().startswith("<!doctype html>")
+    swapped = run("compare", int8, model, "--inputs", folder, code=1)
+    assert "HAI-Q075" in swapped and "give the float model first" in swapped and "comparing" not in swapped
+    with pytest.raises(hai.HaiError, match="HAI-Q075"):
+        compare(int8, model, arrays(1))
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 8, 8)).astype(np.float32)
     tensors = tmp_path / "tensors"
     tensors.mkdir()

@@ -17,6 +17,7 @@
 #include "ops/build.h"
 #include "ops/op_schema.h"
 #include "quantizer/graph_runner.h"
+#include "quantizer/quantizer.h"
 #include "quantizer/wider_layer.h"
 
 namespace hai::quantizer {
@@ -482,6 +483,11 @@ class LayerMeter {
 
 Result<LayerErrors> measure_layers(ir::Graph reference, ir::Graph quantized, const NextSample& next,
                                    const LayerErrorOptions& options) {
+  if (is_quantized(reference) && !is_quantized(quantized)) {
+    return make_error(StatusCode::kInvalidArgument, "Q075",
+                      "the two models look swapped: the first is quantized and the second is not; give the float model "
+                      "first and the quantized one second");
+  }
   LayerMeter meter(std::move(reference), std::move(quantized), options);
   HAI_TRY_STATUS(meter.prepare());
   for (;;) {

@@ -60,7 +60,7 @@ struct LayerErrors {
 
 // `reference` and `quantized`: any two forms of one model, as imported, quantized or read from a file; samples are for
 // the float model's inputs. Errors: those of pair_graphs; Q067 no samples; Q068 a sample that does not fit; Q069 a
-// tensor that is not finite.
+// tensor that is not finite; Q075 only the first is quantized (before the first sample is read).
 Result<LayerErrors> measure_layers(ir::Graph reference, ir::Graph quantized, const NextSample& next,
                                    const LayerErrorOptions& options = {});
 

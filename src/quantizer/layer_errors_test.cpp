@@ -147,6 +147,8 @@ TEST(MeasureLayers, ModelsThatDoNotMatchAndBadSamplesAreClearErrors) {
   const ir::Graph good = quantized(reference);
   const auto id_of = [](const Result<LayerErrors>& result) { return result ? std::string("none") : result.error().id; };
   EXPECT_EQ(id_of(measure_layers(reference, good, samples(0))), "Q067");
+  EXPECT_EQ(id_of(measure_layers(good, reference, samples(2))), "Q075");
+  EXPECT_EQ(id_of(measure_layers(good, good, samples(2))), "none");
   EXPECT_EQ(id_of(measure_layers(reference, good, samples(1, std::numeric_limits<float>::quiet_NaN()))), "Q069");
   Network other(5);
   const ir::ValueId x =

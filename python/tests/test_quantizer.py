@@ -65,7 +65,10 @@ def test_the_report_says_how_weights_are_stored(tiny_model: hai.Model, tmp_path:
             "weights_bytes": written.weights_bytes,
             "stored_weights_bytes": written.stored_weights_bytes,
         }
-        assert ("compressed without loss" if compress else "not compressed") in str(report)
+        stored = next(line for line in str(report).splitlines() if line.startswith("Weights: "))
+        assert ("compressed without loss" if compress else "not compressed") in stored
+        report.html(tmp_path / "report.html")
+        assert stored in (tmp_path / "report.html").read_text()
     # The report inside the file is what the quantizer chose, not what an earlier save did.
     first = path.read_bytes()
     quantized.save(path, compress=True)

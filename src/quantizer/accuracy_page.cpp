@@ -14,6 +14,7 @@
 
 #include "quantizer/accuracy_page_style.h"
 #include "quantizer/accuracy_report.h"
+#include "quantizer/accuracy_sizes.h"
 
 namespace hai::quantizer {
 namespace {
@@ -67,6 +68,9 @@ std::string header(const Json& document) {
       text_of(document, "quantized_model"), text_of(document, "float_model"), document.at("samples").get<int64_t>());
   if (!document.at("skipped").empty()) html += fmt::format(", {} skipped", document.at("skipped").size());
   html += "</p>\n";
+  const std::string sizes =
+      size_text(document.value("quantization", Json()).dump(), document.value("file", Json()).dump());
+  if (!sizes.empty()) html += "<p class=\"soft\">" + escape(sizes) + "</p>\n";
   for (const Json& output : document.at("outputs")) {
     html += "<div class=\"cards\">\n";
     if (document.at("outputs").size() > 1) html += figure(text_of(output, "name"), "output");

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "quantizer/accuracy_sizes.h"
+
 namespace hai::quantizer {
 namespace {
 
@@ -232,37 +234,14 @@ std::string layers_text(const Json& document, int wanted) {
   return text;
 }
 
-std::string megabytes(const Json& bytes) { return fmt::format("{:.2f} MB", bytes.get<double>() / 1e6); }
-
-// What quantizing and storing did to the size of the weights; empty when neither is known.
-std::string size_text(const Json& document) {
-  std::string text;
-  const Json none;
-  const Json& quantization = document.contains("quantization") ? document.at("quantization") : none;
-  if (quantization.is_object() && quantization.contains("weights")) {
-    const Json& weights = quantization.at("weights");
-    text = fmt::format("Weights: {} as f32, {} as integers", megabytes(weights.at("float_bytes")),
-                       megabytes(weights.at("integer_bytes")));
-  }
-  if (document.contains("file") && document.at("file").is_object()) {
-    const Json& file = document.at("file");
-    const double stored = file.at("stored_weights_bytes");
-    const double whole = file.at("weights_bytes");
-    text +=
-        fmt::format("{}{} in the file", text.empty() ? "Weights: " : ", ", megabytes(file.at("stored_weights_bytes")));
-    text += stored < whole ? fmt::format(" ({:.1f} % less, compressed without loss)", 100 * (1 - stored / whole))
-                           : std::string(" (not compressed)");
-    text += fmt::format(" of {}", megabytes(file.at("file_bytes")));
-  }
-  return text.empty() ? text : text + "\n";
-}
-
 std::string document_text(const Json& document, int layers) {
   std::string text = fmt::format("{} against {}, {} samples", document.at("quantized_model").get<std::string>(),
                                  document.at("float_model").get<std::string>(), document.at("samples").get<int64_t>());
   const Json& skipped = document.at("skipped");
   if (!skipped.empty()) text += fmt::format(", {} skipped", skipped.size());
-  text += "\n" + size_text(document) + "\n" + outputs_text(document) + "\n";
+  const std::string sizes =
+      size_text(document.value("quantization", Json()).dump(), document.value("file", Json()).dump());
+  text += "\n" + sizes + (sizes.empty() ? "\n" : "\n\n") + outputs_text(document) + "\n";
   text += "Layers, worst first. Isolated: this layer alone is quantized. Accumulated: all up to here.\n";
   text += layers_text(document, layers);
   for (const Json& layer : document.at("unpaired")) {

@@ -305,7 +305,8 @@ def test_windows_outside_the_storage(tmp_path: Path) -> None:
     ]
     for index, ((shape, strides, offset), code) in enumerate(cases):
         body = entries(w=tensor("0", 12, shape, strides, offset))
-        refused(zipped(tmp_path / f"case{index}.pth", body, {"0": BYTES}), code)
+        message = refused(zipped(tmp_path / f"case{index}.pth", body, {"0": BYTES}), code)
+        assert code != "Y122" or "again with torch.save" in message
 
 
 def test_many_views_of_one_storage_cannot_fill_memory(tmp_path: Path) -> None:

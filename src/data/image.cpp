@@ -249,7 +249,8 @@ Result<std::vector<std::filesystem::path>> list_images(const std::filesystem::pa
   if (paths.empty()) {
     return make_error(StatusCode::kNotFound, "D012", "{}: no .jpg, .jpeg or .png file in this folder or below{}",
                       folder.string(),
-                      others > 0 ? fmt::format("; {} files of other kinds: convert them to JPEG or PNG", others) : "");
+                      others > 0 ? fmt::format("; {} files of other kinds: convert them to JPEG or PNG", others)
+                                 : std::string("; name a folder that holds pictures"));
   }
   std::sort(paths.begin(), paths.end());
   return paths;

@@ -219,7 +219,10 @@ TEST(ListImages, SortedAndRecursive) {
 
 TEST(ListImages, EmptyAndMissingFoldersAreErrors) {
   const TemporaryFolder folder;
-  EXPECT_EQ(list_images(folder.path()).error().id, "D012");
+  const auto none = list_images(folder.path());
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().id, "D012");
+  EXPECT_NE(none.error().message.find("name a folder that holds pictures"), std::string::npos);
   EXPECT_EQ(list_images(folder.path() / "nowhere").error().id, "D011");
 }
 

@@ -107,7 +107,10 @@ TEST(Append, QuantizedOperandsNeedDeclaredOutputs) {
   options.declared = {ir::TensorType{DataType::kI8, {}, per_tensor_quantization(0.1F, -128)}};
   EXPECT_TRUE(append(graph, "relu", {0}, {}, options));
   options.declared = {ir::TensorType{DataType::kI8, {}, per_tensor_quantization(1e-30F, 0)}};
-  EXPECT_EQ(append(graph, "add", {0, 0}, {}, options).error().id, "O205");
+  const auto out_of_reach = append(graph, "add", {0, 0}, {}, options);
+  ASSERT_FALSE(out_of_reach);
+  EXPECT_EQ(out_of_reach.error().id, "O205");
+  EXPECT_NE(out_of_reach.error().message.find("keep the node in f32"), std::string::npos);
 }
 
 TEST(Append, ADeclaredTypeThatCannotBeIsRefused) {

@@ -110,7 +110,9 @@ def rebuild_tensor(arguments: tuple[Value, ...], where: str, dtype: Value = None
     if len(arguments) < 4 or not isinstance(arguments[0], Storage) or not is_count(arguments[1]):
         given = ", ".join(shown(argument) for argument in arguments[:4])
         raise HaiError(
-            "HAI-Y122", f"{where}: a tensor is described by ({given}); storage, offset, shape, strides expected"
+            "HAI-Y122",
+            f"{where}: a tensor is described by ({given}); storage, offset, shape, strides expected. Save the checkpoint "
+            "again with torch.save, or load it with PyTorch and pass what it gives",
         )
     storage, offset = arguments[0], arguments[1]
     shape = _counts(arguments[2], "a shape", where)

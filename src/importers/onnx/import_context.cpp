@@ -121,7 +121,9 @@ ImportContext::ImportContext(ImportState& state, ImportScope& scope, const OnnxN
 }
 
 Error ImportContext::unsupported(std::string_view what) const {
-  return make_error(StatusCode::kUnsupported, "X040", "node \"{}\" ({}): {}", node_.label(), node_.op_type, what);
+  const bool advises = what.find("export") != std::string_view::npos;
+  return make_error(StatusCode::kUnsupported, "X040", "node \"{}\" ({}): {}{}", node_.label(), node_.op_type, what,
+                    advises ? "" : "; export the model without it, or with another opset, or replace the node");
 }
 
 // What the operator's own checks say, with the node in front where they do not name it.

@@ -40,9 +40,11 @@ Status check_multipliers(const OpSchema& schema, const ir::TensorType& a, const 
                                                             : hai_multiplier_ratio(scale(b), scale(y));
   for (const float multiplier : {first, second}) {
     if (hai_multiplier_usable(multiplier) != 0) continue;
-    return make_error(StatusCode::kOutOfRange, "O205",
-                      "scales {} and {} with output scale {} give multiplier {}, outside [2^-40, 2^8]", scale(a),
-                      scale(b), scale(y), multiplier);
+    return make_error(
+        StatusCode::kOutOfRange, "O205",
+        "scales {} and {} with output scale {} give multiplier {}, outside [2^-40, 2^8]; quantize them with "
+        "scales nearer to each other, or keep the node in f32",
+        scale(a), scale(b), scale(y), multiplier);
   }
   return {};
 }

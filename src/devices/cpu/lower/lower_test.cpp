@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "devices/cpu/lower/lower_registry.h"
+#include "devices/cpu/lower/supports.h"
 #include "passes/testing/graph_builder.h"
 #include "passes/testing/random_graph.h"
 
@@ -32,6 +33,23 @@ void expect_valid(const Lowered& lowered) {
   ASSERT_TRUE(lowered.program) << lowered.program.error().to_string();
   const Status status = format::verify_program(*lowered.program, lowered.weights_bytes);
   EXPECT_TRUE(status) << status.error().to_string();
+}
+
+TEST(Supports, RefusalsSayWhatToDo) {
+  GraphBuilder b;
+  const auto x = b.graph.add_input("x", {DataType::kI64, to_shape(std::vector<int64_t>{13}), {}});
+  b.graph.add_output(x);
+  ir::Node node;
+  node.op = "relu";
+  node.inputs = {x};
+  const Status type = supports_operand(b.graph, node, 0, ops::set_of({DataType::kF32}));
+  ASSERT_FALSE(type);
+  EXPECT_EQ(type.error().id, "C030");
+  EXPECT_NE(type.error().message.find("convert the tensor"), std::string::npos) << type.error().message;
+  const Status multiplier = supports_multiplier(node, 1e9F);
+  ASSERT_FALSE(multiplier);
+  EXPECT_EQ(multiplier.error().id, "C032");
+  EXPECT_NE(multiplier.error().message.find("keep the node in f32"), std::string::npos) << multiplier.error().message;
 }
 
 TEST(Lower, PlacesInputsOutputsConstantsAndIntermediates) {

@@ -9,8 +9,10 @@ namespace {
 Status check_value(const ir::Graph& graph, const ir::Node& node, ir::ValueId id, ops::DataTypeSet allowed) {
   const ir::TensorType& type = graph.value(id).type;
   if (!ops::contains(allowed, type.dtype)) {
-    return make_error(StatusCode::kUnsupported, "C030", "{} of {} is not supported on cpu; it takes {}", node.op,
-                      data_type_name(type.dtype), ops::describe(allowed));
+    return make_error(
+        StatusCode::kUnsupported, "C030",
+        "{} of {} is not supported on cpu; it takes {}: convert the tensor to one of them, or keep the node in f32",
+        node.op, data_type_name(type.dtype), ops::describe(allowed));
   }
   if (is_integer(type.dtype) && bit_width(type.dtype) <= 16 &&
       (!type.quantization || !type.quantization->per_tensor() || type.quantization->scales.size() != 1)) {
@@ -37,9 +39,11 @@ Status supports_operand(const ir::Graph& graph, const ir::Node& node, size_t ope
 
 Status supports_multiplier(const ir::Node& node, float multiplier) {
   if (hai_multiplier_usable(multiplier)) return {};
-  return make_error(StatusCode::kOutOfRange, "C032",
-                    "{}: the scales of its tensors give multiplier {}, which must be in [2^-40, 2^8]", node.op,
-                    multiplier);
+  return make_error(
+      StatusCode::kOutOfRange, "C032",
+      "{}: the scales of its tensors give multiplier {}, which must be in [2^-40, 2^8]; quantize its tensors with "
+      "scales nearer to each other, or keep the node in f32",
+      node.op, multiplier);
 }
 
 Status supports_whole_bytes(const ir::Graph& graph, const ir::Node& node) {

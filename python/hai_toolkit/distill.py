@@ -105,9 +105,13 @@ def distilled_samples(model: Model, seed: int, say: Say, threads: int = 0) -> li
         pictures = procedural_pictures(_TILES, target.height, target.width, seed)
         say(_ADVICE)
         return [{target.name: target.array(picture, rule)} for picture in pictures]
+    say(
+        f"no calibration data: distilling pictures from the statistics of {len(network.norms)} batch normalizations; this takes "
+        "a minute or more, calibration= needs none of it"
+    )
     arrays, first, last = _distil(network, target, rule, seed, threads)
     say(
-        f"no calibration data: {len(arrays)} pictures were distilled from the statistics of {len(network.norms)} batch "
+        f"{len(arrays)} pictures were distilled from the statistics of {len(network.norms)} batch "
         f"normalizations (ZeroQ, Cai et al. 2020; distance {first:.3f} before, {last:.3f} after)"
     )
     say(_ADVICE)

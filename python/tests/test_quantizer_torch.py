@@ -168,8 +168,8 @@ def test_distilled_pictures_have_the_statistics_of_training(monkeypatch: pytest.
     array = np.concatenate([next(iter(sample.values())) for sample in samples])
     assert array.shape == (8, 3, 24, 24) and array.min() >= 0 and array.max() <= 1
     np.testing.assert_array_equal(array, np.concatenate([next(iter(sample.values())) for sample in again]))
-    words = re.search(r"distance ([0-9.]+) before, ([0-9.]+) after", said[0])
-    assert words is not None
+    words = re.search(r"distance ([0-9.]+) before, ([0-9.]+) after", said[1])
+    assert words is not None and "distilling" in said[0]  # a line before the minutes, a line behind them
     before, after = float(words[1]), float(words[2])
     assert after < 0.3 * before
     # Without preprocessing the scaling that fits is found: these statistics are of 0..1.

@@ -103,7 +103,11 @@ class QuantizedModel:
         """
         chosen = self.model.quantization_report
         source = inputs if inputs is not None else self._samples
-        if self.float_model is None or not (isinstance(source, str | PathLike) or len(source)):
+        if (
+            self.float_model is None
+            or not self.model.is_quantized
+            or not (isinstance(source, str | PathLike) or len(source))
+        ):
             return self._with_file(Report(chosen))
         measured = compare(
             self.float_model, self.model, source, samples=samples, mixed=chosen.get("mixed"), threads=self._threads
@@ -250,7 +254,8 @@ class Quantizer:
             return QuantizedModel(quantized, source.model, threads=self.threads)
         made_up = calibration is None
         if made_up:
-            calibration = distilled_samples(source.model, self.seed, self._say, self.threads)
+            # Not before the first is asked for: names in layers and keep_float are checked by then.
+            calibration = _when_asked(lambda: distilled_samples(source.model, self.seed, self._say, self.threads))
         data = CalibrationData(
             calibration, source.model.inputs, source.model.preprocessing, None if made_up else samples, self._warn
         )
@@ -276,6 +281,11 @@ class Quantizer:
 
     def _warn(self, message: str) -> None:
         print(f"hai: warning: {message}", file=sys.stderr, flush=True)
+
+
+def _when_asked(make: Callable[[], Iterable[Any]]) -> Iterable[Any]:
+    """What ``make`` gives, made when the first of it is wanted."""
+    yield from make()
 
 
 def _keeping(data: Iterable[Sample], kept: list[Sample]) -> Iterable[Sample]:

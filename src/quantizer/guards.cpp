@@ -46,6 +46,24 @@ class Findings {
   std::vector<Warning> warnings_;
 };
 
+void find_nothing_quantized(const GuardInput& input, Findings& out) {
+  int64_t layers = 0;
+  for (ir::NodeId id = 0; id < input.graph.node_slots(); ++id) {
+    if (!input.graph.node(id).alive) continue;
+    if (input.plan.integer[id] || input.plan.weight_only[id]) return;
+    layers += role_of(input.graph, input.graph.node(id)) == Role::kMac ? 1 : 0;
+  }
+  if (layers == 0) {
+    out.add("nothing_quantized", "",
+            "there is no convolution or product with constant weights in f32, so the model stays as it is",
+            "use the model as it was given");
+  } else {
+    out.add("nothing_quantized", "",
+            fmt::format("all {} layers with weights stay f32, so the model stays as it is", layers),
+            "name fewer layers in layers and keep_float");
+  }
+}
+
 void find_few_samples(const GuardInput& input, Findings& out) {
   if (input.sample_count >= kFewSamples || input.plan.watched.empty()) return;
   out.add("few_samples", "", fmt::format("only {} calibration samples", input.sample_count),
@@ -212,6 +230,7 @@ std::vector<std::pair<ir::ValueId, size_t>> watched_norms(const ir::Graph& graph
 
 std::vector<Warning> find_warnings(const GuardInput& input) {
   Findings out;
+  find_nothing_quantized(input, out);
   find_few_samples(input, out);
   find_foreign_samples(input, out);
   find_bad_ranges(input, out);

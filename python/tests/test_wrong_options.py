@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hai_toolkit as hai
 import numpy as np
@@ -122,3 +123,57 @@ def test_no_path_is_cut_at_a_nul_character(tmp_path: Path) -> None:
         assert error.value.code == "HAI-Y424" and "NUL character" in str(error.value) and "\0" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a.hai"] and good.read_bytes() == before
     assert hai.load(os.fsencode(good)).name == hai.load(good).name
+
+
+def test_names_are_checked_before_samples_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = hai.GraphBuilder("small")
+    x = builder.input("x", ("N", 8, 8, 3))
+    builder.output(builder.conv2d(x, np.ones((4, 3, 3, 3), np.float32), name="c"), "y")
+    model = hai.Model(builder.native, hai.Preprocessing(8, 8))
+    read: list[int] = []
+
+    def samples() -> Iterator[np.ndarray]:
+        for index in range(9):
+            read.append(index)
+            yield np.ones((1, 8, 8, 3), np.float32)
+
+    def distilled(*_: Any) -> Iterator[np.ndarray]:
+        return samples()
+
+    monkeypatch.setattr("hai_toolkit.quantizer.distilled_samples", distilled)
+    for options, code in (({"layers": {"zz": "w8a16"}}, "HAI-Q011"), ({"keep_float": ["zz"]}, "HAI-Q010")):
+        for goal in ({}, {"bit_width": "mixed", "max_drop": 1.0}):
+            with pytest.raises(hai.HaiError, match=code):
+                hai.Quantizer(quiet=True, **options, **goal).convert(model)  # type: ignore[arg-type]
+            with pytest.raises(hai.HaiError, match=code):
+                model.copy().quantize(calibration=samples(), **options)
+    assert not read
+    assert hai.Quantizer(quiet=True).convert(model).model.is_quantized and len(read) == 9
+
+
+def test_a_model_with_nothing_to_quantize_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    builder = hai.GraphBuilder("lonely")
+    builder.output(builder.unary("relu", builder.input("x", ("N", 8))), "y")
+    samples = [np.ones((1, 8), np.float32)] * 8
+    quantized = hai.Quantizer(quiet=True).convert(hai.Model(builder.native), calibration=samples)
+    assert "hai: warning: nothing_quantized: " in capfd.readouterr().err
+    assert [warning["id"] for warning in quantized.report()["warnings"]][:1] == ["nothing_quantized"]
+
+
+@pytest.mark.parametrize("gain", [1e6, 1e9, 1e15])
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_channels_of_very_different_size(gain: float, bits: Literal[4, 8, 16], tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    builder = hai.GraphBuilder("sizes")
+    x = builder.input("x", ("N", 9, 9, 3))
+    weights = random.normal(size=(8, 3, 3, 3)).astype(np.float32)
+    weights[3] *= gain
+    x = builder.unary("relu", builder.conv2d(x, weights, name="a"))
+    builder.output(builder.conv2d(x, random.normal(size=(5, 3, 3, 8)).astype(np.float32), name="b"), "y")
+    model = hai.Model(builder.native)
+    samples = [random.normal(size=(1, 9, 9, 3)).astype(np.float32) for _ in range(16)]
+    quantized = hai.Quantizer(bits, quiet=True).convert(model, calibration=samples)
+    quantized.save(tmp_path / "sizes.hai")
+    expected = model.interpret({"x": samples[0]})["y"].astype(np.float64)
+    actual = quantized.run(samples[0])["y"]
+    assert np.linalg.norm(actual - expected) < 0.3 * np.linalg.norm(expected)

@@ -81,13 +81,14 @@ class Planner {
   }
 
   // After check_names. Importers give all nodes that an operator becomes its name.
-  void assign_roles(const QuantizeOptions& options) {
+  void assign_roles(const QuantizeOptions& options, const std::map<ir::NodeId, Precision>& chosen) {
     for (const ir::NodeId id : order_) {
       plan_.roles[id] = role_of(graph_, graph_.node(id));
       if (plan_.roles[id] != Role::kMac) continue;
       const auto own = options.layers.find(graph_.node(id).name);
       assign_precision(id, own != options.layers.end() ? own->second : options.precision);
     }
+    for (const auto& [id, precision] : chosen) assign_precision(id, precision);
     for (const std::string& name : options.keep_float) {
       for (const ir::NodeId id : order_) {
         if (graph_.node(id).name == name) keep_float(id);
@@ -416,11 +417,12 @@ Status check_names(const ir::Graph& graph, const QuantizeOptions& options) {
   return {};
 }
 
-Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options) {
+Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options,
+                       const std::map<ir::NodeId, Precision>& chosen) {
   HAI_TRY_STATUS(check_names(graph, options));
   HAI_TRY(std::vector<ir::NodeId> order, graph.ordered());
   Planner planner(graph, std::move(order));
-  planner.assign_roles(options);
+  planner.assign_roles(options, chosen);
   planner.choose_integer_nodes();
   planner.choose_groups();
   planner.choose_bits();

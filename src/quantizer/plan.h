@@ -2,6 +2,7 @@
 // quantization.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +55,8 @@ Role role_of(const ir::Graph& graph, const ir::Node& node);
 Status check_names(const ir::Graph& graph, const QuantizeOptions& options);
 
 // Reads of the options: precision, layers, keep_float, wide_points. A name that no node (or no layer) has is an error.
-Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options);
+// `chosen` goes before what the options say of a layer.
+Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options,
+                       const std::map<ir::NodeId, Precision>& chosen = {});
 
 }  // namespace hai::quantizer

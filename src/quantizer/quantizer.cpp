@@ -13,6 +13,7 @@
 #include "quantizer/calibrate.h"
 #include "quantizer/equalize.h"
 #include "quantizer/guards.h"
+#include "quantizer/large_results.h"
 #include "quantizer/plan.h"
 #include "quantizer/prune.h"
 #include "quantizer/range_outliers.h"
@@ -101,21 +102,44 @@ std::vector<size_t> others(const std::vector<size_t>& held_back, size_t count) {
 // observations.
 Result<std::vector<InputNoise>> widen_outliers(const ir::Graph& graph, const Observations& observations,
                                                const std::vector<InputNoise>& noises, const QuantizeOptions& options,
-                                               Plan& plan, Ranges& ranges) {
+                                               std::map<ir::NodeId, Precision>& chosen, Plan& plan, Ranges& ranges) {
   std::vector<InputNoise> widened;
   std::vector<ir::NodeId> layers = options.widen ? layers_to_widen(graph, plan, noises) : std::vector<ir::NodeId>();
   // What the caller chose by name stays.
   std::erase_if(layers, [&](ir::NodeId id) { return options.layers.count(graph.node(id).name) > 0; });
   if (layers.empty()) return widened;
-  QuantizeOptions wider = options;
   for (const ir::NodeId id : layers) {
-    wider.layers[graph.node(id).name] = {8, 16, false};
+    chosen[id] = {8, 16, false};
     const auto noise = std::find_if(noises.begin(), noises.end(), [&](const InputNoise& n) { return n.node == id; });
     widened.push_back({id, noise == noises.end() ? 0 : noise->noise_db});
   }
-  HAI_TRY(plan, make_plan(graph, wider));
-  HAI_TRY(ranges, choose_ranges(graph, plan, observations, wider));
+  HAI_TRY(plan, make_plan(graph, options, chosen));
+  HAI_TRY(ranges, choose_ranges(graph, plan, observations, options));
   return widened;
+}
+
+// Gives more bits to the layers whose results are too large for theirs. Every round gives some layer more, up to f32;
+// a layer in f32 may make the one before it the last, so it goes on until there is none.
+Result<std::vector<LargeResult>> shrink_multipliers(const ir::Graph& graph, const Observations& observations,
+                                                    const QuantizeOptions& options,
+                                                    std::map<ir::NodeId, Precision>& chosen, Plan& plan,
+                                                    Ranges& ranges) {
+  std::vector<LargeResult> all;
+  for (;;) {
+    HAI_TRY(const std::vector<LargeResult> found, large_results(graph, plan, ranges));
+    if (found.empty()) return all;
+    for (const LargeResult& result : found) {
+      chosen[result.node] = result.after;
+      const auto known = std::find_if(all.begin(), all.end(), [&](const auto& r) { return r.node == result.node; });
+      if (known == all.end()) {
+        all.push_back(result);
+      } else {
+        known->after = result.after;
+      }
+    }
+    HAI_TRY(plan, make_plan(graph, options, chosen));
+    HAI_TRY(ranges, choose_ranges(graph, plan, observations, options));
+  }
 }
 
 // Prunes in place and measures on samples what that changes.
@@ -241,9 +265,13 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   }
   HAI_TRY(Ranges ranges, choose_ranges(graph, plan, observations, options));
   HAI_TRY(const std::vector<InputNoise> noises, input_noises(graph, plan, ranges, observations));
-  HAI_TRY(const std::vector<InputNoise> widened, widen_outliers(graph, observations, noises, options, plan, ranges));
+  std::map<ir::NodeId, Precision> chosen;
+  HAI_TRY(const std::vector<InputNoise> widened,
+          widen_outliers(graph, observations, noises, options, chosen, plan, ranges));
+  HAI_TRY(const std::vector<LargeResult> large, shrink_multipliers(graph, observations, options, chosen, plan, ranges));
   std::vector<Warning> warnings =
       find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
+  for (const LargeResult& result : large) warnings.push_back(to_warning(graph, result));
   HAI_TRY_STATUS(judge_pruning(pruned, options.force, warnings));
   Reconstruction rounding;
   if (options.adaround && store.size() > 0) {

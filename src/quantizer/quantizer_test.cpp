@@ -396,6 +396,87 @@ TEST(Quantize, NamesAreCheckedBeforeTheFirstSampleIsRead) {
   EXPECT_EQ(refused_by(kept), "Q010");
 }
 
+// Gains of a million on one channel of the first layer, and on the model's output.
+ir::Graph with_large_results(float gain, uint32_t seed) {
+  NetworkBuilder b(seed);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const NetworkBuilder::Gains one = {{1, 1, 1, gain, 1, 1, 1, 1}, {}};
+  b.graph.add_output(b.conv(b.op("relu", {b.conv(x, 3, 8, 3, "a", one)}), 8, 4, 3, "b"));
+  return std::move(b.graph);
+}
+
+TEST(QuantizeWidths, ResultsTooLargeForTheirBitsGetMore) {
+  const Dims dims{1, kSize, kSize, 3};
+  for (const auto& [gain, bits, expected] :
+       std::vector<std::tuple<float, std::string, std::string>>{{1e4F, "w4a8", "w4a8"},
+                                                                {1e6F, "w4a8", "w8a8"},
+                                                                {3e7F, "w4a8", "w8a16"},
+                                                                {3e7F, "w8a8", "w8a16"},
+                                                                {1e9F, "w4a8", "w16a16"},
+                                                                {1e15F, "w4a8", "float"},
+                                                                {1e15F, "w16a16", "float"}}) {
+    const ir::Graph graph = with_large_results(gain, 31);
+    const auto quantized = quantized_as(graph, bits, {});
+    ASSERT_TRUE(quantized.has_value()) << gain << bits << quantized.error().to_string();
+    const bool warned = std::any_of(quantized->warnings.begin(), quantized->warnings.end(),
+                                    [](const std::string& w) { return w.starts_with("large_results: b: "); });
+    EXPECT_EQ(warned, expected != bits) << gain << bits;
+    std::map<std::string, std::string> precisions;
+    const auto report = nlohmann::json::parse(quantized->report_json);
+    for (const auto& layer : report["layers"]) precisions[layer["node"]] = layer["precision"];
+    EXPECT_EQ(precisions.contains("b") ? precisions["b"] : "float", expected) << gain << bits;
+    EXPECT_GT(sqnr_db(graph, quantized->graph, dims), 10.0) << gain << bits;
+  }
+}
+
+TEST(QuantizeWidths, ABiasBeyondItsLimitStaysUsable) {
+  NetworkBuilder b(32);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const int64_t w_dims[] = {8, 1, 1, 3};
+  const int64_t b_dims[] = {8};
+  std::vector<float> weights(24, 0.5F);
+  std::vector<float> bias(8, 0.0F);
+  bias[3] = 1e12F;
+  const ir::ValueId first =
+      b.op("conv2d",
+           {x, ops::add_constant_f32(b.graph, "w", w_dims, weights), ops::add_constant_f32(b.graph, "b", b_dims, bias)},
+           {}, "a");
+  b.graph.add_output(b.conv(b.op("relu", {first}), 8, 4, 1, "b", {{}, {1, 1, 1, 1e12F, 1, 1, 1, 1}}));
+  QuantizeOptions options;
+  options.observer = Observer::kPercentile;
+  options.percentile = 50;  // clips the channel away
+  options.force = true;
+  const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 4), options);
+  EXPECT_TRUE(quantized.has_value()) << quantized.error().to_string();
+}
+
+TEST(QuantizeGuards, AModelWithNothingToQuantizeIsNamed) {
+  const auto warnings_of = [](const ir::Graph& graph, const QuantizeOptions& options) {
+    const auto quantized = quantize(graph, samples_of({1, kSize, kSize, 3}, 8), options);
+    EXPECT_TRUE(quantized.has_value());
+    std::string named;
+    const auto report = nlohmann::json::parse(quantized->report_json);
+    for (const auto& warning : report["warnings"]) {
+      if (warning["id"] == "nothing_quantized") named = warning["message"];
+    }
+    EXPECT_EQ(named.empty(), std::none_of(quantized->warnings.begin(), quantized->warnings.end(),
+                                          [](const auto& w) { return w.starts_with("nothing_quantized: "); }));
+    return named;
+  };
+  NetworkBuilder lonely(33);
+  lonely.graph.add_output(lonely.op("relu", {lonely.input({1, kSize, kSize, 3})}));
+  EXPECT_NE(warnings_of(lonely.graph, {}).find("no convolution"), std::string::npos);
+  NetworkBuilder b(34);
+  b.graph.add_output(b.conv(b.input({1, kSize, kSize, 3}), 3, 4, 1, "a"));
+  EXPECT_EQ(warnings_of(b.graph, {}), "");
+  QuantizeOptions kept;
+  kept.keep_float = {"a"};
+  EXPECT_NE(warnings_of(b.graph, kept).find("all 1 layers"), std::string::npos);
+  QuantizeOptions weights_alone;
+  weights_alone.precision = {8, 32, false};
+  EXPECT_EQ(warnings_of(b.graph, weights_alone), "");
+}
+
 TEST(QuantizeGuards, WarningsHaveNamesLayersAndRemedies) {
   NetworkBuilder b(25);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});

@@ -151,7 +151,7 @@ class Quantizer:
         layers: Mapping[str, str] | None = None,
         keep_float: Sequence[str] = (),
         bias_correction: bool = True,
-        equalize: bool = False,
+        equalize: bool | None = None,
         smooth: bool = False,
         widen: bool = True,
         wide_points: bool = True,
@@ -170,7 +170,8 @@ class Quantizer:
         samples); ``layers``: likewise by node name, and "float".
 
         ``observer``: how ranges are chosen from what was seen. ``equalize``, ``smooth``, ``bias_correction``, ``adaround``:
-        methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits.
+        methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits and
+        ``equalize`` where there are no pictures.
         ``widen``: 16-bit activations for the few layers that 8 bits are too coarse for. ``wide_points``: 16 bits for what a
         function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``sparsity``: share of the
         weights to prune. ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples
@@ -204,7 +205,6 @@ class Quantizer:
             "layers": dict(layers or {}),
             "keep_float": list(keep_float),
             "bias_correction": bias_correction,
-            "equalize": equalize,
             "smooth": smooth,
             "widen": widen,
             "wide_points": wide_points,
@@ -220,6 +220,8 @@ class Quantizer:
             self.options["precision"] = precision
         if adaround is None and (bit_width == 4 or precision in ("w4a8", "int4")):
             adaround = True  # nearest rounding to 4 bits loses too much
+        if equalize is not None:
+            self.options["equalize"] = equalize
         if adaround is not None:
             self.options["adaround"] = dict(adaround) if isinstance(adaround, Mapping) else adaround
 
@@ -261,19 +263,20 @@ class Quantizer:
         )
         kept: list[Sample] = []
         quantized = source.model.copy()
-        self._quantize(quantized, _keeping(data, kept))
+        self._quantize(quantized, _keeping(data, kept), made_up)
         if not made_up:
             self._say(f"calibrated on {data.read} samples" + (f", {len(data.skipped)} skipped" if data.skipped else ""))
         self._say("save(path) writes it; report() shows where accuracy goes; evaluate(dataset) measures it")
         return QuantizedModel(quantized, source.model, kept, self.threads)
 
-    def _quantize(self, model: Model, samples: Iterable[Sample]) -> None:
-        options = self.options | {"symmetric": self.method == "symmetrical"}
+    def _quantize(self, model: Model, samples: Iterable[Sample], made_up: bool = False) -> None:
+        options = {"equalize": made_up} | self.options
         if self.bit_width == "mixed":
             assert self.max_drop is not None
-            search_mixed(model, samples, max_drop=self.max_drop, say=self._say, **options)
+            symmetric = self.method == "symmetrical"
+            search_mixed(model, samples, max_drop=self.max_drop, say=self._say, symmetric=symmetric, **options)
             return
-        model.quantize(int(self.bit_width), samples, method=self.method, **self.options)
+        model.quantize(int(self.bit_width), samples, method=self.method, **options)
 
     def _say(self, message: str) -> None:
         if not self.quiet and message:

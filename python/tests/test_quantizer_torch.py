@@ -195,6 +195,23 @@ def test_without_torch_or_statistics_pictures_are_made_up(
     assert any("PyTorch is not installed" in line for line in said)
 
 
+def test_quiet_channels_are_raised_where_there_are_no_pictures() -> None:
+    random = np.random.default_rng(2)
+    first = random.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32)
+    first[1:] /= 64  # one loud channel
+    second = random.normal(0, 0.2, (5, 1, 1, 8)).astype(np.float32)
+    second[..., 1:] *= 64
+    graph = hai.GraphBuilder("loud", batch=(1, 4))
+    x = graph.transpose(graph.input("image", ("N", 3, 19, 19)), (0, 2, 3, 1))
+    graph.output(graph.conv2d(graph.unary("relu", graph.conv2d(x, first, padding=1)), second), "y")
+    model = hai.Model(graph.native)
+    model.preprocessing = hai.Preprocessing(width=19, height=19, scale=(1 / 255,) * 3)
+    samples = [{"image": random.random((1, 3, 19, 19), np.float32)} for _ in range(4)]
+    for equalize, calibration, pairs in ((None, None, 1), (False, None, 0), (None, samples, 0), (True, samples, 1)):
+        quantized = hai.Quantizer(equalize=equalize, quiet=True).convert(model, calibration=calibration)
+        assert quantized.model.quantization_report["equalized_pairs"] == pairs
+
+
 def test_inputs_that_are_no_pictures_need_data() -> None:
     graph = hai.GraphBuilder("line")
     x = graph.input("x", ("N", 5))

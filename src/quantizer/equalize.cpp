@@ -7,7 +7,7 @@
 // is the tensor itself: s = a^alpha / w^(1 - alpha) from the magnitudes a of its channels and w of the weights that
 // read them, as in SmoothQuant; for each tensor the alpha of least expected noise is taken (rounding noise of the
 // tensor through the weights, and of the weights through the tensor), and none where the noise does not fall by a
-// tenth.
+// tenth. Between layers quiet channels keep three bits of headroom below the loudest.
 #include "quantizer/equalize.h"
 
 #include <algorithm>
@@ -22,6 +22,8 @@ namespace hai::quantizer {
 namespace {
 
 constexpr double kWorthwhile = 0.9;  // noise after over noise before
+// Between layers, the largest size that a channel is raised to, as a part of the loudest one's.
+constexpr double kHeadroom = 0.125;
 constexpr double kLargestScale = 256.0;
 
 bool is_constant_f32(const ir::Graph& graph, const ir::Node& node, size_t operand) {
@@ -196,6 +198,19 @@ std::vector<double> scales_for(const Channels& channels, double alpha) {
   return scales;
 }
 
+// Quiet channels are raised up to a part of the loudest, no further: calibration saw the largest values of few samples,
+// and a channel at the edge of the range saturates on the next.
+void keep_headroom(const Channels& channels, std::vector<double>& scales) {
+  const auto loudest = static_cast<size_t>(std::max_element(channels.largest.begin(), channels.largest.end()) -
+                                           channels.largest.begin());
+  const double range = channels.largest[loudest] / scales[loudest];
+  for (size_t c = 0; c < scales.size(); ++c) {
+    if (channels.largest[c] <= 0 || channels.weights[c] <= 0) continue;
+    const double most = range * std::max(channels.largest[c] / channels.largest[loudest], kHeadroom);
+    if (c != loudest && channels.largest[c] / scales[c] > most) scales[c] = channels.largest[c] / most;
+  }
+}
+
 // Empty when nothing is gained.
 std::vector<double> scale_one(ir::Graph& graph, const ScalableTensor& tensor, const RangeObserver& seen) {
   Channels channels;
@@ -220,6 +235,7 @@ std::vector<double> scale_one(ir::Graph& graph, const ScalableTensor& tensor, co
   std::vector<double> best;
   for (const double alpha : {0.25, 0.5, 0.75, 1.0}) {
     std::vector<double> scales = scales_for(channels, alpha);
+    if (!tensor.affine) keep_headroom(channels, scales);  // a normalization bounds its channels itself
     const double after = noise(scales);
     if (!(after < least)) continue;
     least = after;

@@ -108,7 +108,11 @@ TEST(Equalize, DepthwiseAndDenseReadersKeepTheFunctionAndEvenTheChannels) {
     ASSERT_TRUE(ops::verify(n.graph).has_value());
     expect_same_function(before, run(n.graph));
     const double spread_after = spread_of(observe(n.graph, *tensors).at(hidden).channel_largest());
-    EXPECT_LT(spread_after, depthwise ? 1.01 : 0.5 * spread_before);
+    // Raised, but no further than to an eighth of the loudest.
+    EXPECT_LT(spread_after, 0.5 * spread_before);
+    if (depthwise) {
+      EXPECT_NEAR(spread_after, 8.0, 0.1);
+    }
   }
 }
 

@@ -197,7 +197,7 @@ class Model:
     ) -> CompiledModel:
         """Compiles for ``device``.
 
-        ``compress``: store weights compressed; ``None``: where that saves at least a fifth of them.
+        ``compress``: store weights compressed; ``None``: where that saves at least a tenth (f32: a fifth) of them.
         ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
         """
         ranges = {name: (d, d) if isinstance(d, int) else d for name, d in (dims or {}).items()}

@@ -24,9 +24,13 @@ struct CodedChunk {
   std::vector<std::byte> bytes;  // empty when raw: the chunk itself
 };
 
-// Bytes that the best coding could save, estimated from the frequencies of bytes: cheap, and nearly right for weights,
-// in which nothing repeats.
-int64_t estimated_saving(std::span<const std::byte> chunk);
+// The best coding and the bytes that it could save, estimated from the frequencies of bytes: cheap, and nearly right
+// for weights, in which nothing repeats.
+struct EstimatedCoding {
+  ChunkCoding coding = ChunkCoding::kDeflate;
+  int64_t saved_bytes = 0;
+};
+EstimatedCoding estimate_coding(std::span<const std::byte> chunk);
 
 // Deterministic for one version of the library. kRaw when nothing is gained.
 CodedChunk encode_chunk(std::span<const std::byte> chunk);

@@ -59,8 +59,9 @@ std::vector<std::byte> sort_bytes(std::span<const std::byte> chunk, size_t eleme
 
 }  // namespace
 
-int64_t estimated_saving(std::span<const std::byte> chunk) {
-  return static_cast<int64_t>(chunk.size()) - static_cast<int64_t>(best_coding(chunk).second);
+EstimatedCoding estimate_coding(std::span<const std::byte> chunk) {
+  const auto [coding, bytes] = best_coding(chunk);
+  return {coding, static_cast<int64_t>(chunk.size()) - static_cast<int64_t>(bytes)};
 }
 
 CodedChunk encode_chunk(std::span<const std::byte> chunk) {

@@ -24,7 +24,9 @@ namespace hai::format {
 namespace {
 
 constexpr int32_t kMaxPictureSide = 65536;
-constexpr int64_t kLeastSavingDivisor = 5;  // Compression::kAuto: a fifth
+// Compression::kAuto: a chunk must save a tenth; floats, of which models have more to load, a fifth.
+constexpr int64_t kLeastSavingDivisor = 10;
+constexpr int64_t kLeastFloatSavingDivisor = 5;
 constexpr int64_t kLeastSavingBytes = 4096;
 
 using Sink = std::function<Status(std::span<const std::byte>)>;
@@ -86,15 +88,21 @@ std::vector<std::byte> weight_digests(const ModelFile& model) {
   return digests;
 }
 
-// Do frequencies of bytes promise enough to try?
-bool promises_to_pay(const ModelFile& model) {
-  int64_t saving = 0;
-  const Status status = for_each_chunk(model, [&](std::span<const std::byte> chunk) -> Status {
-    saving += std::max<int64_t>(estimated_saving(chunk), 0);
-    return {};
-  });
-  HAI_CHECK(status.has_value());
-  return saving * (kLeastSavingDivisor + 2) >= model.weights_bytes();  // the estimate may be a little low
+int64_t least_saving_divisor(ChunkCoding coding) {
+  return coding == ChunkCoding::kDeflateOf4 ? kLeastFloatSavingDivisor : kLeastSavingDivisor;
+}
+
+// As the options ask: raw where it does not pay, and without trying where frequencies of bytes do not promise it.
+CodedChunk coded_chunk(std::span<const std::byte> chunk, Compression compression) {
+  if (compression == Compression::kAlways) return encode_chunk(chunk);
+  const auto size = static_cast<int64_t>(chunk.size());
+  const EstimatedCoding estimate = estimate_coding(chunk);
+  constexpr int64_t kDoubt = 2;  // the estimate may be a little low
+  if (estimate.saved_bytes * (least_saving_divisor(estimate.coding) + kDoubt) < size) return {};
+  CodedChunk coded = encode_chunk(chunk);
+  const int64_t saved = size - static_cast<int64_t>(coded.bytes.size());
+  if (coded.coding != ChunkCoding::kRaw && saved * least_saving_divisor(coded.coding) < size) return {};
+  return coded;
 }
 
 // The stored chunks and how they are stored; none where compression does not pay.
@@ -106,9 +114,8 @@ CompressedWeights compress_weights(const ModelFile& model, Compression compressi
   CompressedWeights result;
   const int64_t size = model.weights_bytes();
   if (compression == Compression::kNever || size == 0) return result;
-  if (compression == Compression::kAuto && !promises_to_pay(model)) return result;
   const Status status = for_each_chunk(model, [&](std::span<const std::byte> chunk) -> Status {
-    CodedChunk coded = encode_chunk(chunk);
+    CodedChunk coded = coded_chunk(chunk, compression);
     const std::span<const std::byte> stored = coded.coding == ChunkCoding::kRaw ? chunk : std::span(coded.bytes);
     WeightChunk entry;
     entry.stored_bytes = static_cast<int64_t>(stored.size());

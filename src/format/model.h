@@ -48,8 +48,8 @@ struct ModelFile {
 // programs agree, preprocessing in range, pieces in order.
 Status verify_model(const ModelFile& model);
 
-// Whether weights are stored compressed. kAuto: when that saves at least a fifth of them, and 4 KiB; below, the time
-// that expanding takes at each load (3 ms a MiB, five times the digest) buys too little.
+// Whether weights are stored compressed. kAuto: when that saves at least a tenth of them (of f32 a fifth) and 4 KiB;
+// below, the time that expanding takes at each load (3 ms a MiB, five times the digest) buys too little.
 enum class Compression : uint8_t { kAuto = 0, kNever = 1, kAlways = 2 };
 
 struct WriteOptions {

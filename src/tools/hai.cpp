@@ -111,7 +111,8 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       ->check(CLI::Range(0.0, 255.0))
       ->capture_default_str();
   CLI::Option* compress = command->add_flag(
-      "--compress", a.compress, "store weights compressed wherever that saves anything (default: if it saves a fifth)");
+      "--compress", a.compress,
+      "store weights compressed wherever that saves anything (default: if it saves a tenth, of f32 a fifth)");
   command->add_flag("--no-compress", a.no_compress, "store weights as they are: loads fastest")->excludes(compress);
   command->add_option("--disable-pass", a.disabled_passes, "leave a pass out (integer results stay the same)");
   command->add_option("--print-ir", a.print_ir, "print the graph before:PASS or after:PASS, or before:all");

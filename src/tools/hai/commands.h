@@ -52,7 +52,7 @@ struct CompileArguments {
   std::string std_deviation;  // likewise
   double pad_value = 114;
   bool compress = false;     // weights, even where little is saved
-  bool no_compress = false;  // neither: where at least a fifth is saved
+  bool no_compress = false;  // neither: where at least a tenth is saved, of f32 a fifth
   bool verbose = false;
   bool json = false;
 };

@@ -252,6 +252,42 @@ def test_exit_codes_and_errors(tmp_path: Path, compiled: Path) -> None:
     assert "HAI-L059" in run("compile", compiled, "-o", compiled, code=1)
 
 
+def test_no_command_replaces_what_it_reads(tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "y").mkdir(parents=True)
+    picture = photo(folder / "y" / "a.png")
+    array, model, labels = tmp_path / "y.npy", tmp_path / "small.onnx", tmp_path / "names.txt"
+    np.save(array, np.ones((1, 3, 8, 8), np.float32))
+    labels.write_text("ant\n")
+    (tmp_path / "link.json").symlink_to(compiled)
+    os.link(picture, tmp_path / "hard.json")
+    before = {path: path.read_bytes() for path in (picture, array, model, compiled, labels)}
+    monkeypatch.chdir(tmp_path)  # where relative names are other spellings of the same files
+    commands: list[list[object]] = [
+        ["compile", model, "-o", picture, "--quantize", "int8", "--calibration", folder, "--std", 64],
+        ["run", compiled, picture, "--labels", labels, "--profile", labels],
+        ["run", compiled, array, "-o", "pictures/.."],  # the output is called y
+        *(["run", compiled, picture, "--profile", p] for p in ("small.hai", picture, "hard.json", "link.json")),
+    ]
+    for flag in ("--json", "--html"):
+        paths = ("./pictures/../small.hai", model, picture, "hard.json", "link.json")
+        commands += [["compare", model, compiled, "-i", folder, flag, p] for p in paths]
+    for command in commands:
+        error = run(*command, code=1)
+        assert "HAI-L064" in error and "would replace" in error and "comparing" not in error, command
+    twice: list[list[object]] = [
+        ["compare", model, compiled, "-i", folder, "--json", "new", "--html", tmp_path / "pictures" / ".." / "new"],
+        ["run", compiled, picture, "-o", "out", "--profile", "out/y.npy"],
+    ]
+    for command in twice:
+        assert "HAI-L065" in run(*command, code=1), command
+    assert not (tmp_path / "new").exists() and not (tmp_path / "out").exists()
+    assert before == {path: path.read_bytes() for path in before}
+    run("compare", model, compiled, "-i", folder, "--json", folder / "r.json")
+    run("compare", model, compiled, "-i", folder, "--json", folder / "r.json", "--html", folder / "r.html")
+    assert json.loads((folder / "r.json").read_text()) and (folder / "r.html").exists()
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, compiled: Path) -> None:
     before = compiled.read_bytes()
     script = f'ulimit -f 1; trap "" XFSZ; exec "{PROGRAM}" compile "{tmp_path / "small.onnx"}" -o "{compiled}"'

@@ -16,6 +16,7 @@
 #include "quantizer/accuracy_report.h"
 #include "quantizer/layer_errors.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/output_paths.h"
 #include "tools/hai/progress.h"
 #include "tools/hai/sample_folder.h"
 
@@ -55,6 +56,8 @@ Status write_text(const std::string& path, const std::string& text) {
 }  // namespace
 
 Status compare_command(const CompareArguments& arguments) {
+  HAI_TRY_STATUS(check_outputs({{"--json", arguments.json}, {"--html", arguments.html}},
+                               {arguments.float_model, arguments.quantized_model, arguments.inputs}));
   HAI_TRY(Loaded reference, load(arguments.float_model, arguments.dims));
   HAI_TRY(Loaded quantized, load(arguments.quantized_model, arguments.dims));
   const auto rule = quantized.preprocessing ? quantized.preprocessing : reference.preprocessing;

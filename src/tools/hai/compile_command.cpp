@@ -22,6 +22,7 @@
 #include "quantizer/mixed_search.h"
 #include "quantizer/quantizer.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/output_paths.h"
 #include "tools/hai/progress.h"
 #include "tools/hai/table.h"
 
@@ -358,6 +359,7 @@ Status compile_command(const CompileArguments& arguments) {
     return make_error(StatusCode::kInvalidArgument, "L059",
                       "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
   }
+  HAI_TRY_STATUS(check_outputs({{"-o", arguments.output}}, {arguments.calibration}));
   HAI_TRY(auto dims, parse_dims(arguments.dims));
   HAI_TRY(Source source, load_source(arguments, dims));
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));

@@ -17,6 +17,7 @@
 #include "tools/hai/api_errors.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/npy.h"
+#include "tools/hai/output_paths.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
@@ -59,7 +60,8 @@ Result<api::Tensor> picture_input(const api::Model& model, size_t index, const s
   return tensor;
 }
 
-Result<std::vector<api::Tensor>> read_inputs(const api::Model& model, const RunArguments& arguments) {
+// The file of each input of the model, in their order.
+Result<std::vector<std::string>> input_paths(const api::Model& model, const RunArguments& arguments) {
   std::vector<std::string> paths(model.input_count());
   for (const std::string& argument : arguments.inputs) {
     size_t index = 0;
@@ -82,12 +84,17 @@ Result<std::vector<api::Tensor>> read_inputs(const api::Model& model, const RunA
     }
     paths[index] = path;
   }
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (!paths[i].empty()) continue;
+    return make_error(StatusCode::kInvalidArgument, "L024", "no value for input \"{}\"; add --input {}=FILE",
+                      model.input(i).name, model.input(i).name);
+  }
+  return paths;
+}
+
+Result<std::vector<api::Tensor>> read_inputs(const api::Model& model, const std::vector<std::string>& paths) {
   std::vector<api::Tensor> tensors;
   for (size_t i = 0; i < paths.size(); ++i) {
-    if (paths[i].empty()) {
-      return make_error(StatusCode::kInvalidArgument, "L024", "no value for input \"{}\"; add --input {}=FILE",
-                        model.input(i).name, model.input(i).name);
-    }
     if (paths[i].ends_with(".npy")) {
       HAI_TRY(api::Tensor tensor, read_npy(paths[i]));
       tensors.push_back(std::move(tensor));
@@ -162,16 +169,29 @@ std::vector<size_t> top_indices(const api::Tensor& tensor, size_t element_count,
   return indices;
 }
 
+// The file of an output inside `folder`.
+std::string output_path(const std::string& folder, std::string name) {
+  std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == '\\' || c == ':' || c == '\0'; }, '_');
+  return (std::filesystem::path(folder) / (name + ".npy")).string();
+}
+
+Status check_files(const api::Model& model, const RunArguments& arguments, std::vector<std::string> inputs) {
+  std::vector<OutputPath> outputs = {{"--profile", arguments.trace}};
+  for (size_t i = 0; i < model.output_count() && !arguments.output_folder.empty(); ++i) {
+    const std::string name = model.output(i).name;
+    outputs.push_back({fmt::format("output \"{}\"", name), output_path(arguments.output_folder, name)});
+  }
+  inputs.push_back(arguments.model);
+  inputs.push_back(arguments.labels);
+  return check_outputs(outputs, inputs);
+}
+
 Status save_outputs(const api::Model& model, const std::vector<api::Tensor>& outputs, const std::string& folder) {
   std::error_code failure;
   std::filesystem::create_directories(folder, failure);
   if (failure) return make_error(StatusCode::kIo, "L025", "{}: cannot make the folder: {}", folder, failure.message());
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    std::string name = model.output(i).name;
-    std::replace_if(
-        name.begin(), name.end(), [](char c) { return c == '/' || c == '\\' || c == ':' || c == '\0'; }, '_');
-    HAI_TRY_STATUS(write_npy((std::filesystem::path(folder) / (name + ".npy")).string(), outputs[i]));
-  }
+  for (size_t i = 0; i < outputs.size(); ++i)
+    HAI_TRY_STATUS(write_npy(output_path(folder, model.output(i).name), outputs[i]));
   return {};
 }
 
@@ -218,7 +238,9 @@ void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs
 Status run_command(const RunArguments& arguments) {
   HAI_TRY(const std::vector<std::string> labels, read_labels(arguments.labels));
   HAI_TRY(const api::Model model, from_api(api::Model::load(arguments.model)));
-  HAI_TRY(const std::vector<api::Tensor> inputs, read_inputs(model, arguments));
+  HAI_TRY(const std::vector<std::string> paths, input_paths(model, arguments));
+  HAI_TRY_STATUS(check_files(model, arguments, paths));
+  HAI_TRY(const std::vector<api::Tensor> inputs, read_inputs(model, paths));
   api::SessionOptions options;
   options.device = arguments.device;
   options.isa = arguments.isa;

@@ -81,8 +81,8 @@ class QuantizedModel:
     def save(self, path: str | PathLike[str], *, compress: bool | None = None) -> WrittenFile:
         """Compiles for the CPU and writes the ``.hai`` file, which keeps the portable graph for other devices.
 
-        ``compress``: store weights compressed, without loss; ``None``: where that saves at least a tenth (f32: a fifth) of them. What it
-        brought is returned, and said by later reports (``file``).
+        ``compress``: store weights compressed, without loss; ``None``: where that saves at least a tenth (f32: a fifth) of
+        them. What it brought is returned, and said by later reports (``file``).
         """
         self._written = self.model.compile(device="cpu", compress=compress).save(path)
         return self._written

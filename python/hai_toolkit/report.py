@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -16,18 +15,6 @@ from .paths import path_text
 from .preprocessing import Preprocessing, list_images
 
 ModelOrPath = Model | str | os.PathLike[str]
-
-
-def _write(path: Path, text: str) -> None:
-    """All of the text or no file: a full disk leaves nothing half written."""
-    part = path.with_name(path.name + f".{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(part, path)
-    except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):
-            part.unlink()
-        raise HaiError("HAI-Y419", f"{path}: the report cannot be written: {error}; name a writable file") from error
 
 
 class Report(dict[str, Any]):
@@ -47,11 +34,11 @@ class Report(dict[str, Any]):
 
     def json(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole report as JSON."""
-        _write(Path(path_text(path)), json.dumps(self, indent=1) + "\n")
+        _core.write_file(path_text(path), json.dumps(self, indent=1) + "\n")
 
     def html(self, path: str | os.PathLike[str]) -> None:
         """Writes one HTML page that needs no other file."""
-        _write(Path(path_text(path)), _core.accuracy_html(json.dumps(self)))
+        _core.write_file(path_text(path), _core.accuracy_html(json.dumps(self)))
 
     @property
     def worst_layers(self) -> list[dict[str, Any]]:

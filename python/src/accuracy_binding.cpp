@@ -4,6 +4,7 @@
 // both languages show the same. Measuring runs with the interpreter lock released.
 #include <cstring>
 
+#include "base/file.h"
 #include "binding.h"
 #include "quantizer/accuracy_report.h"
 #include "quantizer/layer_errors.h"
@@ -89,6 +90,12 @@ void bind_accuracy(nb::module_& module) {
   module.def(
       "accuracy_html", [](const std::string& json) { return value_or_raise(quantizer::accuracy_html(json)); },
       nb::arg("json"));
+  module.def(
+      "write_file",
+      [](const std::string& path, const std::string& text) {
+        raise_if_error(write_file_atomically(path, std::as_bytes(std::span(text))));
+      },
+      nb::arg("path"), nb::arg("text"));
 }
 
 }  // namespace hai::python

@@ -81,11 +81,22 @@ def test_a_picture_whose_name_is_no_utf8(tmp_path: Path) -> None:
 
 def test_reports_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     report = hai.Report({"document": "nothing"})
-    for path in (tmp_path / "missing" / "r.json", tmp_path):
+    for path, code in ((tmp_path / "missing" / "r.json", "HAI-B004"), (tmp_path, "HAI-B014")):
         with pytest.raises(hai.HaiError) as error:
             report.json(path)
-        assert error.value.code == "HAI-Y419"
+        assert error.value.code == code, error.value
     assert list(tmp_path.iterdir()) == []
+    # What is no file is left alone, a link is followed, a file keeps its mode.
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(hai.HaiError, match="no regular file"):
+        report.json(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "target").chmod(0o600)
+    (tmp_path / "link").symlink_to("target")
+    report.json(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and "document" in (tmp_path / "target").read_text()
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
     if Path("/dev/full").exists():
         with pytest.raises(hai.HaiError):
             report.json("/dev/full/r.json")

@@ -102,13 +102,19 @@ std::vector<size_t> others(const std::vector<size_t>& held_back, size_t count) {
 // observations.
 Result<std::vector<InputNoise>> widen_outliers(const ir::Graph& graph, const Observations& observations,
                                                const std::vector<InputNoise>& noises, const QuantizeOptions& options,
-                                               std::map<ir::NodeId, Precision>& chosen, Plan& plan, Ranges& ranges) {
+                                               std::map<ir::NodeId, Precision>& chosen, Plan& plan, Ranges& ranges,
+                                               std::vector<Warning>& warnings) {
   std::vector<InputNoise> widened;
-  std::vector<ir::NodeId> layers = options.widen ? layers_to_widen(graph, plan, noises) : std::vector<ir::NodeId>();
+  if (!options.widen) return widened;
+  Widening widening = layers_to_widen(graph, plan, noises);
   // What the caller chose by name stays.
-  std::erase_if(layers, [&](ir::NodeId id) { return options.layers.count(graph.node(id).name) > 0; });
-  if (layers.empty()) return widened;
-  for (const ir::NodeId id : layers) {
+  const auto is_given = [&](ir::NodeId id) { return options.layers.count(graph.node(id).name) > 0; };
+  std::erase_if(widening.layers, is_given);
+  for (const InputNoise& left : widening.left) {
+    if (!is_given(left.node)) warnings.push_back(to_warning(graph, left));
+  }
+  if (widening.layers.empty()) return widened;
+  for (const ir::NodeId id : widening.layers) {
     chosen[id] = {8, 16, false};
     const auto noise = std::find_if(noises.begin(), noises.end(), [&](const InputNoise& n) { return n.node == id; });
     widened.push_back({id, noise == noises.end() ? 0 : noise->noise_db});
@@ -266,11 +272,13 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   HAI_TRY(Ranges ranges, choose_ranges(graph, plan, observations, options));
   HAI_TRY(const std::vector<InputNoise> noises, input_noises(graph, plan, ranges, observations));
   std::map<ir::NodeId, Precision> chosen;
+  std::vector<Warning> coarse;
   HAI_TRY(const std::vector<InputNoise> widened,
-          widen_outliers(graph, observations, noises, options, chosen, plan, ranges));
+          widen_outliers(graph, observations, noises, options, chosen, plan, ranges, coarse));
   HAI_TRY(const std::vector<LargeResult> large, shrink_multipliers(graph, observations, options, chosen, plan, ranges));
   std::vector<Warning> warnings =
       find_warnings({graph, plan, ranges, observations, norms, watched, static_cast<int64_t>(store.size())});
+  warnings.insert(warnings.end(), coarse.begin(), coarse.end());
   for (const LargeResult& result : large) warnings.push_back(to_warning(graph, result));
   HAI_TRY_STATUS(judge_pruning(pruned, options.force, warnings));
   Reconstruction rounding;

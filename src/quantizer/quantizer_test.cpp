@@ -288,12 +288,36 @@ TEST(QuantizeWidths, LayersBehindRangeOutliersGetSixteenBits) {
   const auto widened = quantize(b.graph, samples_of(dims, 16), options);
   ASSERT_TRUE(widened.has_value()) << widened.error().to_string();
   const auto report = nlohmann::json::parse(widened->report_json);
-  EXPECT_EQ(report["widened"], nlohmann::json::array({"depthwise"}));  // not the layer that feeds it
+  EXPECT_EQ(report["widened"][0], "depthwise");
+  for (const auto& name : report["widened"]) EXPECT_NE(name, "stem");  // the layer that feeds it
   options.widen = false;
   const auto narrow = quantize(b.graph, samples_of(dims, 16), options);
   ASSERT_TRUE(narrow.has_value()) << narrow.error().to_string();
   EXPECT_TRUE(nlohmann::json::parse(narrow->report_json)["widened"].empty());
   EXPECT_GT(sqnr_db(b.graph, widened->graph, dims), 30.0);
+}
+
+// The only layer of a model is more than 15 % of it: it gets 16 bits where 8 ruin it, else a warning.
+TEST(QuantizeWidths, ALargeLayerIsWidenedWhereEightBitsRuinItElseNamed) {
+  for (const float offset : {100.0F, 1000.0F}) {
+    NetworkBuilder b(31);
+    const ir::ValueId x = b.input({1, kSize, kSize, 3});
+    const int64_t dims[] = {1};
+    const ir::ValueId far = b.op("add", {x, ops::add_constant_f32(b.graph, "far", dims, std::vector<float>{offset})});
+    b.graph.add_output(b.op("relu", {b.conv(far, 3, 8, 3, "only")}));
+    QuantizeOptions options;
+    options.self_check = false;
+    const auto quantized = quantize(b.graph, samples_of({1, kSize, kSize, 3}, 16), options);
+    ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+    const auto report = nlohmann::json::parse(quantized->report_json);
+    const bool ruined = offset > 500;
+    EXPECT_EQ(report["widened"].size(), ruined ? 1U : 0U);
+    EXPECT_EQ(std::any_of(quantized->warnings.begin(), quantized->warnings.end(),
+                          [](const std::string& w) {
+                            return w.find("coarse_input: only") == 0 && w.find("w8a16") != std::string::npos;
+                          }),
+              !ruined);
+  }
 }
 
 // conv -> silu and conv -> add: what is looked up or added at once has 16 bits, what is stored has 8.

@@ -5,8 +5,10 @@
 // weighted likewise. The mean over output channels of their ratio sees what a figure over the whole tensor hides: one
 // loud channel sets the scale, and a depthwise layer passes the quiet ones on as noise. Where the ratio is above the
 // limit the layer gets 16-bit activations. The layers that feed it stay as they are: their 32-bit sums are stored in 16
-// bits (decision 0010).
+// bits (decision 0010). Layers that are not much more than noise get them always, others while they are few.
 #include "quantizer/range_outliers.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,6 +20,7 @@ namespace hai::quantizer {
 namespace {
 
 constexpr double kNoiseLimitDb = -25.0;
+constexpr double kRuinedDb = -12.0;     // noise of a quarter of the signal's size: 16 bits, whatever they cost
 constexpr double kLargestShare = 0.15;  // of the multiply-accumulates
 
 size_t input_channel(const ir::Node& node, const Shape& shape, const ChannelLayout& layout, size_t i) {
@@ -83,8 +86,7 @@ Result<std::vector<InputNoise>> input_noises(const ir::Graph& graph, const Plan&
   return out;
 }
 
-std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan,
-                                        const std::vector<InputNoise>& noises) {
+Widening layers_to_widen(const ir::Graph& graph, const Plan& plan, const std::vector<InputNoise>& noises) {
   std::vector<InputNoise> worst;
   std::vector<ir::NodeId> heads;
   int64_t total = 0;
@@ -96,21 +98,33 @@ std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan
   }
   std::stable_sort(worst.begin(), worst.end(),
                    [](const InputNoise& a, const InputNoise& b) { return a.noise_db > b.noise_db; });
-  std::vector<ir::NodeId> chosen;
+  Widening out;
   double macs = 0;
-  const auto choose = [&](std::vector<ir::NodeId> wanted) {
-    std::erase_if(wanted, [&](ir::NodeId id) {
-      return plan.precision[id] != Precision{} || std::find(chosen.begin(), chosen.end(), id) != chosen.end();
-    });
+  const auto choose = [&](std::vector<ir::NodeId> wanted, bool whatever) {
+    std::erase_if(
+        wanted, [&](ir::NodeId id) { return std::find(out.layers.begin(), out.layers.end(), id) != out.layers.end(); });
     double more = 0;
     for (const ir::NodeId id : wanted) more += static_cast<double>(macs_of(graph, graph.node(id)));
-    if (macs + more > kLargestShare * static_cast<double>(total)) return;
+    if (!whatever && macs + more > kLargestShare * static_cast<double>(total)) return false;
     macs += more;
-    chosen.insert(chosen.end(), wanted.begin(), wanted.end());
+    out.layers.insert(out.layers.end(), wanted.begin(), wanted.end());
+    return true;
   };
-  for (const InputNoise& noise : worst) choose({noise.node});
-  if (heads.size() > 1) choose(std::move(heads));
-  return chosen;
+  for (const InputNoise& noise : worst) {
+    if (!choose({noise.node}, noise.noise_db > kRuinedDb)) out.left.push_back(noise);
+  }
+  if (heads.size() > 1) choose(std::move(heads), false);
+  return out;
+}
+
+Warning to_warning(const ir::Graph& graph, const InputNoise& left) {
+  const std::string& name = graph.node(left.node).name;
+  return {
+      "coarse_input", name,
+      fmt::format("8 bits of its input add noise of {:.0f} dB to its results, but with it more than {:.0f} % of the "
+                  "model's multiply-accumulates would have 16",
+                  left.noise_db, 100 * kLargestShare),
+      fmt::format("give it 16 bits (layers: \"{}\": \"w8a16\") where they are worth their time", name)};
 }
 
 }  // namespace hai::quantizer

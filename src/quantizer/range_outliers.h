@@ -7,6 +7,7 @@
 
 #include "ir/graph.h"
 #include "quantizer/calibrate.h"
+#include "quantizer/guards.h"
 #include "quantizer/plan.h"
 #include "quantizer/ranges.h"
 
@@ -21,9 +22,16 @@ struct InputNoise {
 Result<std::vector<InputNoise>> input_noises(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
                                              const Observations& observations);
 
-// The layers of 8-bit activations to compute with 16: those above the limit, worst first, then the last layers of a
-// detect head; as long as all together are a small part of the model's multiply-accumulates.
-std::vector<ir::NodeId> layers_to_widen(const ir::Graph& graph, const Plan& plan,
-                                        const std::vector<InputNoise>& noises);
+// The layers of 8-bit activations to compute with 16.
+struct Widening {
+  std::vector<ir::NodeId> layers;
+  std::vector<InputNoise> left;  // above the limit too, but too large a part of the model
+};
+
+// Those that 8 bits ruin; then others above the limit, worst first, and the last layers of a detect head, as long as
+// all together are a small part of the model's multiply-accumulates.
+Widening layers_to_widen(const ir::Graph& graph, const Plan& plan, const std::vector<InputNoise>& noises);
+
+Warning to_warning(const ir::Graph& graph, const InputNoise& left);
 
 }  // namespace hai::quantizer

@@ -1,7 +1,8 @@
 """Calibration data as people have it: a folder of pictures, arrays, dictionaries, paths, a PyTorch loader.
 
 Each item becomes a sample, a dictionary from input name to an array in the model's own layout, through the preprocessing that is
-also written into the ``.hai`` file. Pictures that cannot be read are named, skipped and counted; none that can is an error.
+also written into the ``.hai`` file. Pictures that cannot be read, or are too long for the rule, are named, skipped and counted;
+none that can be used is an error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .preprocessing import Preprocessing, list_images, read_image
 
 Sample = dict[str, npt.NDArray[Any]]
 _SHOWN = 5  # unreadable pictures named one by one
+_OF_THE_PICTURE = ("HAI-D024", "HAI-D025")  # errors of preprocessing that another picture would not have
 
 
 class CalibrationData:
@@ -58,7 +60,7 @@ class CalibrationData:
                 yield sample
         if len(self.skipped) > _SHOWN:
             self._warn(
-                f"{len(self.skipped)} calibration pictures could not be read and were skipped; {self.read} were used"
+                f"{len(self.skipped)} calibration pictures could not be used and were skipped; {self.read} were used"
             )
         if not self.read:
             self._refuse_empty()
@@ -67,7 +69,7 @@ class CalibrationData:
         if self.skipped:
             raise HaiError(
                 "HAI-Y261",
-                f"none of the {len(self.skipped)} calibration pictures can be read; the first: {self.skipped[0]}",
+                f"none of the {len(self.skipped)} calibration pictures can be used; the first: {self.skipped[0]}",
             )
         raise HaiError("HAI-Y262", "calibration holds no samples; give 16 to 500 like those the model will see")
 
@@ -151,11 +153,20 @@ class CalibrationData:
         try:
             pixels = read_image(path)
         except HaiError as cause:
-            self.skipped.append(str(cause))
-            if len(self.skipped) <= _SHOWN:
-                self._warn(f"calibration picture skipped: {cause}")
+            self._skip(str(cause))
             return None
-        return {rule.input or self._inputs[0].name: rule(pixels)}
+        try:
+            return {rule.input or self._inputs[0].name: rule(pixels)}
+        except HaiError as cause:
+            if cause.code not in _OF_THE_PICTURE:
+                raise
+            self._skip(f"{path}: {cause}")
+            return None
+
+    def _skip(self, reason: str) -> None:
+        self.skipped.append(reason)
+        if len(self.skipped) <= _SHOWN:
+            self._warn(f"calibration picture skipped: {reason}")
 
     def _array(self, value: Any, info: TensorInfo) -> npt.NDArray[Any]:
         if hasattr(value, "detach") and hasattr(value, "numpy"):

@@ -202,3 +202,31 @@ def weights_and_scales(path: Path) -> dict[str, str]:
     result = subprocess.run([str(PROGRAM), "inspect", "--json", str(path)], check=True, capture_output=True, text=True)
     kept = ("graph", "program", "weights", "weight_digests")
     return {s["kind"]: s["sha256"] for s in json.loads(result.stdout)["sections"] if s["kind"] in kept}
+
+
+def test_a_picture_too_long_for_the_rule_is_named_and_skipped(tmp_path: Path, tiny_model: hai.Model) -> None:
+    for i in range(4):
+        Image.fromarray(pixels(24, 40, i)).save(tmp_path / f"{i}.png")
+    Image.fromarray(pixels(4000, 1)).save(tmp_path / "2_long.png")
+    rule = hai.Preprocessing(19, 19, resize_rule="short_side", resize_size=20, scale=(1 / 64,) * 3)
+    warnings: list[str] = []
+    data = CalibrationData(tmp_path, tiny_model.inputs, rule, warn=warnings.append)
+    assert len(list(data)) == data.read == 4
+    assert len(data.skipped) == 1 and len(warnings) == 1
+    for text in (data.skipped[0], warnings[0]):
+        assert "2_long.png" in text and "1x4000" in text and "HAI-D025" in text
+    assert len(list(CalibrationData(tmp_path, tiny_model.inputs, rule, limit=4))) == 4  # another one stands in
+    quantized = hai.Quantizer(quiet=True).convert(tiny_model, calibration=tmp_path, preprocessing=rule)
+    assert quantized.report()["samples"] == 4
+    with pytest.raises(hai.HaiError, match=r"none of the 1 calibration pictures can be used.*2_long.png") as caught:
+        list(CalibrationData([tmp_path / "2_long.png"], tiny_model.inputs, rule))
+    assert caught.value.code == "HAI-Y261"
+
+
+def test_a_rule_that_no_picture_fits_is_an_error_at_once(tmp_path: Path, tiny_model: hai.Model) -> None:
+    Image.fromarray(pixels(24, 40)).save(tmp_path / "a.png")
+    rule = hai.Preprocessing(19, 19, scale=(0, 0, 0))
+    data = CalibrationData(tmp_path, tiny_model.inputs, rule)
+    with pytest.raises(hai.HaiError) as caught:
+        list(data)
+    assert caught.value.code == "HAI-D022" and not data.skipped

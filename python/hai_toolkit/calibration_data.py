@@ -76,7 +76,14 @@ class CalibrationData:
     def _open(self, source: Any) -> Iterable[Any]:
         if isinstance(source, np.ndarray):
             raise HaiError("HAI-Y263", "calibration is one array; give a list of samples: [array] for a single one")
-        if isinstance(source, str | os.PathLike):
+        if isinstance(source, str | bytes | os.PathLike):
+            # An empty path is the current folder to pathlib, with all that lies around in it.
+            if not path_text(source) or (isinstance(source, Path) and source == Path()):
+                raise HaiError(
+                    "HAI-Y267",
+                    f'calibration is {source!r}, as where a variable is not set; name the folder, or give "." as text for '
+                    "the current one",
+                )
             return self._open_path(Path(path_text(source)))
         if isinstance(source, Mapping):
             raise HaiError(
@@ -128,8 +135,8 @@ class CalibrationData:
                     f"{', '.join(i.name for i in self._inputs)}",
                 )
             return {info.name: self._array(value, info) for info, value in zip(self._inputs, item)}
-        if isinstance(item, str | os.PathLike):
-            return self._picture(Path(item))
+        if isinstance(item, str | bytes | os.PathLike):
+            return self._picture(Path(path_text(item)))
         if len(self._inputs) != 1:
             raise HaiError(
                 "HAI-Y271",

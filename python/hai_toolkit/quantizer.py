@@ -45,7 +45,7 @@ _KEPT_BYTES = 128 << 20
 
 def _peek(calibration: Any) -> tuple[Any, Callable[[], Any]]:
     """The calibration data, and a function for its first sample, which is not lost by looking at it."""
-    if isinstance(calibration, str | PathLike | Mapping | np.ndarray) or not isinstance(calibration, Iterable):
+    if isinstance(calibration, str | bytes | PathLike | Mapping | np.ndarray) or not isinstance(calibration, Iterable):
         return calibration, lambda: None
     if isinstance(calibration, Sequence):
         return calibration, lambda: calibration[0] if calibration else None

@@ -230,3 +230,30 @@ def test_a_rule_that_no_picture_fits_is_an_error_at_once(tmp_path: Path, tiny_mo
     with pytest.raises(hai.HaiError) as caught:
         list(data)
     assert caught.value.code == "HAI-D022" and not data.skipped
+
+
+def test_an_empty_path_is_not_the_current_folder(
+    tmp_path: Path, tiny_model: hai.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = hai.Preprocessing(19, 19, scale=(1 / 64,) * 3)
+    for i in range(4):
+        Image.fromarray(pixels(24, 40, i)).save(tmp_path / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    for empty in ("", b"", Path("")):
+        with pytest.raises(hai.HaiError, match="as where a variable is not set") as caught:
+            hai.Quantizer(quiet=True).convert(tiny_model, calibration=empty, preprocessing=rule)
+        assert caught.value.code == "HAI-Y267" and repr(empty) in str(caught.value)
+    assert len(list(CalibrationData(".", tiny_model.inputs, rule))) == 4
+
+
+def test_paths_in_bytes(tmp_path: Path, tiny_model: hai.Model) -> None:
+    rule = hai.Preprocessing(19, 19, scale=(1 / 64,) * 3)
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for i, path in enumerate(paths):
+        Image.fromarray(pixels(24, 40, i)).save(path)
+    for source in (os.fsencode(tmp_path), [os.fsencode(path) for path in paths]):
+        quantized = hai.Quantizer(quiet=True).convert(tiny_model, calibration=source, preprocessing=rule)
+        assert quantized.report()["samples"] == 4
+    cut = CalibrationData([b"a\0.png"], tiny_model.inputs, rule)
+    with pytest.raises(hai.HaiError, match="NUL character"):
+        list(cut)

@@ -318,6 +318,13 @@ Result<QuantizeOptions> options_from_json(std::string_view text) {
         "options \"max_drop\" and \"precision\" exclude each other: max_drop chooses the precision of each "
         "layer; fix single ones with \"layers\"");
   }
+  for (const std::string& name : options.keep_float) {
+    const auto layer = options.layers.find(name);
+    if (layer == options.layers.end() || layer->second.is_float) continue;
+    return make_error(StatusCode::kInvalidArgument, "Q048",
+                      "\"{}\" is in \"layers\" as {} and in \"keep_float\"; name it in one of them", name,
+                      to_string(layer->second));
+  }
   if (not_finite) {  // in a name that comes twice: only the last of them was read
     return make_error(StatusCode::kInvalidArgument, "Q049",
                       "quantization options hold a number that is not finite (\"{}\"); take it out",

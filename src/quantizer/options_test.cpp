@@ -115,6 +115,12 @@ TEST(Options, AGoalAndAPrecisionExcludeEachOther) {
   EXPECT_EQ(error_of(R"({"max_drop": 0.5, "precision": "w8a8"})"), "Q058");
 }
 
+TEST(Options, ALayerHasOnePrecision) {
+  EXPECT_EQ(error_of(R"({"layers": {"a": "w8a8", "b": "float"}, "keep_float": ["b", "a"]})"), "Q048");
+  EXPECT_EQ(error_of(R"({"keep_float": ["a"], "layers": {"a": "w4"}})"), "Q048");
+  EXPECT_TRUE(options_from_json(R"({"layers": {"a": "w8a8", "b": "float"}, "keep_float": ["b", "c"]})").has_value());
+}
+
 TEST(Options, UnknownNamesAreErrorsThatListTheKnown) {
   EXPECT_EQ(error_of(R"({"obserwer": "mse"})"), "Q057");
   EXPECT_NE(options_from_json(R"({"obserwer": "mse"})").error().message.find("observer"), std::string::npos);

@@ -37,7 +37,8 @@ class CalibrationData:
         limit: int | None = None,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        whole = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
+        if limit is not None and (not whole or limit < 1):
             raise HaiError("HAI-Y260", f"samples is {limit!r}; a whole number of at least 1 is expected")
         self.read = 0
         self.skipped: list[str] = []

@@ -33,6 +33,38 @@ def test_quantizer(code: str, options: dict[str, Any]) -> None:
     assert error.value.code == code
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    builder = hai.GraphBuilder("small")
+    builder.output(builder.matmul(builder.input("x", ("N", 8)), np.eye(8, dtype=np.float32), name="fc"), "y")
+    model = hai.Model(builder.native)
+    samples = [np.random.default_rng(i).normal(size=(1, 8)).astype(np.float32) for i in range(9)]
+
+    def ranges(kind: Any, whole: Any) -> Any:
+        quantizer = hai.Quantizer(
+            whole(8), observer="percentile", percentile=kind(75), sparsity=kind(0.5), seed=whole(3), quiet=True
+        )
+        return quantizer.convert(model, calibration=samples, samples=whole(8)).model.text()
+
+    expected = ranges(float, int)
+    for kind, whole in ((np.float32, np.int64), (np.float64, np.uint8), (np.float16, np.int32)):
+        assert ranges(kind, whole) == expected
+    for wrong in (np.float32("nan"), np.float64("inf"), np.bool_(True), np.array([99.0])):
+        with pytest.raises(hai.HaiError) as error:
+            hai.Quantizer(percentile=wrong)
+        assert error.value.code == "HAI-Y420"
+
+
+def test_a_layer_has_one_precision() -> None:
+    builder = hai.GraphBuilder("small")
+    builder.output(builder.matmul(builder.input("x", ("N", 8)), np.eye(8, dtype=np.float32), name="fc"), "y")
+    samples = [np.ones((1, 8), np.float32)] * 8
+    for goal in ({}, {"bit_width": "mixed", "max_drop": 1.0}):
+        quantizer = hai.Quantizer(layers={"fc": "w8a8"}, keep_float=["fc"], quiet=True, **goal)  # type: ignore[arg-type]
+        with pytest.raises(hai.HaiError, match=r'"fc" is in "layers" as w8a8 and in "keep_float"') as error:
+            quantizer.convert(builder, calibration=samples)
+        assert error.value.code == "HAI-Q048"
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_inside_an_option_that_is_not_finite(number: float) -> None:
     builder = hai.GraphBuilder("small")

@@ -230,6 +230,8 @@ def _example(module: Any, hints: Hints) -> Any:
         example = hints.first_sample()
         if isinstance(example, list | tuple):  # (pictures, labels) of a loader: as many as the module takes
             example = tuple(example)[: max(_positional_count(module), 1)]
+        if hints.preprocessing is not None and isinstance(example, Mapping | str | bytes | os.PathLike):
+            example = None  # the rule tells more
     if example is None and hints.preprocessing is not None:
         rule = hints.preprocessing
         channels = 1 if rule.color_order == "gray" else 3
@@ -244,6 +246,15 @@ def _example(module: Any, hints: Hints) -> Any:
     items = example if isinstance(example, tuple | list) else (example,)
     tensors = []
     for item in items:
-        tensor = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
+        try:
+            tensor = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
+        except (RuntimeError, TypeError, ValueError):
+            what = "example_inputs holds" if hints.example_inputs is not None else "the first calibration sample is"
+            raise HaiError(
+                "HAI-Y295",
+                f"{what} a {type(item).__name__}, which does not say the shapes and the order that "
+                f"{type(module).__name__}.forward takes; pass example_inputs=torch.zeros(1, 3, 224, 224) (or what it takes; "
+                "a tuple for several inputs)",
+            ) from None
         tensors.append(tensor.float() if tensor.is_floating_point() else tensor)
     return tuple(tensors)

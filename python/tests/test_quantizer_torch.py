@@ -284,3 +284,20 @@ def test_smoothing_saves_a_transformer_with_loud_channels() -> None:
         assert 10 * np.log10(np.square(reference).sum() / (noise + 1e-30)) > sqnr[smooth] + 6
     assert sqnr[True] > 28
     assert sqnr[True] > sqnr[False] + 8, sqnr
+
+
+def test_samples_that_do_not_tell_the_shape(tmp_path: Path) -> None:
+    named = [{"input": image} for image in images()]
+    for source in (named, [str(tmp_path / "a.png")], [b"a.png"]):
+        with pytest.raises(hai.HaiError, match=r"first calibration sample is a \w+, .*pass example_inputs=") as error:
+            hai.Quantizer(quiet=True).convert(module(), calibration=source)
+        assert error.value.code == "HAI-Y295"
+    with pytest.raises(hai.HaiError, match=r"example_inputs holds a dict"):
+        hai.Quantizer(quiet=True).convert(module(), calibration=named, example_inputs={"input": images()[0]})
+    example = torch.zeros(1, 3, 24, 24)
+    (name,) = (i.name for i in hai.Quantizer(quiet=True).convert(module(), images()).model.inputs)
+    named = [{name: image} for image in images()]
+    rule = hai.Preprocessing(24, 24, scale=(1 / 255,) * 3)
+    for options in ({"example_inputs": example}, {"preprocessing": rule}):
+        quantized = hai.Quantizer(quiet=True).convert(module(), calibration=named, **options)  # type: ignore[arg-type]
+        assert quantized.report()["samples"] == 4

@@ -288,6 +288,39 @@ def test_no_command_replaces_what_it_reads(tmp_path: Path, compiled: Path, monke
     assert json.loads((folder / "r.json").read_text()) and (folder / "r.html").exists()
 
 
+def test_what_is_said_twice_or_changes_nothing_is_refused(tmp_path: Path, compiled: Path) -> None:
+    a, b = photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 1)
+    for inputs in ([f"x={a}", f"x={b}"], [a, f"x={b}"]):
+        error = run("run", compiled, *inputs, code=1)
+        assert "HAI-L026" in error and str(a) in error and str(b) in error
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    photo(folder / "a.png")
+    model = tmp_path / "small.onnx"
+    quantize = ["compile", model, "-o", tmp_path / "q.hai", "--quantize", "int8", "--calibration", folder, "--std", 64]
+    error = run(*quantize, "--layer", "c0=w8a16", "--layer", "c0=w4a8", code=1)
+    assert "HAI-L066" in error and '"c0" is given before as w8a16' in error
+    assert "HAI-Q048" in run(*quantize, "--layer", "c0=w8a8", "--keep-float", "c0", code=1)
+    assert not (tmp_path / "q.hai").exists()
+    error = run("compare", compiled, compiled, "-i", folder, "--dim", "height=640", code=1)
+    assert "HAI-L068" in error and "height=640" in error
+    assert "HAI-L067" in run("compare", model, compiled, "-i", folder, "--dim", "N=1..16", code=1)
+    run("compare", model, compiled, "-i", folder, "--dim", "N=1")
+
+
+def test_numbers_that_no_integer_holds_are_refused(tmp_path: Path) -> None:
+    arguments = ["compile", onnx_file(tmp_path / "small.onnx"), "-o", tmp_path / "q.hai", "--quantize", "w8"]
+    for flag in ("--seed", "--sample-memory-bytes"):
+        for number in ("99999999999999999999", "9223372036854775808", "-1", "1e3", "+1", "0x10"):
+            assert f"{number} is no whole number from 0 to 9223372036854775807" in run(
+                *arguments, f"{flag}={number}", code=2
+            )
+    assert "9223372036854775807; give a whole number" in run(
+        *arguments, "--sample-memory-bytes", 9223372036854775807, code=1
+    )
+    run(*arguments, "--seed", 9223372036854775807)
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, compiled: Path) -> None:
     before = compiled.read_bytes()
     script = f'ulimit -f 1; trap "" XFSZ; exec "{PROGRAM}" compile "{tmp_path / "small.onnx"}" -o "{compiled}"'

@@ -5,6 +5,8 @@
 // error says why), 2 the command line is wrong.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <new>
@@ -22,6 +24,14 @@ using namespace hai::tools;  // NOLINT: the commands, in the one file that wires
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 constexpr int kMostCount = 1'000'000'000;  // of whatever a flag counts
+
+// CLI11 turns a number that no int64_t holds into the largest one.
+std::string check_whole_number(const std::string& text) {
+  int64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure == std::errc() && end == text.data() + text.size() && value >= 0) return {};
+  return text + " is no whole number from 0 to " + std::to_string(INT64_MAX);
+}
 
 // One flag for each option of the quantizer (src/quantizer/options.h), under its name.
 void add_quantization(CLI::App& command, CompileArguments& a) {
@@ -70,14 +80,14 @@ void add_quantization(CLI::App& command, CompileArguments& a) {
       command.add_flag("!--no-self-check", a.self_check, "do not compare outputs on samples held back"),
       command.add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one"),
       command.add_option("--seed", a.seed, "of everything drawn at random")
-          ->check(CLI::NonNegativeNumber)
+          ->check(check_whole_number)
           ->capture_default_str(),
       command.add_option("--threads", a.threads, "for calibration and rounding (0: one a CPU)")
           ->check(CLI::Range(0, 1024)),
       command
           .add_option("--sample-memory-bytes", a.sample_memory_bytes,
                       "calibration samples beyond it go to a temporary file")
-          ->check(CLI::NonNegativeNumber)
+          ->check(check_whole_number)
           ->capture_default_str(),
       command.add_option("--options-json", a.options_json,
                          "options of the quantizer as a JSON object, on top of the flags: '{\"adaround\": "

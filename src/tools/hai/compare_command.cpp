@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <span>
 
 #include "base/file.h"
@@ -29,9 +30,31 @@ struct Loaded {
   std::string quantization_report;
 };
 
-Result<Loaded> load(const std::string& path, const std::vector<std::string>& dims) {
+bool is_hai(const std::string& path) { return std::filesystem::path(path).extension() == ".hai"; }
+
+Result<std::map<std::string, int64_t>> parse_dims(const CompareArguments& arguments) {
+  std::map<std::string, int64_t> dims;
+  for (const std::string& text : arguments.dims) {
+    HAI_TRY(const auto entry, compiler::parse_dim(text));
+    if (entry.second.min != entry.second.max) {
+      return make_error(StatusCode::kInvalidArgument, "L067",
+                        "--dim {}: a comparison takes one number, such as {}={}; leave a free batch out", text,
+                        entry.first, entry.second.max);
+    }
+    dims.insert_or_assign(entry.first, entry.second.min);
+  }
+  if (!dims.empty() && is_hai(arguments.float_model) && is_hai(arguments.quantized_model)) {
+    return make_error(StatusCode::kInvalidArgument, "L068",
+                      "--dim {}: it binds dimensions of ONNX models, and those of .hai files are bound already; leave "
+                      "it out, or compile the models again with it",
+                      arguments.dims.front());
+  }
+  return dims;
+}
+
+Result<Loaded> load(const std::string& path, const std::map<std::string, int64_t>& dims) {
   Loaded loaded;
-  if (std::filesystem::path(path).extension() == ".hai") {
+  if (is_hai(path)) {
     HAI_TRY(const format::ModelFile file, format::read_model_file(path));
     auto graph = compiler::from_portable(file);
     if (!graph) return with_where(std::move(graph).error(), path);
@@ -41,10 +64,7 @@ Result<Loaded> load(const std::string& path, const std::vector<std::string>& dim
     return loaded;
   }
   onnx_import::ImportOptions options;
-  for (const std::string& text : dims) {
-    HAI_TRY(const auto entry, compiler::parse_dim(text));
-    if (entry.second.min == entry.second.max) options.dims[entry.first] = entry.second.min;
-  }
+  options.dims = dims;
   HAI_TRY(loaded.graph, onnx_import::import_onnx_file(path, options));
   return loaded;
 }
@@ -58,8 +78,9 @@ Status write_text(const std::string& path, const std::string& text) {
 Status compare_command(const CompareArguments& arguments) {
   HAI_TRY_STATUS(check_outputs({{"--json", arguments.json}, {"--html", arguments.html}},
                                {arguments.float_model, arguments.quantized_model, arguments.inputs}));
-  HAI_TRY(Loaded reference, load(arguments.float_model, arguments.dims));
-  HAI_TRY(Loaded quantized, load(arguments.quantized_model, arguments.dims));
+  HAI_TRY(const auto dims, parse_dims(arguments));
+  HAI_TRY(Loaded reference, load(arguments.float_model, dims));
+  HAI_TRY(Loaded quantized, load(arguments.quantized_model, dims));
   const auto rule = quantized.preprocessing ? quantized.preprocessing : reference.preprocessing;
   HAI_TRY(SampleFolder samples, SampleFolder::open(arguments.inputs, reference.graph, rule, arguments.samples));
   quantizer::LayerErrorOptions options;

@@ -209,7 +209,13 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
       return make_error(StatusCode::kInvalidArgument, "L061", "--layer {}: it is NAME=PRECISION, such as Conv_3=w8a16",
                         text);
     }
-    options["layers"][text.substr(0, equals)] = text.substr(equals + 1);
+    const std::string name = text.substr(0, equals);
+    if (options["layers"].contains(name)) {
+      return make_error(StatusCode::kInvalidArgument, "L066",
+                        "--layer {}: the precision of \"{}\" is given before as {}; give it once", text, name,
+                        options["layers"][name].get<std::string>());
+    }
+    options["layers"][name] = text.substr(equals + 1);
   }
   if (!arguments.options_json.empty()) {
     HAI_TRY_STATUS(quantizer::options_from_json(arguments.options_json));  // refuses what is no object or unknown

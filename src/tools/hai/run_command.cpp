@@ -82,6 +82,11 @@ Result<std::vector<std::string>> input_paths(const api::Model& model, const RunA
       return make_error(StatusCode::kInvalidArgument, "L023", "{} inputs given, {} has {}", arguments.inputs.size(),
                         arguments.model, model.input_count());
     }
+    if (!paths[index].empty()) {
+      return make_error(StatusCode::kInvalidArgument, "L026",
+                        "input \"{}\" of {} is given twice, {} and {}; give one file for each input",
+                        model.input(index).name, arguments.model, paths[index], path);
+    }
     paths[index] = path;
   }
   for (size_t i = 0; i < paths.size(); ++i) {

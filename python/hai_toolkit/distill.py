@@ -38,7 +38,10 @@ _LEAST_STEPS, _MOST_STEPS = 15, 30
 _RATE = 0.05  # of the range of pixels, per step
 _CALL = "16 to 500 like those the model will see: convert(model, calibration='folder')"
 # Measured as docs/reference/accuracy.md says.
-_ADVICE = f"real pictures are better (on YOLOv5n a fidelity of 0.926 with 32 photos for 0.911 without); pass {_CALL}"
+_ADVICE = (
+    "real pictures are better (EfficientNet-Lite0 diverges from f32 by 0.0024 with 63 photos, 0.0077 without; YOLOv5n's "
+    f"fidelity is 0.915 with 32, 0.912 without); pass {_CALL}"
+)
 
 # Scalings in use: x = (pixel - mean) * scale.
 _SCALINGS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {

@@ -288,6 +288,21 @@ def test_no_command_replaces_what_it_reads(tmp_path: Path, compiled: Path, monke
     assert json.loads((folder / "r.json").read_text()) and (folder / "r.html").exists()
 
 
+def test_weights_beside_a_model_are_not_replaced(tmp_path: Path, compiled: Path) -> None:
+    weights, model = tmp_path / "w.data", tmp_path / "beside.onnx"
+    loaded = onnx.load(tmp_path / "small.onnx")
+    onnx.save(loaded, model, save_as_external_data=True, location=weights.name, size_threshold=0)
+    before = weights.read_bytes()
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    photo(folder / "a.png")
+    assert "HAI-X016" in run("compile", model, "-o", weights, code=1)
+    for flag in ("--json", "--html"):
+        assert "HAI-X016" in run("compare", model, compiled, "-i", folder, flag, weights, code=1)
+    assert weights.read_bytes() == before
+    run("compile", model, "-o", tmp_path / "beside.hai")
+
+
 def test_what_is_said_twice_or_changes_nothing_is_refused(tmp_path: Path, compiled: Path) -> None:
     a, b = photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 1)
     for inputs in ([f"x={a}", f"x={b}"], [a, f"x={b}"]):

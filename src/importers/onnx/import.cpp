@@ -390,13 +390,13 @@ Result<ir::Graph> import_onnx_file(const std::string& path, const ImportOptions&
     own.external_data_folder = std::filesystem::path(path).parent_path().string();
     if (own.external_data_folder.empty()) own.external_data_folder = ".";
   }
-  auto graph = guarded([&] { return read_onnx_file(path, own.external_data_folder); }, own);
+  auto graph = guarded([&] { return read_onnx_file(path, own); }, own);
   if (!graph) return with_where(graph.error(), path);
   return graph;
 }
 
 Result<ir::Graph> import_onnx_bytes(std::span<const std::byte> bytes, const ImportOptions& options) {
-  return guarded([&] { return read_onnx_bytes(bytes, options.external_data_folder); }, options);
+  return guarded([&] { return read_onnx_bytes(bytes, options); }, options);
 }
 
 std::vector<std::string> supported_onnx_operators() {

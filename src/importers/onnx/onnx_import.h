@@ -28,6 +28,8 @@ struct ImportOptions {
   bool free_batch = false;
   // Folder that external data may lie in; import_onnx_file sets it to the model's own. Empty: external data is refused.
   std::string external_data_folder;
+  // Files that the caller will write afterwards: a model whose external data lies in one of them is refused (X016).
+  std::vector<std::string> outputs;
 };
 
 Result<ir::Graph> import_onnx_file(const std::string& path, const ImportOptions& options = {});

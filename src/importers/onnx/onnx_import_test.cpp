@@ -449,12 +449,22 @@ class ExternalData : public testing::Test {
     TestModel model;
     model.input("x", {int64_t{4}}).raw_initializer(tensor).node("Add", {"x", "w"}, {"y"}).output("y");
     write(folder_ + "model/model.onnx", model.bytes());
-    auto graph = import_onnx_file(folder_ + "model/model.onnx", {});
+    ImportOptions options;
+    options.outputs = outputs_;
+    auto graph = import_onnx_file(folder_ + "model/model.onnx", options);
     return graph ? "no error" : graph.error().to_string();
   }
 
   std::string folder_;
+  std::vector<std::string> outputs_;
 };
+
+TEST_F(ExternalData, IsNotWhatWillBeWritten) {
+  outputs_ = {"", folder_ + "model/new.hai", folder_ + "outside.bin"};
+  EXPECT_EQ(import_with("weights.bin", "", ""), "no error");
+  outputs_.push_back(folder_ + "model/../model/weights.bin");
+  EXPECT_TRUE(contains(import_with("weights.bin", "", ""), "X016"));
+}
 
 TEST_F(ExternalData, IsReadFromBesideTheModel) {
   EXPECT_EQ(import_with("weights.bin", "", ""), "no error");

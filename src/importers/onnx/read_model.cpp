@@ -33,7 +33,7 @@ std::string plain_domain(const std::string& domain) { return domain == "ai.onnx"
 
 class Reader {
  public:
-  explicit Reader(const std::string& folder) : folder_(folder) {}
+  explicit Reader(const ImportOptions& options) : options_(options) {}
 
   Result<OnnxModel> read(onnx::ModelProto& proto) {
     if (!proto.has_graph()) {
@@ -97,7 +97,7 @@ class Reader {
       case Proto::STRINGS:
         return OnnxAttribute(std::vector<std::string>(attribute.strings().begin(), attribute.strings().end()));
       case Proto::TENSOR: {
-        HAI_TRY(OnnxTensor tensor, read_tensor(*attribute.mutable_t(), folder_));
+        HAI_TRY(OnnxTensor tensor, read_tensor(*attribute.mutable_t(), options_));
         return OnnxAttribute(std::move(tensor));
       }
       case Proto::GRAPH: {
@@ -189,7 +189,7 @@ class Reader {
     for (auto& initializer : *proto.mutable_initializer()) {
       const std::string name = initializer.name();
       check_name("the initializer", name);
-      HAI_TRY(OnnxTensor tensor, read_tensor(initializer, folder_));
+      HAI_TRY(OnnxTensor tensor, read_tensor(initializer, options_));
       if (!graph.initializers.emplace(name, std::move(tensor)).second) return written_twice(name);
       written.insert(name);
     }
@@ -247,11 +247,11 @@ class Reader {
     return function;
   }
 
-  const std::string& folder_;
+  const ImportOptions& options_;
   std::optional<Error> not_text_;
 };
 
-Result<OnnxModel> parse_stream(google::protobuf::io::ZeroCopyInputStream& stream, const std::string& folder) {
+Result<OnnxModel> parse_stream(google::protobuf::io::ZeroCopyInputStream& stream, const ImportOptions& options) {
   onnx::ModelProto proto;
   google::protobuf::io::CodedInputStream coded(&stream);
   coded.SetRecursionLimit(kMaxProtobufDepth);
@@ -260,7 +260,7 @@ Result<OnnxModel> parse_stream(google::protobuf::io::ZeroCopyInputStream& stream
                       "this is not an ONNX model, or it is cut short or nested deeper than {} (stopped near byte {})",
                       kMaxProtobufDepth, coded.CurrentPosition());
   }
-  return Reader(folder).read(proto);
+  return Reader(options).read(proto);
 }
 
 // A file as a stream of blocks.
@@ -306,7 +306,7 @@ std::string OnnxNode::label() const {
   return op_type;
 }
 
-Result<OnnxModel> read_onnx_file(const std::string& path, const std::string& external_data_folder) {
+Result<OnnxModel> read_onnx_file(const std::string& path, const ImportOptions& options) {
   HAI_TRY_STATUS(check_path(path));
   const Descriptor file(path);
   struct stat status = {};
@@ -321,13 +321,13 @@ Result<OnnxModel> read_onnx_file(const std::string& path, const std::string& ext
   constexpr int kBlockBytes = 1 << 18;
   FileBlocks blocks(file.number);
   google::protobuf::io::CopyingInputStreamAdaptor stream(&blocks, kBlockBytes);
-  return parse_stream(stream, external_data_folder);
+  return parse_stream(stream, options);
 }
 
-Result<OnnxModel> read_onnx_bytes(std::span<const std::byte> bytes, const std::string& external_data_folder) {
+Result<OnnxModel> read_onnx_bytes(std::span<const std::byte> bytes, const ImportOptions& options) {
   if (bytes.size() > static_cast<size_t>(kMaxFileBytes)) return too_large(static_cast<int64_t>(bytes.size()));
   google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
-  return parse_stream(stream, external_data_folder);
+  return parse_stream(stream, options);
 }
 
 }  // namespace hai::onnx_import

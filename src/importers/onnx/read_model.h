@@ -5,12 +5,13 @@
 #include <string>
 
 #include "base/result.h"
+#include "importers/onnx/onnx_import.h"
 #include "importers/onnx/onnx_model.h"
 
 namespace hai::onnx_import {
 
-// `external_data_folder`: see ImportOptions.
-Result<OnnxModel> read_onnx_file(const std::string& path, const std::string& external_data_folder);
-Result<OnnxModel> read_onnx_bytes(std::span<const std::byte> bytes, const std::string& external_data_folder);
+// `options` say which external files may be read.
+Result<OnnxModel> read_onnx_file(const std::string& path, const ImportOptions& options);
+Result<OnnxModel> read_onnx_bytes(std::span<const std::byte> bytes, const ImportOptions& options);
 
 }  // namespace hai::onnx_import

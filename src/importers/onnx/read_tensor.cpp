@@ -81,7 +81,7 @@ Result<std::string> confined_path(const TensorProto& tensor, const std::string& 
   return full.string();
 }
 
-Result<std::shared_ptr<const ir::ConstantData>> read_external(const TensorProto& tensor, const std::string& folder,
+Result<std::shared_ptr<const ir::ConstantData>> read_external(const TensorProto& tensor, const ImportOptions& options,
                                                               int64_t size_bytes) {
   std::string location;
   int64_t offset = 0;
@@ -98,7 +98,14 @@ Result<std::shared_ptr<const ir::ConstantData>> read_external(const TensorProto&
   if (length != size_bytes) {
     return corrupt(tensor, fmt::format("external data has {} bytes, its shape and type need {}", length, size_bytes));
   }
-  HAI_TRY(const std::string path, confined_path(tensor, location, folder));
+  HAI_TRY(const std::string path, confined_path(tensor, location, options.external_data_folder));
+  for (const std::string& output : options.outputs) {
+    std::error_code unknown;
+    if (!std::filesystem::equivalent(path, output, unknown)) continue;
+    return make_error(StatusCode::kInvalidArgument, "X016",
+                      "{} would be replaced, and the tensor \"{}\" of the model lies in it; write to another file",
+                      output, tensor.name());
+  }
   const OpenFile file(path.c_str());
   struct stat status = {};
   if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -241,7 +248,7 @@ Result<DataType> element_type(int onnx_type) {
   }
 }
 
-Result<OnnxTensor> read_tensor(TensorProto& tensor, const std::string& external_data_folder) {
+Result<OnnxTensor> read_tensor(TensorProto& tensor, const ImportOptions& options) {
   OnnxTensor out;
   auto dtype = element_type(tensor.data_type());
   if (!dtype) return with_where(dtype.error(), "tensor \"" + tensor.name() + "\"");
@@ -259,7 +266,7 @@ Result<OnnxTensor> read_tensor(TensorProto& tensor, const std::string& external_
   const int64_t size_bytes = bytes_for(out.dtype, count->value);
   if (tensor.has_segment()) return corrupt(tensor, "is stored in segments, which are not supported");
   if (tensor.data_location() == TensorProto::EXTERNAL) {
-    HAI_TRY(out.data, read_external(tensor, external_data_folder, size_bytes));
+    HAI_TRY(out.data, read_external(tensor, options, size_bytes));
   } else if (tensor.has_raw_data()) {
     if (static_cast<int64_t>(tensor.raw_data().size()) != size_bytes) {
       return corrupt(tensor, fmt::format("has {} bytes, its shape {} and type {} need {}", tensor.raw_data().size(),

@@ -2,9 +2,8 @@
 // For the files that include protobuf themselves.
 #pragma once
 
-#include <string>
-
 #include "base/result.h"
+#include "importers/onnx/onnx_import.h"
 #include "importers/onnx/onnx_model.h"
 
 namespace onnx {
@@ -16,7 +15,7 @@ namespace hai::onnx_import {
 // The core's type for a TensorProto::DataType; an error names the type where there is none.
 Result<DataType> element_type(int onnx_type);
 
-// Takes the bytes out of `tensor`. Each error names the tensor.
-Result<OnnxTensor> read_tensor(onnx::TensorProto& tensor, const std::string& external_data_folder);
+// Takes the bytes out of `tensor`; `options` say which external files may be read. Each error names the tensor.
+Result<OnnxTensor> read_tensor(onnx::TensorProto& tensor, const ImportOptions& options);
 
 }  // namespace hai::onnx_import

@@ -52,7 +52,8 @@ Result<std::map<std::string, int64_t>> parse_dims(const CompareArguments& argume
   return dims;
 }
 
-Result<Loaded> load(const std::string& path, const std::map<std::string, int64_t>& dims) {
+Result<Loaded> load(const std::string& path, const std::map<std::string, int64_t>& dims,
+                    const CompareArguments& arguments) {
   Loaded loaded;
   if (is_hai(path)) {
     HAI_TRY(const format::ModelFile file, format::read_model_file(path));
@@ -65,6 +66,7 @@ Result<Loaded> load(const std::string& path, const std::map<std::string, int64_t
   }
   onnx_import::ImportOptions options;
   options.dims = dims;
+  options.outputs = {arguments.json, arguments.html};
   HAI_TRY(loaded.graph, onnx_import::import_onnx_file(path, options));
   return loaded;
 }
@@ -79,8 +81,8 @@ Status compare_command(const CompareArguments& arguments) {
   HAI_TRY_STATUS(check_outputs({{"--json", arguments.json}, {"--html", arguments.html}},
                                {arguments.float_model, arguments.quantized_model, arguments.inputs}));
   HAI_TRY(const auto dims, parse_dims(arguments));
-  HAI_TRY(Loaded reference, load(arguments.float_model, dims));
-  HAI_TRY(Loaded quantized, load(arguments.quantized_model, dims));
+  HAI_TRY(Loaded reference, load(arguments.float_model, dims, arguments));
+  HAI_TRY(Loaded quantized, load(arguments.quantized_model, dims, arguments));
   const auto rule = quantized.preprocessing ? quantized.preprocessing : reference.preprocessing;
   HAI_TRY(SampleFolder samples, SampleFolder::open(arguments.inputs, reference.graph, rule, arguments.samples));
   quantizer::LayerErrorOptions options;

@@ -146,6 +146,7 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
         arguments.model, arguments.model, arguments.output);
   } else {
     onnx_import::ImportOptions options;
+    options.outputs = {arguments.output};
     for (const auto& [name, range] : dims) {
       if (range.min == range.max) {
         options.dims[name] = range.min;

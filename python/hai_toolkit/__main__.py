@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import HaiError
+from .paths import path_text
 from .tensorflow import compare_with_interpreter, from_tensorflow, from_tflite
 
 
@@ -40,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(arguments: argparse.Namespace) -> None:
+    source, output = Path(path_text(arguments.model)), Path(path_text(arguments.output))
+    if source.exists() and output.exists() and source.samefile(output):
+        raise HaiError(
+            "HAI-Y425", f"{output} would be replaced by the compiled model; give -o a name that ends in .hai"
+        )
     if Path(arguments.model).suffix.lower() == ".tflite":
         model = from_tflite(
             arguments.model, float_io=arguments.float_io, rounding=arguments.rounding, outputs=arguments.outputs

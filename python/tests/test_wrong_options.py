@@ -134,6 +134,21 @@ def test_reports_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
             report.json("/dev/full/r.json")
 
 
+def test_a_model_is_not_replaced_by_what_is_compiled_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hai_toolkit.__main__ import main
+
+    model = tmp_path / "m.tflite"
+    model.write_bytes(b"a model")
+    (tmp_path / "link.hai").symlink_to(model)
+    monkeypatch.chdir(tmp_path)
+    for output in ("m.tflite", tmp_path / "link.hai"):
+        assert main(["compile", str(model), "-o", str(output)]) == 1
+        assert "would be replaced" in (error := capsys.readouterr().err) and "HAI-Y425" in error
+    assert model.read_bytes() == b"a model"
+
+
 def test_no_path_is_cut_at_a_nul_character(tmp_path: Path) -> None:
     builder = hai.GraphBuilder("small")
     x = builder.input("x", ("N", 8))

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 class FileTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() / fmt::format("hai_file_test_{}_{}", ::getpid(), counter_++);
+    folder_ = fs::temp_directory_path() / fmt::format("hai_file_test_{}_{}", ::getpid(), counter++);
     fs::create_directories(folder_);
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -34,7 +34,7 @@ class FileTest : public testing::Test {
   }
 
   fs::path folder_;
-  static inline int counter_ = 0;
+  static inline int counter = 0;
 };
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }

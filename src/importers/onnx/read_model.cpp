@@ -87,7 +87,7 @@ class Reader {
       case Proto::FLOAT:
         return OnnxAttribute(attribute.f());
       case Proto::INT:
-        return OnnxAttribute(int64_t{attribute.i()});
+        return OnnxAttribute(attribute.i());
       case Proto::STRING:
         return OnnxAttribute(std::move(*attribute.mutable_s()));
       case Proto::FLOATS:

@@ -95,7 +95,7 @@ class BinaryQ8 final : public BinaryKernel {
 // `count` elements from `first` on, or `count` times the first, as i16: in place where they are, else in `piece`.
 const int16_t* widened(const TensorView& view, int64_t first, int step, int64_t count, int16_t* piece) {
   const auto copy = [&](const auto* from) {
-    for (int64_t i = 0; i < count; ++i) piece[i] = from[i * step];
+    for (int64_t i = 0; i < count; ++i) piece[i] = static_cast<int16_t>(+from[i * step]);
     return piece;
   };
   if (view.dtype == DataType::kI8) return copy(data_of<int8_t>(view) + first);

@@ -4,7 +4,7 @@ option(HAI_BUILD_TESTS "Build the C++ tests" ON)
 option(HAI_BUILD_PYTHON "Build hai_toolkit's native module" OFF)
 option(HAI_EMULATE_AVX512 "For tests on x86-64 machines without them: AVX-512 and AVX-VNNI kernels in plain C (tests/emulation)" OFF)
 option(HAI_FUZZ "Build the fuzz targets too, with libFuzzer (clang only)" OFF)
-option(HAI_PRECOMPILE "Precompile the libraries' headers: trees that are built once and whole compile in two thirds of the time" OFF)
+option(HAI_PRECOMPILE "Precompile the headers that cost most, for trees that are built once and whole" OFF)
 option(HAI_INSTALL_DEVELOPMENT "Install headers, libraries and tools (the Python wheel installs only its module)" ON)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -182,8 +182,6 @@ std::string lower_suffix(const std::filesystem::path& path) {
   return suffix;
 }
 
-bool has_image_suffix(std::string_view suffix) { return suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png"; }
-
 // Pictures that are not read here: worth a word when a folder holds nothing else.
 bool has_other_image_suffix(std::string_view suffix) {
   constexpr std::string_view kOthers[] = {".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".avif", ".ppm", ".pgm"};
@@ -191,6 +189,11 @@ bool has_other_image_suffix(std::string_view suffix) {
 }
 
 }  // namespace
+
+bool is_image_path(const std::filesystem::path& path) {
+  const std::string suffix = lower_suffix(path);
+  return suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png";
+}
 
 Result<Image> decode_image(std::span<const std::byte> bytes) {
   const auto starts_with = [&](std::initializer_list<int> magic) {
@@ -235,10 +238,9 @@ Result<std::vector<std::filesystem::path>> list_images(const std::filesystem::pa
   std::filesystem::recursive_directory_iterator entry(
       folder, std::filesystem::directory_options::skip_permission_denied, failure);
   for (; !failure && entry != std::filesystem::recursive_directory_iterator(); entry.increment(failure)) {
-    const std::string suffix = lower_suffix(entry->path());
-    others += has_other_image_suffix(suffix) ? 1 : 0;
+    others += has_other_image_suffix(lower_suffix(entry->path())) ? 1 : 0;
     std::error_code broken_link;
-    if (has_image_suffix(suffix) && (entry->is_regular_file(broken_link) || entry->is_symlink(broken_link))) {
+    if (is_image_path(entry->path()) && (entry->is_regular_file(broken_link) || entry->is_symlink(broken_link))) {
       paths.push_back(entry->path());  // a broken link too: reading it says what is wrong
     }
   }

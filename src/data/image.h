@@ -28,6 +28,8 @@ struct Image {
 Result<Image> decode_image(std::span<const std::byte> bytes);
 // Reads and decodes; errors name the file.
 Result<Image> read_image(const std::filesystem::path& path);
+// By the suffix: .jpg, .jpeg or .png, in either case.
+bool is_image_path(const std::filesystem::path& path);
 // The .jpg, .jpeg and .png files of a folder and its subfolders, sorted by path. Error when it cannot be read or holds
 // none. picture_folder.h reads them and skips the bad ones.
 Result<std::vector<std::filesystem::path>> list_images(const std::filesystem::path& folder);

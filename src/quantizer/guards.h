@@ -15,7 +15,7 @@
 namespace hai::quantizer {
 
 // `id` never changes its meaning: few_samples, out_of_domain, dead_channels, zero_weights, saturating_range,
-// range_outliers, never_reached, constant_input, pruning, large_results, nothing_quantized, self_check.
+// range_outliers, never_reached, constant_input, coarse_input, pruning, large_results, nothing_quantized, self_check.
 struct Warning {
   std::string id;
   std::string layer;  // tensor or node; empty: the whole model

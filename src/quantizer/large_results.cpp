@@ -3,15 +3,12 @@
 // Method: an f32 result is its sum times s_x * s_w, with no output scale that could be raised (ranges.cpp does that for
 // integer results). Outputs of some 1e5 and more, which channels of very different size give, lie beyond 2^8 of the
 // steps of 4 or 8 bits; more bits have smaller steps. So such a layer gets the first width whose multiplier is usable,
-// and stays f32 where none is. The multiplier is that of weights whose scales clip nothing, or of the bias where that
-// asks for more; the limit leaves a factor of two for scales that are learned.
+// and stays f32 where none is. The limit leaves a factor of two for scales that are learned.
 #include "quantizer/large_results.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "quantizer/weights.h"
 #include "types/arithmetic.h"
@@ -22,19 +19,10 @@ namespace {
 constexpr double kLargestMultiplier = HAI_MULTIPLIER_MAX / 2;
 constexpr std::array<Precision, 3> kWider = {{{8, 8, false}, {8, 16, false}, {16, 16, false}}};
 
-double largest_of(const ir::Graph& graph, const ir::Node& node, size_t operand) {
-  double largest = 0;
-  if (operand >= node.inputs.size() || node.inputs[operand] == ir::kNone) return largest;
-  for (const float x : floats_of(graph.value(node.inputs[operand])))
-    largest = std::max(largest, std::abs(static_cast<double>(x)));
-  return largest;
-}
-
 double multiplier_of(const ir::Graph& graph, const Plan& plan, const Ranges& ranges, const ir::Node& node,
                      const Precision& precision) {
   const double input = static_cast<double>(ranges.of(plan, node.inputs[0], precision.activation_bits).scales[0]);
-  return std::max(input * largest_of(graph, node, 1) / static_cast<double>(weight_limit(precision.weight_bits)),
-                  largest_of(graph, node, 2) / bias_limit(precision));
+  return largest_multiplier(graph, node, precision, input);
 }
 
 }  // namespace

@@ -106,15 +106,8 @@ class Raiser {
   void visit_mac(ir::NodeId id) {
     const ir::Node& node = graph_.node(id);
     const Precision& precision = plan_.precision[id];
-    float largest = 0.0F;
-    for (const float w : floats_of(graph_.value(node.inputs[1]))) largest = std::max(largest, std::abs(w));
-    const double step = static_cast<double>(largest) / static_cast<double>(weight_limit(precision.weight_bits));
-    double least = scale_of(node.inputs[0], precision.activation_bits, false) * step / kLargestMultiplier;
-    // A bias beyond its limit raises the scales of weights (bounded_scales).
-    if (node.inputs.size() > 2 && node.inputs[2] != ir::kNone) {
-      for (const float b : floats_of(graph_.value(node.inputs[2])))
-        least = std::max(least, std::abs(static_cast<double>(b)) / (bias_limit(precision) * kLargestMultiplier));
-    }
+    const double input = scale_of(node.inputs[0], precision.activation_bits, false);
+    const double least = largest_multiplier(graph_, node, precision, input) / kLargestMultiplier;
     const uint32_t output = plan_.group[node.outputs[0]];
     raise((plan_.result_bits(id, node.outputs[0]) == 16 ? ranges_.sixteen : ranges_.eight)[output], least);
     keep_ratio(output);

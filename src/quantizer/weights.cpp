@@ -40,6 +40,19 @@ double bias_limit(const Precision& precision) {
   return precision.weight_bits <= 8 ? 0x1p30 : 0x1p40;
 }
 
+double largest_multiplier(const ir::Graph& graph, const ir::Node& node, const Precision& precision,
+                          double input_scale) {
+  const auto largest_of = [&](size_t operand) {
+    double largest = 0;
+    if (operand >= node.inputs.size() || node.inputs[operand] == ir::kNone) return largest;
+    for (const float x : floats_of(graph.value(node.inputs[operand])))
+      largest = std::max(largest, std::abs(static_cast<double>(x)));
+    return largest;
+  };
+  const double step = largest_of(1) / static_cast<double>(weight_limit(precision.weight_bits));
+  return std::max(input_scale * step, largest_of(2) / bias_limit(precision));
+}
+
 int64_t weight_limit(int bits) { return (int64_t{1} << (bits - 1)) - 1; }
 
 ChannelLayout layout_of(const ir::Node& node, const Shape& shape) {

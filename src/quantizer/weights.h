@@ -41,6 +41,10 @@ using GivenWeights = std::map<ir::NodeId, QuantizedWeights>;
 // its quickest kernels use. 16-bit activations and weights of at most 8 bits, 2^30: they stay below 2^31. Else 2^40.
 double bias_limit(const Precision& precision);
 
+// The largest multiplier of a layer whose output scale is 1: of weights whose scales clip nothing, or of the bias where
+// its limit asks for more. Weights and bias are constants in f32.
+double largest_multiplier(const ir::Graph& graph, const ir::Node& node, const Precision& precision, double input_scale);
+
 // 7, 127, 32767: the largest stored weight of 4, 8 and 16 bits.
 int64_t weight_limit(int bits);
 

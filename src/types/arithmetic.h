@@ -114,14 +114,15 @@ static inline int32_t hai_rescale(int32_t q, int32_t zero_x, float multiplier, h
 }
 
 /* The same when x or y is wider than 8 bits: through f64, like every single product of wide integers. (Additions stay
- * in f32 at every width: differences of 17 bits are exact there.) */
+ * in f32 at every width: differences of 17 bits are exact there.) Differences and their products are exact in f64, to
+ * which vectors convert 32 bits but not 64. */
 static inline int32_t hai_rescale_wide(int32_t q, int32_t zero_x, float multiplier, hai_output_range out) {
-  return hai_requantize_i64((int64_t)q - zero_x, multiplier, out);
+  return hai_store_f64(((double)q - (double)zero_x) * (double)multiplier, out);
 }
 
 static inline int32_t hai_mul_wide(int32_t a, int32_t b, int32_t zero_a, int32_t zero_b, float multiplier,
                                    hai_output_range out) {
-  return hai_requantize_i64((int64_t)(a - zero_a) * (b - zero_b), multiplier, out);
+  return hai_store_f64((double)(a - zero_a) * (double)(b - zero_b) * (double)multiplier, out);
 }
 
 /* f32 -> stored integer: IEEE division, NaN becomes the least value. */

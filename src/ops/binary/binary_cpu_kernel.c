@@ -167,11 +167,6 @@ void HAI_KERNEL(hai_binary_q8)(int32_t function, const hai_binary_q8* p, const u
   }
 }
 
-/* Differences of two 16-bit integers fit 32 bits, their products f64: hai_mul_wide without conversions from 64 bits,
- * which vectors lack. */
-static inline int32_t q16_scaled(int32_t difference, int32_t factor, float multiplier, hai_output_range out) {
-  return hai_store_f64((double)difference * (double)factor * (double)multiplier, out);
-}
 static inline int32_t q16_add(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
   return hai_add(a, b, p->zero_a, p->zero_b, p->m_a, p->m_b, out);
 }
@@ -179,21 +174,21 @@ static inline int32_t q16_sub(int32_t a, int32_t b, const hai_binary_q16* p, hai
   return hai_sub(a, b, p->zero_a, p->zero_b, p->m_a, p->m_b, out);
 }
 static inline int32_t q16_mul(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
-  return q16_scaled(a - p->zero_a, b - p->zero_b, p->m_a, out);
+  return hai_mul_wide(a, b, p->zero_a, p->zero_b, p->m_a, out);
 }
 static inline int32_t q16_min(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
-  const int32_t left = q16_scaled(a - p->zero_a, 1, p->m_a, out);
-  const int32_t right = q16_scaled(b - p->zero_b, 1, p->m_b, out);
+  const int32_t left = hai_rescale_wide(a, p->zero_a, p->m_a, out);
+  const int32_t right = hai_rescale_wide(b, p->zero_b, p->m_b, out);
   return left < right ? left : right;
 }
 static inline int32_t q16_max(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
-  const int32_t left = q16_scaled(a - p->zero_a, 1, p->m_a, out);
-  const int32_t right = q16_scaled(b - p->zero_b, 1, p->m_b, out);
+  const int32_t left = hai_rescale_wide(a, p->zero_a, p->m_a, out);
+  const int32_t right = hai_rescale_wide(b, p->zero_b, p->m_b, out);
   return left > right ? left : right;
 }
 static inline int32_t q16_prelu(int32_t a, int32_t b, const hai_binary_q16* p, hai_output_range out) {
-  const int32_t positive = q16_scaled(a - p->zero_a, 1, p->m_a, out);
-  const int32_t negative = q16_scaled(a - p->zero_a, b - p->zero_b, p->m_b, out);
+  const int32_t positive = hai_rescale_wide(a, p->zero_a, p->m_a, out);
+  const int32_t negative = hai_mul_wide(a, b, p->zero_a, p->zero_b, p->m_b, out);
   return a < p->zero_a ? negative : positive;
 }
 

@@ -3,24 +3,16 @@
 // say why.
 #include "tools/hai/output_paths.h"
 
-#include <algorithm>
-#include <array>
-#include <cctype>
+#include <strings.h>
+
 #include <filesystem>
-#include <string_view>
+
+#include "data/image.h"
 
 namespace hai::tools {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_sample(const fs::path& path) {
-  constexpr std::array<std::string_view, 4> kExtensions = {".jpg", ".jpeg", ".png", ".npy"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
 
 bool same_file(const fs::path& one, const fs::path& other) {
   std::error_code failure;
@@ -38,7 +30,8 @@ bool reads(const fs::path& input, const fs::path& output) {
   fs::recursive_directory_iterator it(input, fs::directory_options::skip_permission_denied, failure);
   for (; !failure && it != fs::recursive_directory_iterator(); it.increment(failure)) {
     std::error_code unknown;
-    if (is_sample(it->path()) && fs::equivalent(it->path(), output, unknown)) return true;
+    const bool sample = data::is_image_path(it->path()) || ::strcasecmp(it->path().extension().c_str(), ".npy") == 0;
+    if (sample && fs::equivalent(it->path(), output, unknown)) return true;
   }
   return false;
 }

@@ -20,13 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_picture(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
-}
-
 // Pictures and .npy files of the whole tree, or, for several inputs, the folders that hold one .npy an input.
 Result<std::vector<fs::path>> collect(const std::string& folder, const std::vector<std::string>& inputs) {
   std::vector<fs::path> paths;
@@ -36,7 +29,8 @@ Result<std::vector<fs::path>> collect(const std::string& folder, const std::vect
     const fs::path& path = it->path();
     std::error_code ignored;
     if (inputs.size() == 1) {
-      if (it->is_regular_file(ignored) && (is_picture(path) || path.extension() == ".npy")) paths.push_back(path);
+      if (it->is_regular_file(ignored) && (data::is_image_path(path) || path.extension() == ".npy"))
+        paths.push_back(path);
     } else if (it->is_directory(ignored)) {
       const bool whole = std::all_of(inputs.begin(), inputs.end(), [&](const std::string& name) {
         return fs::is_regular_file(path / (name + ".npy"), ignored);
@@ -80,7 +74,7 @@ Result<SampleFolder> SampleFolder::open(const std::string& folder, const ir::Gra
                       wanted);
   }
   samples.rule_ = std::move(rule);
-  const auto picture = std::find_if(all.begin(), all.end(), is_picture);
+  const auto picture = std::find_if(all.begin(), all.end(), data::is_image_path);
   if (picture != all.end() && !samples.rule_) {
     return make_error(StatusCode::kInvalidArgument, "L072",
                       "{} is a picture, but neither model says how pictures become its input; compile one of them with "
@@ -125,9 +119,9 @@ Result<ops::Tensor> SampleFolder::read_array(const fs::path& path, const Input& 
 Result<std::vector<ops::Tensor>> SampleFolder::read(const fs::path& path) const {
   std::vector<ops::Tensor> sample;
   for (const Input& input : inputs_) {
-    HAI_TRY(ops::Tensor tensor, is_picture(path)      ? read_picture(path)
-                                : inputs_.size() == 1 ? read_array(path, input)
-                                                      : read_array(path / (input.name + ".npy"), input));
+    HAI_TRY(ops::Tensor tensor, data::is_image_path(path) ? read_picture(path)
+                                : inputs_.size() == 1     ? read_array(path, input)
+                                                          : read_array(path / (input.name + ".npy"), input));
     sample.push_back(std::move(tensor));
   }
   return sample;

@@ -30,6 +30,10 @@ HAI_INLINE void store_sums(const hai_depthwise_s16* d, int64_t pixel, int64_t c,
   }
 }
 
+HAI_INLINE const int16_t* border_tap(const hai_depthwise_s16* d, const int16_t* row, int64_t col) {
+  return col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
+}
+
 HAI_INLINE void border_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c, int tail) {
   const int64_t col0 = (d->first_col + pixel) * d->stride_cols - d->pad_left;
   dvec sum = d_load(d->bias + c);
@@ -37,8 +41,7 @@ HAI_INLINE void border_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t 
   for (int64_t r = 0; r < d->kernel_rows; ++r) {
     const int16_t* row = (const int16_t*)d->rows[r];
     for (int64_t k = 0; k < d->kernel_cols; ++k, weights += d->channels_padded) {
-      const int64_t col = col0 + k * d->dilation_cols;
-      const int16_t* x = col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
+      const int16_t* x = border_tap(d, row, col0 + k * d->dilation_cols);
       sum = d_fma(load_input(x + c, tail), d_from_s16(weights), sum);
     }
   }
@@ -81,8 +84,7 @@ HAI_INLINE void border_pixel_s32(const hai_depthwise_s16* d, int64_t pixel, int6
   for (int64_t r = 0; r < d->kernel_rows; ++r) {
     const int16_t* row = (const int16_t*)d->rows[r];
     for (int64_t k = 0; k < d->kernel_cols; ++k, weights += d->channels_padded) {
-      const int64_t col = col0 + k * d->dilation_cols;
-      const int16_t* x = col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
+      const int16_t* x = border_tap(d, row, col0 + k * d->dilation_cols);
       sum = i_madd_s16(sum, i_load_s16(x + c), i_load(weights));
     }
   }
@@ -111,20 +113,31 @@ HAI_INLINE void inner_pixels_s32(const hai_depthwise_s16* d, int64_t pixel, int6
   for (int p = 0; p < count; ++p) store_sums_s32(d, pixel + p, c, sum[p]);
 }
 
-HAI_INLINE void channel_block_s32(const hai_depthwise_s16* d, int64_t begin, int64_t end, int64_t c) {
-  int64_t pixel = 0;
-  for (; pixel < begin; ++pixel) border_pixel_s32(d, pixel, c);
-  for (; pixel + PIXELS <= end; pixel += PIXELS) inner_pixels_s32(d, pixel, c, PIXELS);
-  for (; pixel < end; ++pixel) inner_pixels_s32(d, pixel, c, 1);
-  for (pixel = end; pixel < d->col_count; ++pixel) border_pixel_s32(d, pixel, c);
+/* `narrow`: HAI_LANES channels in 32-bit sums; else see load_input. */
+HAI_INLINE void border(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int narrow, const int tail) {
+  if (narrow) {
+    border_pixel_s32(d, pixel, c);
+  } else {
+    border_pixel(d, pixel, c, tail);
+  }
 }
 
-HAI_INLINE void channel_block(const hai_depthwise_s16* d, int64_t begin, int64_t end, int64_t c, const int tail) {
+HAI_INLINE void inner(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int count, const int narrow,
+                      const int tail) {
+  if (narrow) {
+    inner_pixels_s32(d, pixel, c, count);
+  } else {
+    inner_pixels(d, pixel, c, count, tail);
+  }
+}
+
+HAI_INLINE void channel_block(const hai_depthwise_s16* d, int64_t begin, int64_t end, int64_t c, const int narrow,
+                              const int tail) {
   int64_t pixel = 0;
-  for (; pixel < begin; ++pixel) border_pixel(d, pixel, c, tail);
-  for (; pixel + PIXELS <= end; pixel += PIXELS) inner_pixels(d, pixel, c, PIXELS, tail);
-  for (; pixel < end; ++pixel) inner_pixels(d, pixel, c, 1, tail);
-  for (pixel = end; pixel < d->col_count; ++pixel) border_pixel(d, pixel, c, tail);
+  for (; pixel < begin; ++pixel) border(d, pixel, c, narrow, tail);
+  for (; pixel + PIXELS <= end; pixel += PIXELS) inner(d, pixel, c, PIXELS, narrow, tail);
+  for (; pixel < end; ++pixel) inner(d, pixel, c, 1, narrow, tail);
+  for (pixel = end; pixel < d->col_count; ++pixel) border(d, pixel, c, narrow, tail);
 }
 
 /* Columns of the range whose window lies inside the image: [begin, end). */
@@ -148,13 +161,13 @@ void HAI_KERNEL(depthwise_s16)(const hai_depthwise_s16* given) {
   inside_range(d, &begin, &end);
   int64_t c = 0;
   if (d->weights_s32 != 0) {
-    for (; c + HAI_LANES <= d->channels; c += HAI_LANES) channel_block_s32(d, begin, end, c);
+    for (; c + HAI_LANES <= d->channels; c += HAI_LANES) channel_block(d, begin, end, c, 1, 0);
     /* The last block overlaps the one before: what both compute is the same. */
-    if (c < d->channels) channel_block_s32(d, begin, end, d->channels - HAI_LANES);
+    if (c < d->channels) channel_block(d, begin, end, d->channels - HAI_LANES, 1, 0);
     return;
   }
-  for (; c + HAI_LANES64 <= d->channels; c += HAI_LANES64) channel_block(d, begin, end, c, 0);
+  for (; c + HAI_LANES64 <= d->channels; c += HAI_LANES64) channel_block(d, begin, end, c, 0, 0);
 #if HAI_LANES64 > 1
-  if (c < d->channels) channel_block(d, begin, end, c, (int)(d->channels - c));
+  if (c < d->channels) channel_block(d, begin, end, c, 0, (int)(d->channels - c));
 #endif
 }

@@ -16,18 +16,13 @@ void HAI_KERNEL(rescale_u8)(const uint8_t* x, uint8_t* y, int64_t count, int32_t
   for (int64_t i = 0; i < count; ++i) y[i] = (uint8_t)hai_rescale(x[i], zero_x, multiplier, out);
 }
 
-/* hai_rescale_wide: the difference of two integers of 16 bits fits 32, which more sets convert to f64 than 64. */
-static inline int32_t rescale_wide(int16_t q, int32_t zero_x, float multiplier, hai_output_range out) {
-  return hai_store_f64((double)(q - zero_x) * (double)multiplier, out);
-}
-
 void HAI_KERNEL(rescale_s16)(const int16_t* x, int16_t* y, int64_t count, int32_t zero_x, float multiplier,
                              hai_output_range out) {
-  for (int64_t i = 0; i < count; ++i) y[i] = (int16_t)rescale_wide(x[i], zero_x, multiplier, out);
+  for (int64_t i = 0; i < count; ++i) y[i] = (int16_t)hai_rescale_wide(x[i], zero_x, multiplier, out);
 }
 
 /* Bytes of i8 or u8. */
 void HAI_KERNEL(rescale_s16_bytes)(const int16_t* restrict x, uint8_t* restrict y, int64_t count, int32_t zero_x,
                                    float multiplier, hai_output_range out) {
-  for (int64_t i = 0; i < count; ++i) y[i] = (uint8_t)rescale_wide(x[i], zero_x, multiplier, out);
+  for (int64_t i = 0; i < count; ++i) y[i] = (uint8_t)hai_rescale_wide(x[i], zero_x, multiplier, out);
 }

@@ -1,0 +1,150 @@
+// Accesses of each command, from its tiles.
+#include "devices/sd3403/isa/access.h"
+
+#include "base/checked.h"
+
+namespace hai::sd3403 {
+namespace {
+
+int64_t blocks_of(int64_t channels) { return ceil_div(channels, kBlockChannels); }
+
+class Collector {
+ public:
+  Collector(const Command& command, std::vector<Access>& out) : core_(command.core), out_(out) {}
+
+  void operator()(const std::monostate&) {}
+  void operator()(const Wait&) {}
+  void operator()(const Signal&) {}
+  void operator()(const End&) {}
+
+  void operator()(const DmaLoad& c) {
+    box("source", Memory::kImage, c.image, false, c.source, c, c.source_row_stride, c.source_plane_stride);
+    box("destination", Memory::kSram, 0, true, c.destination, c, c.destination_row_stride, c.destination_plane_stride);
+  }
+  void operator()(const DmaStore& c) {
+    box("source", Memory::kSram, 0, false, c.source, c, c.source_row_stride, c.source_plane_stride);
+    box("destination", Memory::kImage, c.image, true, c.destination, c, c.destination_row_stride,
+        c.destination_plane_stride);
+  }
+  void operator()(const WeightLoad& c) {
+    bytes("entry", Memory::kImage, 0, false, c.entry, kStreamEntryBytes, kStreamEntryBytes);
+    bytes("destination", Memory::kCache, core_, true, c.destination, c.expanded_bytes, 16);
+  }
+
+  void operator()(const Convolve& c) {
+    tile("input", false, input_tile(c), c.input_rows, c.input_columns, c.input_channels);
+    bytes("weights", Memory::kCache, core_, false, c.weight_address, weight_bytes(c), 16);
+    if (c.first_sum == 0 || c.last_sum == 0) {
+      const int64_t sum_bytes = c.input_type == kI16 ? 8 : 4;
+      const int64_t channels = blocks_of(c.output_channels) * kBlockChannels;
+      bytes("sums", Memory::kAccumulators, core_, true, 0, c.output_rows * c.output_columns * channels * sum_bytes, 1);
+    }
+    if (c.last_sum == 0) return;
+    tile("output", true, output_tile(c), c.output_rows, c.output_columns, c.output_channels);
+    bytes("channel_table", Memory::kCache, core_, false, c.channel_table,
+          c.output_channels * channel_entry_bytes(c.input_type), 8);
+    if (c.function == kTable)
+      bytes("function_table", Memory::kCache, core_, false, c.function_table, 2 * c.function_entries, 2);
+    if (c.adds_residual != 0)
+      tile("residual", false, residual_tile(c), c.output_rows, c.output_columns, c.output_channels);
+  }
+
+  void operator()(const Combine& c) {
+    tile("left", false, left_tile(c), c.rows, c.columns, c.channels);
+    if (c.arithmetic <= kMultiply)
+      tile("right", false, right_tile(c), c.rows, c.columns, c.right_repeats ? 1 : c.channels);
+    if (c.arithmetic == kLookUp) {
+      const int64_t entries = int64_t{1} << (8 * element_bytes(c.left_type));
+      bytes("function_table", Memory::kCache, core_, false, c.function_table, entries * element_bytes(c.output_type),
+            element_bytes(c.output_type));
+    }
+    tile("output", true, output_tile(c), c.rows, c.columns, c.channels);
+  }
+
+  void operator()(const Pool& c) {
+    tile("input", false, input_tile(c), c.input_rows, c.input_columns, c.channels);
+    if (c.pooling == kAverage)
+      bytes("multiplier_table", Memory::kCache, core_, false, c.multiplier_table, 4 * c.multiplier_entries, 4);
+    tile("output", true, output_tile(c), c.output_rows, c.output_columns, c.channels);
+  }
+
+  void operator()(const Resize& c) {
+    tile("input", false, input_tile(c), c.input_rows, c.input_columns, c.channels);
+    bytes("row_table", Memory::kCache, core_, false, c.row_table, kPositionBytes * c.output_rows, 8);
+    bytes("column_table", Memory::kCache, core_, false, c.column_table, kPositionBytes * c.output_columns, 8);
+    tile("output", true, output_tile(c), c.output_rows, c.output_columns, c.channels);
+  }
+
+  void operator()(const Copy& c) {
+    if (c.fills == 0) tile("input", false, input_tile(c), c.rows, c.columns, c.channels, c.input_channel_stride);
+    tile("output", true, output_tile(c), c.rows, c.columns, c.channels, c.output_channel_stride);
+  }
+
+ private:
+  template <typename Dma>
+  void box(std::string_view field, Memory memory, int64_t image, bool writes, int64_t address, const Dma& c,
+           int64_t row_stride, int64_t plane_stride) {
+    out_.push_back({field, memory, image, writes, address, c.planes, plane_stride, c.rows, row_stride, 1, 0,
+                    c.row_bytes, 1, c.planes * c.rows * c.row_bytes});
+  }
+
+  void bytes(std::string_view field, Memory memory, int64_t image, bool writes, int64_t address, int64_t count,
+             int64_t alignment) {
+    out_.push_back({field, memory, image, writes, address, 1, 0, 1, 0, 1, 0, count, alignment, count});
+  }
+
+  void tile(std::string_view field, bool writes, const Tile& tile, int64_t rows, int64_t columns, int64_t channels,
+            int64_t channel_stride = 0) {
+    const int64_t element = element_bytes(tile.type);
+    Access access{field, Memory::kSram, 0, writes};
+    const bool wraps = tile.ring_rows != 0 && tile.ring_first + rows > tile.ring_rows;
+    access.address = wraps || tile.ring_rows == 0 ? tile.address : tile.row_address(0);
+    access.rows = wraps ? tile.ring_rows : rows;
+    access.row_stride = tile.row_stride;
+    access.pixels = columns;
+    access.pixel_stride = tile.pixel_stride;
+    access.pixel_bytes = channel_stride == 0 ? channels * element : (channels - 1) * channel_stride + element;
+    access.element_bytes = element;
+    access.moved_bytes = rows * columns * channels * element;
+    out_.push_back(access);
+  }
+
+  int64_t core_;
+  std::vector<Access>& out_;
+};
+
+// The lanes of pixels that an access keeps to: bytes [first, first + count) of every `period`; count == period: all.
+struct Lanes {
+  int64_t period, first, count;
+};
+Lanes lanes_of(const Access& access) {
+  const int64_t period = access.pixel_stride;
+  const bool regular = period > 0 && access.planes == 1 && access.row_stride % period == 0;
+  if (!regular) return {1, 0, 1};
+  const int64_t first = access.address % period;
+  if (first + access.pixel_bytes > period) return {1, 0, 1};
+  return {period, first, access.pixel_bytes};
+}
+
+}  // namespace
+
+int64_t weight_bytes(const Convolve& c) {
+  const int64_t depth = c.connection == kDepthwise ? 1 : c.input_channels;
+  const int64_t weights = blocks_of(c.output_channels) * kBlockChannels * c.window_rows * c.window_columns * depth;
+  return weights * weight_bits(c.weights) / 8;
+}
+
+void accesses_of(const Command& command, std::vector<Access>& out) {
+  std::visit(Collector(command, out), command.body);
+}
+
+bool may_touch(const Access& a, const Access& b) {
+  if (a.memory != b.memory || a.image != b.image) return false;
+  if (a.end() <= b.address || b.end() <= a.address) return false;
+  const Lanes x = lanes_of(a);
+  const Lanes y = lanes_of(b);
+  if (x.period != y.period) return true;
+  return x.first < y.first + y.count && y.first < x.first + x.count;
+}
+
+}  // namespace hai::sd3403

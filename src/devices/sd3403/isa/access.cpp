@@ -1,4 +1,7 @@
 // Accesses of each command, from its tiles.
+//
+// Method: one function a command names its tiles and tables; a tile becomes a box of bytes. Two boxes are apart when
+// their stretches are, or when both keep to lanes of pixels of one size that do not overlap (channels of one tensor).
 #include "devices/sd3403/isa/access.h"
 
 #include "base/checked.h"

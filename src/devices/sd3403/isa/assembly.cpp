@@ -1,4 +1,7 @@
 // Printing and parsing by the tables of command.h; no command is named here.
+//
+// A field that is left out has its default, the value of its bounds that is nearest to zero; what is printed is what
+// differs from it. Parsing ends in encode(), so that no command with a field out of its bounds comes from a text.
 #include "devices/sd3403/isa/assembly.h"
 
 #include <fmt/format.h>

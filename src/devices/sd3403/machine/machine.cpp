@@ -1,4 +1,7 @@
 // The table of a machine's values, from machine.def.
+//
+// Everything is a double so that one table serves files, flags and messages; what counts something must be an integer,
+// and check_machine() says so before anything computes with it.
 #include "devices/sd3403/machine/machine.h"
 
 #include <cmath>

@@ -112,6 +112,25 @@ double dot_wide(const Example& e) {
   return static_cast<double>(acc);
 }
 
+// By the sums that devices add up, modulo 2^32.
+double dot_varying(const Example& e) {
+  const std::vector<int32_t> a = e.list("a");
+  const std::vector<int32_t> b = e.list("b");
+  uint32_t products = 0;
+  uint32_t sum_a = 0;
+  uint32_t sum_b = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    products += static_cast<uint32_t>(a[i]) * static_cast<uint32_t>(b[i]);
+    sum_a += static_cast<uint32_t>(a[i]);
+    sum_b += static_cast<uint32_t>(b[i]);
+  }
+  const auto zero_a = static_cast<uint32_t>(e.i32("zero_a"));
+  const auto zero_b = static_cast<uint32_t>(e.i32("zero_b"));
+  const auto k = static_cast<uint32_t>(a.size());
+  return static_cast<int32_t>(static_cast<uint32_t>(e.i32("bias")) + products - zero_b * sum_a - zero_a * sum_b +
+                              k * zero_a * zero_b);
+}
+
 double resize(const Example& e) {
   std::vector<int32_t> d = e.list("x");
   for (int32_t& q : d) q -= e.i32("zero_x");
@@ -204,6 +223,7 @@ const std::map<std::string, Function>& functions() {
        }},
       {"dot", dot},
       {"dot_wide", dot_wide},
+      {"dot_varying", dot_varying},
       {"bound",
        [](const Example& e) { return hai_store_f64(e.real("real") / static_cast<double>(e.f32("scale")), e.range()); }},
       {"add", add_or_sub},

@@ -1,7 +1,8 @@
 // matmul: matrix product over the last two axes, batched by broadcasting, with the fused epilogue of ops/epilogue.h.
 //
-// Integers: acc = bias + sum (q_a - z_a) * (q_b - z_b), exact. b is [..., K, N], or [..., N, K] with transpose_b; a
-// scale per column belongs to the axis of N. Vectors are matrices of one row or column here (importers reshape).
+// Integers: acc = bias + sum (q_a - z_a) * (q_b - z_b), exact, whether b is a constant or not. b is [..., K, N], or
+// [..., N, K] with transpose_b; a scale per column belongs to the axis of N. Vectors are matrices of one row or column
+// here (importers reshape).
 #include <fmt/format.h>
 
 #include "ops/epilogue.h"
@@ -114,6 +115,45 @@ Sample make_sample(const std::string& name, const ProductTypes& types, Shape a, 
   return sample;
 }
 
+// Products of two activations: zero points on both sides.
+void add_varying_integers(std::vector<Sample>& out) {
+  constexpr std::pair<DataType, DataType> kTypes[] = {{DataType::kI8, DataType::kI8},
+                                                      {DataType::kU8, DataType::kI8},
+                                                      {DataType::kI8, DataType::kU8},
+                                                      {DataType::kI16, DataType::kI8},
+                                                      {DataType::kI16, DataType::kU8}};
+  for (const auto& [a, b] : kTypes) {
+    ProductTypes types{a, a, b, false, false, true};
+    const std::string type = fmt::format("_{}_{}", data_type_name(a), data_type_name(b));
+    const auto add = [&](const std::string& name, Shape left, Shape right, bool transpose, const EpilogueSample& e) {
+      out.push_back(make_sample(name + type, types, std::move(left), std::move(right), transpose, e, false));
+    };
+    add("both_vary", {2, 13, 19}, {2, 19, 33}, false, {});
+    add("scores", {1, 3, 29, 20}, {1, 3, 50, 20}, true, {});
+    add("one_column", {2, 7, 64}, {2, 64, 1}, false, {});
+    add("broadcast_a", {1, 13, 19}, {3, 19, 7}, false, {});
+    add("many_rows", {300, 160}, {160, 70}, false, {});
+    types.bias = true;
+    add("broadcast_b", {4, 13, 19}, {1, 19, 33}, false, {"gelu", true, "relu"});
+    add("bias", {5, 127}, {35, 127}, true, {"relu6", false, "none"});
+    types.weight_zero_points = false;
+    add("symmetric_b", {2, 5, 24}, {2, 24, 16}, false, {"silu", false, "none"});
+    types.y = DataType::kF32;
+    add("to_f32", {2, 5, 19}, {2, 19, 7}, false, {});
+  }
+  constexpr ProductTypes kBytes{DataType::kI8, DataType::kI8, DataType::kI8, false, true, true};
+  out.push_back(make_sample("constant_a_i8", kBytes, {13, 19}, {19, 33}, false, {"none", true, "none"}, false));
+  out.back().inputs[0].constant = true;
+  out.push_back(make_sample("constant_batch_i8", kBytes, {2, 13, 19}, {2, 19, 33}, false, {}));
+  // The longest sums that fit whatever 8-bit operands hold, in one panel and more than one block of rows.
+  out.push_back(make_sample("long_sums_vary_i8", {DataType::kI8, DataType::kI8, DataType::kI8, false, false, true},
+                            {9, 33025}, {33025, 3}, false, {}, false));
+  ProductTypes words = kBytes;
+  words.y = DataType::kI16;
+  words.wide_points = true;
+  out.push_back(make_sample("i8_to_i16_vary", words, {2, 13, 19}, {2, 33, 19}, true, {"gelu", false, "none"}, false));
+}
+
 std::vector<Sample> samples(const OpSchema&) {
   constexpr ProductTypes kFloat{};
   constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
@@ -139,6 +179,8 @@ std::vector<Sample> samples(const OpSchema&) {
       make_sample("both_vary_transposed_f32", {.bias = false}, {2, 3, 13, 20}, {2, 3, 50, 20}, true, {}, false));
   out.push_back(make_sample("broadcast_b_f32", {}, {4, 13, 19}, {1, 19, 33}, false, {"relu", true, "none"}, false));
   out.push_back(make_sample("broadcast_a_f32", {.bias = false}, {1, 13, 19}, {3, 19, 7}, false, {}, false));
+  out.push_back(make_sample("constant_a_f32", {}, {13, 19}, {19, 33}, false, {"relu", true, "none"}, false));
+  out.back().inputs[0].constant = true;
   out.push_back(make_sample("constant_batch_f32", {}, {3, 5, 19}, {3, 19, 33}, false, {"silu", false, "none"}));
   for (const DataType weights : {DataType::kI8, DataType::kI4, DataType::kI16}) {
     const ProductTypes types{DataType::kI16, DataType::kI16, weights, true, true};
@@ -187,6 +229,7 @@ std::vector<Sample> samples(const OpSchema&) {
                             {19, 7}, false, {}));
   out.push_back(
       make_sample("f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {5, 19}, {19, 7}, false, {}));
+  add_varying_integers(out);
   return out;
 }
 
@@ -201,7 +244,7 @@ OpSchema make_schema() {
       {"a", "[..., M, K]: float, or i8, u8, i16 with one scale"},
       {"b",
        "[..., K, N], or [..., N, K] with transpose_b: a's float type; or i8, i4, u8, u4 (a an integer or f32) "
-       "or i16 (a i16) with a scale per entry of N, or, a f32, for each block of K"},
+       "or i16 (a i16) with one scale, or one per entry of N, or, a f32, for each block of K; may vary"},
       {"bias", "[N]: float, or i32 (i64 for i16) with scale s_a s_b", true},
       {"residual", "[..., M, N]: added after the activation", true}};
   schema.outputs = {{"y", "[..., M, N]; a quantized a needs a declared integer type, or f32"}};

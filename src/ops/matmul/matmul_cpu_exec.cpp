@@ -1,11 +1,13 @@
 // matmul on the CPU. A constant matrix b is packed once and the product runs as a 1x1 convolution whose pixels are the
-// rows of a. A b that varies, or a batch of matrices (f32 only), is packed panel by panel at each run.
+// rows of a. A b that varies, or a batch of matrices, is packed at each run: here for f32, in
+// integer_product.cpp for integers.
 //
 // A task of the second kind is one panel of columns of one product: the thread packs it into its scratch and runs over
 // all rows of a. Each element is one micro-kernel call over all of k: results do not depend on threads.
 #include <algorithm>
 
 #include "base/checked.h"
+#include "devices/cpu/exec/integer_product.h"
 #include "devices/cpu/exec/product_operands.h"
 
 namespace hai::cpu {
@@ -40,7 +42,7 @@ class VaryingMatrix final : public CpuKernel {
 
   int64_t scratch_bytes(int64_t, int thread_count) const override { return per_thread() * thread_count; }
   int64_t packed_bytes() const override { return epilogue_.bytes(); }
-  bool needs_constant(size_t input) const override { return input == 1; }
+  bool needs_constant(size_t input) const override { return input != 2; }
   void run(const RunContext& context) const override;
 
  private:
@@ -56,20 +58,6 @@ class VaryingMatrix final : public CpuKernel {
   int64_t n_;
   bool transpose_b_;
 };
-
-// Matrices of `dims` (without its last two axes) for product number `index` of `batch`.
-int64_t matrix_of(const Dims& dims, const Dims& batch, int64_t index) {
-  int64_t out = 0;
-  int64_t step = 1;
-  for (int back = 3; back <= batch.rank; ++back) {
-    const int64_t size = batch[batch.rank - back];
-    const int64_t own = back <= dims.rank ? dims[dims.rank - back] : 1;
-    if (own > 1) out += index % size * step;
-    step *= own;
-    index /= size;
-  }
-  return out;
-}
 
 void VaryingMatrix::run(const RunContext& context) const {
   const TensorView& a = context.inputs[0];
@@ -130,11 +118,6 @@ void VaryingMatrix::run_panel(const float* a, const float* residual, float* y, i
                          residual == nullptr ? nullptr : residual + row * n_ + first, n_, out, n_);
   }
 }
-
-struct MatrixShapes {
-  int64_t k = 0, n = 0;
-  bool transpose_b = false;
-};
 
 // y must be the broadcast of the leading axes, then a's rows and b's columns.
 Result<MatrixShapes> read_shapes(const KernelContext& context) {
@@ -208,8 +191,9 @@ Result<std::unique_ptr<CpuKernel>> make_matmul(const KernelContext& context) {
   HAI_TRY(const MatrixShapes shapes, read_shapes(context));
   const format::ProgramTensor& b = *context.inputs[1];
   if (b.shape.size() == 2 && context.constants[1].data != nullptr) return make_constant(context, shapes);
+  if (is_integer(context.inputs[0]->dtype)) return make_integer_product(context, shapes);
   if (context.inputs[0]->dtype != DataType::kF32 || b.dtype != DataType::kF32) {
-    return context.refuse("integers need b to be one constant matrix");
+    return context.refuse("integers under an f32 a need b to be one constant matrix");
   }
   const hai_gemm_kernel* kernel = gemm_f32_for(context.isa)();
   std::vector<int64_t> positions(static_cast<size_t>(shapes.n));

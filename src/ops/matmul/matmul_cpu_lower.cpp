@@ -1,6 +1,7 @@
-// matmul on the CPU: f32 with any b; i8 and u8 with a constant matrix b of i8 or i4; i16 with one of i16 too.
+// matmul on the CPU: f32 with any b; i8 and u8 with a constant matrix b of i8 or i4; i16 with one of i16 too; i8, u8
+// and i16 with an i8 or u8 b that varies, or with a batch of constants, under one scale.
 //
-// One instruction as it is. An integer b that varies, or a batch of them, has the reference only.
+// One instruction as it is.
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/cpu/lower/product_supports.h"
 
@@ -15,9 +16,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
     if (!has_bias || graph.value(node.inputs[2]).is_constant()) return {};
     return make_error(StatusCode::kUnsupported, "C051", "matmul on cpu: the bias must be a constant");
   }
-  if (!floats && b.type.shape.size() != 2) {
-    return make_error(StatusCode::kUnsupported, "C052", "integer matmul on cpu: b must be one constant matrix");
-  }
+  if (!floats && (!b.is_constant() || b.type.shape.size() != 2)) return supports_varying_product(graph, node);
   const int rank = static_cast<int>(b.type.shape.size());
   return supports_product(graph, node, rank - (node.int_attribute("transpose_b", 0) != 0 ? 2 : 1));
 }

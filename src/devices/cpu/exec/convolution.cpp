@@ -68,8 +68,7 @@ Result<Convolution> Convolution::make(const ConvolutionGeometry& geometry, const
   out.segment_count_ = geometry.kernel_rows * (contiguous_rows ? 1 : geometry.kernel_cols);
   out.segment_steps_ = ceil_div(out.segment_cols_ * depth, out.kernel_->k_group);
   const bool whole_steps = out.segment_cols_ * depth % out.kernel_->k_group == 0;
-  const bool same_form =
-      !out.integer_ || out.copy_kind_ == HAI_STRIPE_S16 || (out.copy_kind_ == HAI_STRIPE_BYTES && out.flip_ == 0);
+  const bool same_form = !out.integer_ || out.left_.same_form();
   const bool point = geometry.kernel_rows == 1 && geometry.kernel_cols == 1;
   out.copies_ = padded || !same_form || !whole_steps;
   out.subsamples_ = out.copies_ && point;
@@ -86,26 +85,11 @@ Result<Convolution> Convolution::make(const ConvolutionGeometry& geometry, const
 void Convolution::choose_kernel(const ConvolutionWeights& weights, DataType x_dtype) {
   kernel_ = gemm_f32_for(isa_)();
   if (!integer_) return;
-  const bool is_signed = x_dtype == DataType::kI8;
-  const bool words = x_dtype == DataType::kI16;
-  wide_ = words || weights.i16 != nullptr;
+  wide_ = x_dtype == DataType::kI16 || weights.i16 != nullptr;
   kernel_ = !wide_ ? gemm_s8_s8_s32_for(isa_)() : weights.i16 ? gemm_s16_s16_for(isa_)() : gemm_s16_s8_for(isa_)();
-  x_element_bytes_ = words ? 2 : 1;
-  if (words) {
-    left_element_bytes_ = 2;
-    copy_kind_ = HAI_STRIPE_S16;
-  } else if (kernel_->left == HAI_GEMM_LEFT_S16) {
-    left_element_bytes_ = 2;
-    copy_kind_ = is_signed ? HAI_STRIPE_S8_TO_S16 : HAI_STRIPE_U8_TO_S16;
-    left_offset_ = -zero_point_;
-  } else {
-    const bool wants_signed = kernel_->left == HAI_GEMM_LEFT_S8;
-    left_element_bytes_ = 1;
-    copy_kind_ = HAI_STRIPE_BYTES;
-    flip_ = wants_signed == is_signed ? 0 : 0x80;
-    left_offset_ = flip_ == 0 ? 0 : is_signed ? 128 : -128;
-    padding_ = static_cast<uint8_t>(zero_point_ + left_offset_);
-  }
+  x_element_bytes_ = x_dtype == DataType::kI16 ? 2 : 1;
+  left_ = left_operand(*kernel_, x_dtype, zero_point_);
+  if (left_.kind == HAI_STRIPE_BYTES) padding_ = static_cast<uint8_t>(zero_point_ + left_.offset);
 }
 
 // True when some window reaches outside of the image.
@@ -243,7 +227,7 @@ std::vector<int64_t> Convolution::channel_positions() const {
 Status Convolution::choose_blocks() {
   const ConvolutionGeometry& g = geometry_;
   const int64_t budget = packed_.size_bytes() > kLargeWeightBytes ? kLargeBlockBytes : kBlockBytes;
-  const int64_t pixel_bytes = g.in_channels * left_element_bytes_;
+  const int64_t pixel_bytes = g.in_channels * left_.element_bytes;
   const int64_t window_rows = subsamples_ ? 1 : (g.kernel_rows - 1) * g.dilation_rows + 1;
   const int64_t window_cols = subsamples_ ? 1 : (g.kernel_cols - 1) * g.dilation_cols + 1;
   const int64_t stride_rows = subsamples_ ? 1 : g.stride_rows;
@@ -355,9 +339,9 @@ void Convolution::copy_block(Block& block, const std::byte* image) const {
   stripe.row_count = subsamples_ ? rows : (rows - 1) * g.stride_rows + (g.kernel_rows - 1) * g.dilation_rows + 1;
   stripe.col_count = subsamples_ ? cols : (cols - 1) * g.stride_cols + (g.kernel_cols - 1) * g.dilation_cols + 1;
   stripe.out = block.scratch + scratch_.copy;
-  stripe.kind = copy_kind_;
+  stripe.kind = left_.kind;
   stripe.zero_point = zero_point_;
-  stripe.flip = flip_;
+  stripe.flip = left_.flip;
   stripe.padding = padding_;
   stripe_copy_for(isa_)(&stripe);
   block.base = static_cast<const std::byte*>(stripe.out);
@@ -367,7 +351,7 @@ void Convolution::copy_block(Block& block, const std::byte* image) const {
 
 void Convolution::run_block(Block& block, const ProductEpilogue& epilogue, const Buffers& buffers) const {
   const ConvolutionGeometry& g = geometry_;
-  block.pixel_bytes = g.in_channels * left_element_bytes_;
+  block.pixel_bytes = g.in_channels * left_.element_bytes;
   block.stride_rows = g.stride_rows;
   block.stride_cols = g.stride_cols;
   const int64_t image_bytes = block.plan.in_rows * block.plan.in_cols * g.in_channels * x_element_bytes_;
@@ -451,7 +435,7 @@ void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue,
   const int64_t tile_cols = ceil_div(cols, ceil_div(cols, kernel_->mr));  // even: short tiles hide less latency
   for (int64_t row = block.row_begin; row < block.row_end; ++row) {
     const std::byte* row_base = block.base + (row - block.row_begin) * block.stride_rows * block.pitch_bytes +
-                                group * (g.in_channels / g.groups) * left_element_bytes_;
+                                group * (g.in_channels / g.groups) * left_.element_bytes;
     const int64_t first_pixel =
         flat_ ? block.col_begin
               : (block.image * g.store_rows + row * g.out_row_step + g.out_row_offset) * g.store_cols +

@@ -12,6 +12,7 @@
 
 #include "devices/cpu/exec/aligned_buffer.h"
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/left_operand.h"
 #include "devices/cpu/exec/product_epilogue.h"
 #include "devices/cpu/exec/product_kernels.h"
 
@@ -60,7 +61,7 @@ class Convolution {
   std::vector<int64_t> channel_positions() const;
   int64_t padded_channels() const { return geometry_.groups * panels_ * kernel_->nr; }
   std::span<const ChannelWeights> channel_weights() const { return channel_weights_; }
-  int64_t left_offset() const { return left_offset_; }
+  int64_t left_offset() const { return left_.offset; }
 
   int64_t packed_bytes() const { return packed_.size_bytes() + scales_.size_bytes() + minus_zeros_.size_bytes(); }
   int64_t scratch_bytes_per_thread() const { return scratch_.total; }
@@ -130,11 +131,8 @@ class Convolution {
   bool copies_ = false;      // the image is read through a copy
   bool subsamples_ = false;  // 1x1 with stride: the copy takes only the pixels that are read
   int64_t x_element_bytes_ = 4;
-  int64_t left_element_bytes_ = 4;  // in the form that the kernel reads
-  int64_t left_offset_ = 0;
-  hai_stripe_kind copy_kind_ = HAI_STRIPE_F32;
+  LeftOperand left_ = {4, HAI_STRIPE_F32, 0, 0};
   int32_t zero_point_ = 0;
-  uint8_t flip_ = 0;
   uint8_t padding_ = 0;
   int64_t segment_cols_ = 1;  // kernel columns in a segment
   int64_t segment_count_ = 1;

@@ -52,6 +52,34 @@ TEST(Supports, RefusalsSayWhatToDo) {
   EXPECT_NE(multiplier.error().message.find("keep the node in f32"), std::string::npos) << multiplier.error().message;
 }
 
+// The proof needs types only: sums of 33,025 products of 8 bits fit 31 bits, of one more they may not.
+TEST(Supports, ProductsOfTwoActivationsWhoseSumsMayNotFitAreRefused) {
+  for (const int64_t depth : {33025, 33026}) {
+    GraphBuilder b;
+    const auto a = b.input({Dim(2), Dim(depth)}, per_tensor_quantization(0.01F, -128));
+    const auto c = b.input({Dim(depth), Dim(3)}, per_tensor_quantization(0.01F, 127));
+    b.graph.add_output(b.node("matmul", {a, c}, {}, b.quantization()));
+    const Lowered lowered = lower_graph(b.graph);
+    ASSERT_EQ(lowered.program.has_value(), depth == 33025);
+    if (lowered.program) continue;
+    const std::string text = lowered.program.error().to_string();
+    EXPECT_NE(text.find("8421630 * 255"), std::string::npos) << text;
+  }
+}
+
+TEST(Supports, ABatchOfIntegerConstantsNeedsOneScale) {
+  for (const bool per_channel : {false, true}) {
+    GraphBuilder b;
+    const auto a = b.input({Dim(2), Dim(5), Dim(7)}, b.quantization());
+    const int64_t dims[] = {2, 7, 3};
+    const auto c = per_channel ? b.weights_i8({2, 7, 3}, 2)
+                               : ops::add_constant_i8(b.graph, "c", dims, std::vector<int8_t>(42, 5),
+                                                      per_tensor_quantization(0.01F, -3));
+    b.graph.add_output(b.node("matmul", {a, c}, {}, b.quantization()));
+    EXPECT_EQ(lower_graph(b.graph).program.has_value(), !per_channel);
+  }
+}
+
 TEST(Lower, PlacesInputsOutputsConstantsAndIntermediates) {
   GraphBuilder b;
   b.graph.symbols = {{"batch", 1, 16}};

@@ -32,9 +32,45 @@ int64_t weight_at(const ir::Value& weights, int64_t i) {
   return weights.type.dtype == DataType::kU4 || nibble < 8 ? nibble : nibble - 16;
 }
 
+int64_t reach_of(const ir::TensorType& type) {
+  const int64_t zero = type.quantization->zero_points[0];
+  return std::max(integer_max(type.dtype) - zero, zero - integer_min(type.dtype));
+}
+
+// Of sums and biases.
+int64_t sum_limit(const ir::TensorType& x) {
+  return x.dtype == DataType::kI16 ? (int64_t{1} << 53) - 1 : std::numeric_limits<int32_t>::max();
+}
+
+int64_t bias_at(const ir::Graph& graph, const ir::Node& node, size_t channel) {
+  if (!has_operand(node, 2)) return 0;
+  const ir::Value& bias = graph.value(node.inputs[2]);
+  const std::byte* bytes = bias.constant->bytes().data();
+  return bias.type.dtype == DataType::kI64 ? reinterpret_cast<const int64_t*>(bytes)[channel]
+                                           : reinterpret_cast<const int32_t*>(bytes)[channel];
+}
+
+// `sum`: of absolute weights.
+Status sum_fits(const ir::Graph& graph, const ir::Node& node, size_t channel, int64_t sum) {
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const int64_t limit = sum_limit(x);
+  const int64_t reach = reach_of(x);
+  const int64_t own = bias_at(graph, node, channel);
+  if (own <= limit && own >= -limit && sum <= (limit - std::abs(own)) / reach) return {};
+  return refuse(node, fmt::format("the sums of channel {}, {} * {} beside a bias of {}, may pass {} bits", channel, sum,
+                                  reach, own, x.dtype == DataType::kI16 ? 53 : 31));
+}
+
+Status residual_fits(const ir::Graph& graph, const ir::Node& node) {
+  if (!has_operand(node, 3)) return {};
+  const DataType residual = graph.value(node.inputs[3]).type.dtype;
+  const bool wide = graph.value(node.inputs[0]).type.dtype == DataType::kI16;
+  if (residual == DataType::kI8 || residual == DataType::kU8 || (wide && residual == DataType::kI16)) return {};
+  return refuse(node, "a residual that has more bits than x");
+}
+
 // Largest |bias| + sum |q_w - z_w| * max |q - z| over the channels.
 Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
-  const ir::TensorType& x = graph.value(node.inputs[0]).type;
   const ir::Value& weights = graph.value(node.inputs[1]);
   const Dims dims = resolve(weights.type.shape, {});
   int64_t inner = 1;
@@ -46,21 +82,7 @@ Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) 
     const auto channel = static_cast<size_t>(i / inner % channels);
     sums[channel] += std::abs(weight_at(weights, i) - zero_points[zero_points.size() == 1 ? 0 : channel]);
   }
-  const int64_t zero = x.quantization->zero_points[0];
-  const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
-  const bool wide = x.dtype == DataType::kI16;
-  const int64_t limit = wide ? (int64_t{1} << 53) - 1 : std::numeric_limits<int32_t>::max();
-  const std::byte* bias = has_operand(node, 2) ? graph.value(node.inputs[2]).constant->bytes().data() : nullptr;
-  for (size_t c = 0; c < sums.size(); ++c) {
-    int64_t own = 0;
-    if (bias != nullptr) {
-      own = wide ? reinterpret_cast<const int64_t*>(bias)[c] : reinterpret_cast<const int32_t*>(bias)[c];
-    }
-    if (own > limit || own < -limit || sums[c] > (limit - std::abs(own)) / reach) {
-      return refuse(node, fmt::format("the sums of channel {}, {} * {} beside a bias of {}, may pass {} bits", c,
-                                      sums[c], reach, own, wide ? 53 : 31));
-    }
-  }
+  for (size_t c = 0; c < sums.size(); ++c) HAI_TRY_STATUS(sum_fits(graph, node, c, sums[c]));
   return {};
 }
 
@@ -100,16 +122,28 @@ Status supports_product(const ir::Graph& graph, const ir::Node& node, int channe
     }
     return {};
   }
-  const bool wide = x.dtype == DataType::kI16;
-  if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8 && !wide) {
+  if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8 && x.dtype != DataType::kI16) {
     return refuse(node, fmt::format("{} activations; f32, i8, u8 and i16 run here", data_type_name(x.dtype)));
   }
-  if (has_operand(node, 3)) {
-    const DataType residual = graph.value(node.inputs[3]).type.dtype;
-    const bool fits = residual == DataType::kI8 || residual == DataType::kU8 || (wide && residual == DataType::kI16);
-    if (!fits) return refuse(node, "a residual that has more bits than x");
-  }
+  HAI_TRY_STATUS(residual_fits(graph, node));
   HAI_TRY_STATUS(sums_fit(graph, node, channel_axis));
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
+  return multipliers_fit(graph, node, epilogue);
+}
+
+Status supports_varying_product(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(supports_operand(graph, node, 0, ops::kQuantizedTypes));
+  HAI_TRY_STATUS(supports_operand(graph, node, 1, ops::kQuantized8));
+  if (has_operand(node, 2) && !graph.value(node.inputs[2]).is_constant()) {
+    return refuse(node, "the bias must be a constant");
+  }
+  HAI_TRY_STATUS(residual_fits(graph, node));
+  const ir::TensorType& b = graph.value(node.inputs[1]).type;
+  const int64_t depth = graph.value(node.inputs[0]).type.shape.back().value;
+  const int64_t columns = has_operand(node, 2) ? graph.value(node.inputs[2]).type.shape[0].value : 1;
+  for (int64_t c = 0; c < columns; ++c) {
+    HAI_TRY_STATUS(sum_fits(graph, node, static_cast<size_t>(c), depth * reach_of(b)));
+  }
   HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
   return multipliers_fit(graph, node, epilogue);
 }

@@ -10,4 +10,8 @@ namespace hai::cpu {
 // `channel_axis`: that of the weights' output channels. `constant_weights`: they must be a constant.
 Status supports_product(const ir::Graph& graph, const ir::Node& node, int channel_axis);
 
+// Integers a and b (operands 0 and 1) with one scale each, b no constant matrix: a i8, u8 or i16, b i8 or u8; the sums
+// proved to fit for whatever the operands hold.
+Status supports_varying_product(const ir::Graph& graph, const ir::Node& node);
+
 }  // namespace hai::cpu

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "devices/cpu/exec/exec_registry.h"
-#include "devices/cpu/exec/function_table.h"
 #include "types/epilogue.h"
+#include "types/function_table.h"
 
 namespace hai::cpu {
 

@@ -57,9 +57,8 @@ class Collector {
     if (c.arithmetic <= kMultiply)
       tile("right", false, right_tile(c), c.rows, c.columns, c.right_repeats ? 1 : c.channels);
     if (c.arithmetic == kLookUp) {
-      const int64_t entries = int64_t{1} << (8 * element_bytes(c.left_type));
-      bytes("function_table", Memory::kCache, core_, false, c.function_table, entries * element_bytes(c.output_type),
-            element_bytes(c.output_type));
+      bytes("function_table", Memory::kCache, core_, false, c.function_table,
+            c.function_entries * element_bytes(c.output_type), element_bytes(c.output_type));
     }
     tile("output", true, output_tile(c), c.rows, c.columns, c.channels);
   }
@@ -98,11 +97,19 @@ class Collector {
 
   void tile(std::string_view field, bool writes, const Tile& tile, int64_t rows, int64_t columns, int64_t channels,
             int64_t channel_stride = 0) {
+    const bool wraps = tile.ring_rows != 0 && tile.ring_first + rows > tile.ring_rows;
+    const int64_t before = wraps ? tile.ring_rows - tile.ring_first : rows;
+    part(field, writes, tile, tile.row_address(0), before, columns, channels, channel_stride);
+    if (wraps) part(field, writes, tile, tile.address, rows - before, columns, channels, channel_stride);
+  }
+
+  // Rows of a tile that follow each other.
+  void part(std::string_view field, bool writes, const Tile& tile, int64_t address, int64_t rows, int64_t columns,
+            int64_t channels, int64_t channel_stride) {
     const int64_t element = element_bytes(tile.type);
     Access access{field, Memory::kSram, 0, writes};
-    const bool wraps = tile.ring_rows != 0 && tile.ring_first + rows > tile.ring_rows;
-    access.address = wraps || tile.ring_rows == 0 ? tile.address : tile.row_address(0);
-    access.rows = wraps ? tile.ring_rows : rows;
+    access.address = address;
+    access.rows = rows;
     access.row_stride = tile.row_stride;
     access.pixels = columns;
     access.pixel_stride = tile.pixel_stride;

@@ -11,7 +11,7 @@ namespace hai::sd3403 {
 
 enum class Memory : uint8_t { kImage, kSram, kCache, kAccumulators };
 
-// A box of bytes: `planes` of `rows` of `pixels` of `pixel_bytes`. Rows in a ring are one plane of the ring's rows.
+// A box of bytes: `planes` of `rows` of `pixels` of `pixel_bytes`. Rows that wrap in a ring are two accesses.
 struct Access {
   std::string_view field;  // for messages: "input"
   Memory memory = Memory::kSram;
@@ -32,7 +32,7 @@ struct Access {
 };
 
 // Appends to `out`. Precondition: fields are within the bounds of commands.def and choices go together
-// (program_verifier.h). A ring of which a part is read counts whole unless the part does not wrap.
+// (program_verifier.h), rings hold their rows.
 void accesses_of(const Command& command, std::vector<Access>& out);
 
 // False only when no byte can be in both: disjoint stretches, or lanes of pixels that interleave without touching.

@@ -143,6 +143,7 @@ class CommandVerifier {
     HAI_TRY_STATUS(integers("left_type", c.left_type));
     HAI_TRY_STATUS(integers("output_type", c.output_type));
     if (c.arithmetic <= kMultiply) HAI_TRY_STATUS(integers("right_type", c.right_type));
+    if (c.arithmetic == kLookUp && c.function_entries == 0) return refuse("N021", "a table of no entries");
     return ordered(c.least, c.greatest);
   }
 

@@ -3,7 +3,7 @@
 // Method: the functions of kMonotoneTails rise or fall throughout beyond |x| = 2 (SiLU turns at -1.28, hard-swish at
 // -1.5, GELU at -0.75, Mish at -1.19; the others at 0 or nowhere), so the entries that equal the outermost one are one
 // run there, and bisection finds where it stops. Other functions get all their entries.
-#include "devices/cpu/exec/function_table.h"
+#include "types/function_table.h"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +12,7 @@
 #include "types/unary_functions.h"
 #include "types/unary_table.h"
 
-namespace hai::cpu {
+namespace hai {
 namespace {
 
 constexpr double kTail = 2.0;
@@ -59,4 +59,4 @@ FunctionTable make_function_table(const Activation& activation, float from_scale
   return table;
 }
 
-}  // namespace hai::cpu
+}  // namespace hai

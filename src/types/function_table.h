@@ -12,7 +12,7 @@
 #include "types/arithmetic.h"
 #include "types/epilogue.h"
 
-namespace hai::cpu {
+namespace hai {
 
 struct FunctionTable {
   int32_t first = 0;  // the stored integer of entry 0
@@ -26,4 +26,4 @@ struct FunctionTable {
 FunctionTable make_function_table(const Activation& activation, float from_scale, const hai_output_range& from,
                                   float to_scale, const hai_output_range& to);
 
-}  // namespace hai::cpu
+}  // namespace hai

@@ -1,5 +1,5 @@
 // A table without its constant ends says of every 16-bit integer what the function says.
-#include "devices/cpu/exec/function_table.h"
+#include "types/function_table.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "types/unary_functions.h"
 
-namespace hai::cpu {
+namespace hai {
 namespace {
 
 TEST(FunctionTable, SaysWhatTheFunctionSays) {
@@ -49,4 +49,4 @@ TEST(FunctionTable, LeavesOutConstantEnds) {
 }
 
 }  // namespace
-}  // namespace hai::cpu
+}  // namespace hai

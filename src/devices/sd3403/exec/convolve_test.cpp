@@ -1,0 +1,257 @@
+// Convolve against plain loops: every type, connection, window, epilogue and layout that the command has.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "devices/sd3403/exec/processor_test_model.h"
+#include "devices/sd3403/isa/access.h"
+#include "devices/sd3403/isa/assembly.h"
+
+namespace hai::sd3403 {
+namespace {
+
+using testing::Bytes;
+using testing::expect_like_model;
+using testing::ProgramBuilder;
+
+template <typename T>
+void append(Bytes& bytes, T value) {
+  const auto* at = reinterpret_cast<const std::byte*>(&value);
+  bytes.insert(bytes.end(), at, at + sizeof value);
+}
+
+// What a random convolution may be; the rest is drawn.
+struct Wanted {
+  int64_t input_type = kI8;
+  int64_t weights = kWeightI8;
+  int64_t connection = kDense;
+  int64_t output_type = kI8;
+  bool function = false;
+  int64_t residual_type = -1;  // none
+  int64_t most_window = 3;
+  int64_t most_channels = 40;
+  int64_t most_columns = 9;
+};
+
+void draw_window(ProgramBuilder& b, const Wanted& wanted, Convolve& c) {
+  c.window_rows = b.uniform(1, wanted.most_window);
+  c.window_columns = b.uniform(1, wanted.most_window);
+  c.stride_rows = b.uniform(1, 3);
+  c.stride_columns = b.uniform(1, 3);
+  c.dilation_rows = b.chance(70) ? 1 : b.uniform(2, 3);
+  c.dilation_columns = b.chance(70) ? 1 : b.uniform(2, 3);
+  c.output_rows = b.uniform(1, 5);
+  c.output_columns = b.uniform(1, wanted.most_columns);
+  c.pad_top = b.chance(50) ? 0 : b.uniform(0, 3);
+  c.pad_left = b.chance(50) ? 0 : b.uniform(0, 3);
+  // Often the rows that the windows need, often fewer, so that windows reach below and beyond the tile.
+  const int64_t rows = (c.output_rows - 1) * c.stride_rows + (c.window_rows - 1) * c.dilation_rows + 1 - c.pad_top;
+  const int64_t columns =
+      (c.output_columns - 1) * c.stride_columns + (c.window_columns - 1) * c.dilation_columns + 1 - c.pad_left;
+  c.input_rows = std::max<int64_t>(1, rows - (b.chance(50) ? 0 : b.uniform(0, 2)));
+  c.input_columns = std::max<int64_t>(1, columns - (b.chance(50) ? 0 : b.uniform(0, 2)));
+}
+
+Bytes draw_weights(ProgramBuilder& b, const Convolve& c) {
+  Bytes bytes = testing::random_bytes(weight_bytes(c), b.random);
+  const int64_t depth = c.connection == kDepthwise ? 1 : c.input_channels;
+  const int64_t taps = c.window_rows * c.window_columns * depth;
+  // Channels that are not there are zero.
+  for (int64_t o = c.output_channels; o < (c.output_channels + 15) / 16 * 16; ++o) {
+    for (int64_t k = 0; k < taps; ++k) {
+      const int64_t at = o / 16 * taps * 16 + k * 16 + o % 16;
+      if (c.weights == kWeightI4) {
+        bytes[static_cast<size_t>(at / 2)] &= at % 2 == 0 ? std::byte{0xf0} : std::byte{0x0f};
+      } else {
+        const int64_t size = c.weights == kWeightI16 ? 2 : 1;
+        std::memset(bytes.data() + at * size, 0, static_cast<size_t>(size));
+      }
+    }
+  }
+  return bytes;
+}
+
+Bytes draw_channels(ProgramBuilder& b, const Convolve& c, double sum_steps, double result_steps) {
+  Bytes bytes;
+  for (int64_t o = 0; o < c.output_channels; ++o) {
+    const auto bias = b.uniform(static_cast<int64_t>(-sum_steps), static_cast<int64_t>(sum_steps));
+    const double multiplier = result_steps / sum_steps;
+    const auto real = static_cast<uint32_t>(b.real(multiplier / 2, multiplier * 2));
+    if (c.input_type == kI16) {
+      append(bytes, bias);
+      append(bytes, real);
+      append(bytes, uint32_t{0});
+    } else {
+      append(bytes, static_cast<int32_t>(bias));
+      append(bytes, real);
+    }
+  }
+  return bytes;
+}
+
+void draw_epilogue(ProgramBuilder& b, const Wanted& wanted, Convolve& c, int64_t taps) {
+  const double left = c.input_type == kI16 ? 10000.0 : 70.0;
+  const double right = c.weights == kWeightI16 ? 10000.0 : c.weights == kWeightI8 ? 70.0 : 4.0;
+  const double sum = left * right * std::sqrt(static_cast<double>(taps)) + 10.0;
+  const bool words = wanted.output_type == kI16;
+  const bool inner_words = (wanted.function || wanted.residual_type >= 0) && (words || b.chance(40));
+  const double steps = inner_words || words ? 8000.0 : 70.0;
+  c.channel_table = b.load(draw_channels(b, c, sum, wanted.output_type == kF32 ? 1.0 : steps));
+  const auto bounds = [&](int64_t type, int64_t& zero, int64_t& least, int64_t& greatest) {
+    zero = b.zero_point(type);
+    least = type == kI8 ? -128 : type == kU8 ? 0 : -32768;
+    greatest = type == kI8 ? 127 : type == kU8 ? 255 : 32767;
+    if (b.chance(40)) least = std::min(greatest, std::max(least, zero));  // as relu
+  };
+  if (wanted.output_type == kF32) return;
+  bounds(wanted.output_type, c.zero_point, c.least, c.greatest);
+  bounds(inner_words ? int64_t{kI16} : wanted.output_type, c.sum_zero_point, c.sum_least, c.sum_greatest);
+  if (wanted.function) {
+    c.function = kTable;
+    const bool all = b.chance(50);
+    c.function_first = all ? c.sum_least : c.sum_least + b.uniform(0, 50);
+    c.function_entries = all && !inner_words ? c.sum_greatest - c.sum_least + 1 : b.uniform(1, 3000);
+    Bytes entries;
+    for (int64_t i = 0; i < c.function_entries; ++i) {
+      const bool small = wanted.output_type != kI16;
+      append(entries, static_cast<int16_t>(wanted.output_type == kU8 ? b.uniform(0, 255)
+                                           : small                   ? b.uniform(-128, 127)
+                                                                     : b.uniform(-32768, 32767)));
+    }
+    c.function_table = b.load(entries);
+  }
+  if (wanted.residual_type < 0) return;
+  c.adds_residual = 1;
+  c.residual_zero_point = b.zero_point(wanted.residual_type);
+  c.addend_zero_point = wanted.function ? b.zero_point(wanted.output_type) : c.sum_zero_point;
+  const bool wide_addend = words || (inner_words && !wanted.function);
+  c.addend_multiplier = wide_addend == words ? b.real(0.3, 2.0) : b.real(0.004, 0.03);
+  c.residual_multiplier = (wanted.residual_type == kI16) == words ? b.real(0.3, 2.0)
+                          : words                                 ? b.real(50.0, 200.0)
+                                                                  : b.real(0.004, 0.03);
+}
+
+// One convolution, or a chain of them over parts of the input channels.
+void add_convolution(ProgramBuilder& b, const Wanted& wanted, int parts) {
+  Convolve c;
+  c.connection = wanted.connection;
+  c.weights = wanted.weights;
+  draw_window(b, wanted, c);
+  c.output_channels = b.uniform(1, wanted.most_channels);
+  int64_t taps = 0;
+  for (int part = 0; part < parts; ++part) {
+    c.input_channels = wanted.connection == kDepthwise ? c.output_channels : b.uniform(1, wanted.most_channels);
+    taps += c.window_rows * c.window_columns * (c.connection == kDepthwise ? 1 : c.input_channels);
+    set_input_tile(c, b.tile(wanted.input_type, c.input_rows, c.input_columns, c.input_channels));
+    c.input_zero_point = b.zero_point(wanted.input_type);
+    c.weight_address = b.load(draw_weights(b, c));
+    c.first_sum = part == 0 ? 1 : 0;
+    c.last_sum = part + 1 == parts ? 1 : 0;
+    if (c.last_sum != 0) {
+      draw_epilogue(b, wanted, c, taps);
+      set_output_tile(c, b.tile(wanted.output_type, c.output_rows, c.output_columns, c.output_channels));
+      if (wanted.residual_type >= 0) {
+        const bool same = element_bytes(wanted.residual_type) == element_bytes(wanted.output_type) && b.chance(30);
+        Tile residual =
+            same ? output_tile(c) : b.tile(wanted.residual_type, c.output_rows, c.output_columns, c.output_channels);
+        residual.type = wanted.residual_type;
+        set_residual_tile(c, residual);
+      }
+    }
+    b.compute(c);
+  }
+}
+
+void compare(const Wanted& wanted, int count, const std::string& what, int parts = 1) {
+  for (int i = 0; i < count; ++i) {
+    ProgramBuilder b(static_cast<uint32_t>(i) * 7919 + 17, static_cast<uint8_t>(i % 2));
+    add_convolution(b, wanted, parts);
+    const testing::Instance instance = b.finish();
+    expect_like_model(instance, b.random, what + " " + std::to_string(i));
+    if (::testing::Test::HasFatalFailure()) {
+      for (const Command& command : instance.commands) {
+        if (std::holds_alternative<Convolve>(command.body)) std::cerr << disassemble(command) << "\n";
+      }
+      return;
+    }
+  }
+}
+
+TEST(Convolve, BytesOfEveryPairOfTypes) {
+  for (const int64_t input : {kI8, kU8}) {
+    for (const int64_t output : {kI8, kU8, kI16, kF32}) {
+      for (const int64_t weights : {kWeightI8, kWeightI4}) {
+        compare({.input_type = input, .weights = weights, .output_type = output}, 12,
+                fmt::format("input {} weights {} output {}", input, weights, output));
+      }
+    }
+  }
+}
+
+TEST(Convolve, Words) {
+  for (const int64_t output : {kI8, kU8, kI16, kF32}) {
+    for (const int64_t weights : {kWeightI8, kWeightI16}) {
+      compare({.input_type = kI16, .weights = weights, .output_type = output}, 15,
+              fmt::format("i16 input, weights {} output {}", weights, output));
+    }
+  }
+}
+
+TEST(Convolve, Depthwise) {
+  for (const int64_t input : {kI8, kU8, kI16}) {
+    for (const int64_t output : {kI8, kU8, kI16, kF32}) {
+      compare({.input_type = input, .connection = kDepthwise, .output_type = output, .most_window = 5}, 15,
+              fmt::format("depthwise, input {} output {}", input, output));
+    }
+  }
+  compare({.weights = kWeightI4, .connection = kDepthwise}, 10, "depthwise i4");
+  compare({.input_type = kI16, .weights = kWeightI16, .connection = kDepthwise, .output_type = kI16}, 10,
+          "depthwise i16");
+}
+
+TEST(Convolve, Points) {
+  for (const int64_t input : {kI8, kU8, kI16}) {
+    compare({.input_type = input, .output_type = input, .most_window = 1, .most_channels = 90, .most_columns = 20}, 20,
+            fmt::format("1x1, input {}", input));
+  }
+}
+
+TEST(Convolve, FunctionsAndResiduals) {
+  for (const int64_t input : {kI8, kU8, kI16}) {
+    for (const int64_t output : {kI8, kU8, kI16}) {
+      for (const int64_t residual : {int64_t{-1}, int64_t{kI8}, int64_t{kU8}, int64_t{kI16}}) {
+        for (const bool function : {false, true}) {
+          for (const int64_t connection : {kDense, kDepthwise}) {
+            compare({.input_type = input,
+                     .connection = connection,
+                     .output_type = output,
+                     .function = function,
+                     .residual_type = residual},
+                    4, fmt::format("{} to {}, residual {}, function {}", input, output, residual, function));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Convolve, SumsOverSeveralCommands) {
+  for (const int64_t input : {kI8, kU8, kI16}) {
+    for (const int64_t connection : {kDense, kDepthwise}) {
+      compare({.input_type = input, .connection = connection, .output_type = input, .most_channels = 24}, 10,
+              fmt::format("chain of input {}", input), 3);
+      compare({.input_type = input, .connection = connection, .output_type = kF32, .most_channels = 24}, 4,
+              fmt::format("chain of input {} to f32", input), 2);
+      compare({.input_type = input,
+               .connection = connection,
+               .output_type = input,
+               .function = true,
+               .residual_type = input,
+               .most_channels = 24},
+              6, fmt::format("chain of input {} with all", input), 2);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hai::sd3403

@@ -1,0 +1,42 @@
+// Reading stream entries.
+//
+// Everything here may come from a hostile file: offsets and lengths are held against the constants before anything is
+// read, in 64 bits, where the sum of two 32-bit fields does not wrap.
+#include "devices/sd3403/exec/stream.h"
+
+#include "devices/sd3403/isa/command.h"
+
+namespace hai::sd3403 {
+namespace {
+
+int64_t word_at(std::span<const std::byte> bytes, int64_t at) {
+  uint32_t word = 0;
+  for (size_t i = 0; i < 4; ++i) word |= std::to_integer<uint32_t>(bytes[static_cast<size_t>(at) + i]) << (8 * i);
+  return word;
+}
+
+}  // namespace
+
+Result<StreamEntry> read_stream_entry(std::span<const std::byte> constants, int64_t at, int64_t expanded_bytes) {
+  const auto size = static_cast<int64_t>(constants.size());
+  if (at < 0 || at > size - kStreamEntryBytes) {
+    return make_error(StatusCode::kCorrupt, "N062",
+                      "a stream's entry at byte {} is outside of the {} bytes of constants", at, size);
+  }
+  const StreamEntry entry{word_at(constants, at), word_at(constants, at + 4), word_at(constants, at + 8),
+                          word_at(constants, at + 12)};
+  const bool inside = entry.offset <= size && entry.bytes <= size - entry.offset;
+  const bool known = entry.form == kPlainStream || entry.form == kCodedStream;
+  const bool whole = entry.form != kPlainStream || entry.bytes == entry.expanded_bytes;
+  if (inside && known && whole && entry.expanded_bytes == expanded_bytes) return entry;
+  return make_error(StatusCode::kCorrupt, "N062",
+                    "the stream's entry at byte {} says offset {}, {} bytes that expand to {}, form {}; there are {} "
+                    "bytes of constants, forms 0 and 1, and the command expands {} bytes",
+                    at, entry.offset, entry.bytes, entry.expanded_bytes, entry.form, size, expanded_bytes);
+}
+
+Status expand_stream(std::span<const std::byte>, std::span<std::byte>) {
+  return make_error(StatusCode::kUnsupported, "N063", "this build expands no coded streams: compile with plain ones");
+}
+
+}  // namespace hai::sd3403

@@ -194,6 +194,11 @@ def _matmul(node: _Node, x: list[Any]) -> Any:
     return y + x[2] if len(x) > 2 and x[2] is not None else y
 
 
+def _layer_norm(node: _Node, x: list[Any]) -> Any:
+    bias = x[2] if len(x) > 2 else None
+    return functional.layer_norm(x[0], x[0].shape[-1:], x[1], bias, float(node.attributes.get("epsilon", 1e-5)))
+
+
 def _max_pool(node: _Node, x: list[Any]) -> Any:
     image = _padded(_nchw(x[0]), node.ints("pads", [0] * 4), float("-inf"))
     return _nhwc(
@@ -313,6 +318,7 @@ _OPERATORS: dict[str, Callable[[_Node, list[Any]], Any]] = {
     "gelu": _unary(functional.gelu),
     "hard_sigmoid": _hard_sigmoid,
     "hard_swish": _unary(functional.hardswish),
+    "layer_norm": _layer_norm,
     "leaky_relu": lambda node, x: functional.leaky_relu(x[0], float(node.attributes.get("alpha", 0.01))),
     "log": _unary(torch.log),
     "matmul": _matmul,

@@ -21,6 +21,7 @@ constexpr PipelineStep kCanonical[] = {
     {"simplify", passes::simplify},
     {"merge_duplicates", passes::merge_duplicates},
     {"recognise_activations", passes::recognise_activations},
+    {"recognise_layer_norm", passes::recognise_layer_norm},
     {"cancel_transposes", passes::cancel_transposes},
     {"fold_constants", passes::fold_constants},
     {"simplify", passes::simplify},

@@ -37,6 +37,8 @@ Result<PassStats> keep_integer_weights(ir::Graph& graph);
 Result<PassStats> cancel_quantization(ir::Graph& graph);
 // Finds silu, hard_swish, hard_sigmoid, gelu, mish, relu6 and relu in the operators that exporters spell them with.
 Result<PassStats> recognise_activations(ir::Graph& graph);
+// Finds layer_norm in the means, squares and roots that exporters spell it with.
+Result<PassStats> recognise_layer_norm(ir::Graph& graph);
 // Gives zero padding before a convolution to the convolution.
 Result<PassStats> fold_pad(ir::Graph& graph);
 // Folds batch norm, and multiplication by or addition of per-channel constants, into the float convolution or matrix

@@ -328,6 +328,65 @@ TEST(RecogniseActivations, LeavesNearMisses) {
   EXPECT_EQ(count_of(after, "silu") + count_of(after, "hard_sigmoid"), 0);
 }
 
+// The spellings of x - mean(x) over its deviation: how it is squared, how it is divided, what follows.
+struct NormSpelling {
+  std::string square = "square";
+  bool reciprocal = false;
+  bool scale = true;
+  bool bias = true;
+  int64_t axis = -1;
+};
+
+ir::Graph spelled_norm(const NormSpelling& spelling) {
+  GraphBuilder b;
+  const auto x = b.input({Dim(2), Dim(5), Dim(19)});
+  const auto mean = [&](ir::ValueId v) {
+    return b.node("reduce_mean", {v}, {{"axes", std::vector<int64_t>{spelling.axis}}, {"keep_dims", int64_t{1}}});
+  };
+  const auto c = b.node("sub", {x, mean(x)});
+  const auto square = spelling.square == "square" ? b.node("square", {c})
+                      : spelling.square == "mul"  ? b.node("mul", {c, c})
+                                                  : b.node("pow", {c, b.scalar(2.0F)});
+  const auto deviation = b.node("sqrt", {b.node("add", {mean(square), b.scalar(0.25F)})});
+  auto y = spelling.reciprocal ? b.node("mul", {b.node("reciprocal", {deviation}), c}) : b.node("div", {c, deviation});
+  if (spelling.scale) y = b.node("mul", {b.constant({1, 1, 19}), y});
+  if (spelling.bias) y = b.node("add", {y, b.constant({19})});
+  b.graph.add_output(b.node("relu", {y}));
+  return std::move(b.graph);
+}
+
+TEST(RecogniseLayerNorm, EverySpelling) {
+  for (const std::string square : {"square", "mul", "pow"}) {
+    for (const bool reciprocal : {false, true}) {
+      for (const int affine : {0, 1, 2, 3}) {
+        const ir::Graph before =
+            spelled_norm({square, reciprocal, (affine & 1) != 0, (affine & 2) != 0, 2 - affine % 2 * 3});
+        const ir::Graph after = apply(recognise_layer_norm, before);
+        EXPECT_EQ(count_of(after, "layer_norm"), 1);
+        EXPECT_EQ(after.live_node_count(), 2U);
+      }
+    }
+  }
+}
+
+TEST(RecogniseLayerNorm, NotOverAnotherAxis) {
+  const ir::Graph before = spelled_norm({.axis = 1});
+  EXPECT_EQ(count_of(apply(recognise_layer_norm, before), "layer_norm"), 0);
+}
+
+// What another reader sees of the scaled value is not swallowed.
+TEST(RecogniseLayerNorm, InnerResultsWithOtherReadersStay) {
+  ir::Graph before = spelled_norm({});
+  const std::vector<ir::NodeId> order = *before.ordered();
+  for (const ir::NodeId id : order) {
+    const ir::Node& node = before.node(id);
+    if (node.op == "mul" && before.value(node.inputs[0]).is_constant()) before.add_output(node.outputs[0]);
+  }
+  const ir::Graph after = apply(recognise_layer_norm, before);
+  EXPECT_EQ(count_of(after, "layer_norm"), 1);
+  EXPECT_EQ(count_of(after, "add"), 1);
+}
+
 TEST(FuseConvActivation, Floats) {
   for (const std::string op : {"relu", "relu6", "clip", "silu", "hard_swish", "leaky_relu", "gelu"}) {
     GraphBuilder b;
@@ -501,8 +560,8 @@ TEST_P(EveryPass, KeepsIntegersBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Passes, EveryPass,
                          ::testing::Values(fold_constants, simplify, merge_duplicates, cancel_transposes,
                                            fuse_quantization, keep_integer_weights, cancel_quantization,
-                                           recognise_activations, fold_pad, fold_batch_norm, fuse_conv_activation,
-                                           fuse_conv_residual));
+                                           recognise_activations, recognise_layer_norm, fold_pad, fold_batch_norm,
+                                           fuse_conv_activation, fuse_conv_residual));
 
 }  // namespace
 }  // namespace hai::passes

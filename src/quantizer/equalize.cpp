@@ -59,6 +59,12 @@ bool is_affine(const ir::Graph& graph, const ir::Node& node) {
   return false;
 }
 
+// A normalization with constant scale and bias.
+bool is_normalization(const ir::Graph& graph, const ir::Node& node) {
+  return node.op == "layer_norm" && is_constant_f32(graph, node, 1) &&
+         (node.inputs.size() < 3 || node.inputs[2] == ir::kNone || is_constant_f32(graph, node, 2));
+}
+
 // Multiplying a channel (along the last axis) of the input multiplies that of the output and nothing else. Movers
 // belong here as long as channels stay last: attention turns its input round before it reads it.
 bool scales_with_input(const ir::Graph& graph, const ir::Node& node) {
@@ -119,6 +125,12 @@ std::vector<float> copy_of(const ir::Graph& graph, const ir::Node& node, size_t 
   return {values.begin(), values.end()};
 }
 
+void divide_vector(ir::Graph& graph, ir::NodeId id, size_t operand, const std::vector<double>& scales) {
+  std::vector<float> vector = copy_of(graph, graph.node(id), operand);
+  for (size_t c = 0; c < vector.size(); ++c) vector[c] = static_cast<float>(static_cast<double>(vector[c]) / scales[c]);
+  replace_constant(graph, id, operand, vector);
+}
+
 // Divides what a node hands out, channel by channel.
 void divide_outputs(ir::Graph& graph, ir::NodeId id, const std::vector<double>& scales) {
   const ir::Node node = graph.node(id);
@@ -128,16 +140,17 @@ void divide_outputs(ir::Graph& graph, ir::NodeId id, const std::vector<double>& 
     for (size_t i = 0; i < weights.size(); ++i)
       weights[i] = static_cast<float>(static_cast<double>(weights[i]) / scales[layout.channel_of(i)]);
     replace_constant(graph, id, 1, weights);
-    if (node.inputs.size() < 3 || node.inputs[2] == ir::kNone) return;
-    std::vector<float> bias = copy_of(graph, node, 2);
-    for (size_t c = 0; c < bias.size(); ++c) bias[c] = static_cast<float>(static_cast<double>(bias[c]) / scales[c]);
-    replace_constant(graph, id, 2, bias);
+    if (node.inputs.size() > 2 && node.inputs[2] != ir::kNone) divide_vector(graph, id, 2, scales);
+    return;
+  }
+  if (is_normalization(graph, node)) {
+    for (size_t operand = 1; operand < node.inputs.size(); ++operand) {
+      if (node.inputs[operand] != ir::kNone) divide_vector(graph, id, operand, scales);
+    }
     return;
   }
   const size_t operand = is_constant_f32(graph, node, 0) ? 0 : 1;
-  std::vector<float> vector = copy_of(graph, node, operand);
-  for (size_t c = 0; c < vector.size(); ++c) vector[c] = static_cast<float>(static_cast<double>(vector[c]) / scales[c]);
-  replace_constant(graph, id, operand, vector);
+  divide_vector(graph, id, operand, scales);
   if (node.op == "add") divide_outputs(graph, graph.value(node.inputs[1 - operand]).producer, scales);
 }
 
@@ -255,6 +268,10 @@ ir::NodeId dividing_producer(const ir::Graph& graph, ir::ValueId value, bool& af
     if (id == ir::kNone) return ir::kNone;
     const ir::Node& node = graph.node(id);
     if (is_layer(graph, node)) return id;
+    if (is_normalization(graph, node)) {
+      affine = true;
+      return id;
+    }
     if (is_affine(graph, node)) {
       affine = true;
       if (node.op == "mul") return id;

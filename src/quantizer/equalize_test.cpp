@@ -135,6 +135,24 @@ TEST(Equalize, BehindANormalizationTheOffsetAndScaleAreDivided) {
   expect_same_function(before, run(n.graph));
 }
 
+TEST(Equalize, ALayerNormGivesItsScaleAndBias) {
+  Network n;
+  const int64_t dims[] = {3};
+  const ir::ValueId normalized =
+      n.op("layer_norm", {n.x, ops::add_constant_f32(n.graph, "gamma", dims, std::vector<float>{1, 30, 4}),
+                          ops::add_constant_f32(n.graph, "beta", dims, std::vector<float>{0.1F, 5, -2})});
+  n.graph.add_output(n.conv(normalized, 3, 13, 1, 1, 3));
+  const std::vector<float> before = run(n.graph);
+  const auto tensors = scalable_tensors(n.graph);
+  ASSERT_TRUE(tensors.has_value());
+  ASSERT_EQ(tensors->size(), 1U);
+  EXPECT_TRUE((*tensors)[0].affine);
+  const auto names = equalize(n.graph, *tensors, observe(n.graph, *tensors));
+  ASSERT_TRUE(names.has_value());
+  EXPECT_EQ(names->size(), 1U);
+  expect_same_function(before, run(n.graph));
+}
+
 // Attention reads its input turned round: channels stay last, and other moves end the search.
 TEST(Equalize, MoversThatKeepTheChannelsLastAreSeenThrough) {
   for (const bool last : {true, false}) {

@@ -142,6 +142,24 @@ static inline int32_t hai_softmax_output(int32_t numerator, float inverse, hai_o
   return hai_store_f32((float)numerator * inverse, out);
 }
 
+/* Layer normalization of rows of n <= 65536 integers, from their exact sums; zero points cancel. With S1 the sum and S2
+ * the sum of squares of a row, its variance is (s_x / n)^2 * V and element i is s_x / n * d_i away from its mean:
+ *   V = n * S2 - S1^2   (below 2^63)        d_i = n * q_i - S1   (exact in f32 for 8-bit x, rounded once for i16)
+ *   r = hai_layer_norm_inverse(V, e)        once a row, f64 rounded to f32 (exact_math.h)
+ *   q_i = store((float(d_i) * r) * gain + offset)      each step rounded to f32
+ * `gain` and `offset` of a channel are its scale and bias in units of the output: hai_layer_norm_parameter. */
+#define HAI_LAYER_NORM_MAX 65536
+static inline int64_t hai_layer_norm_variance(int64_t n, int64_t sum, int64_t squares) {
+  return n * squares - sum * sum;
+}
+static inline float hai_layer_norm_parameter(float value, float s_y) { return (float)((double)value / (double)s_y); }
+static inline int32_t hai_layer_norm_output(float distance, float inverse, float gain, float offset,
+                                            hai_output_range out) {
+  const float unit = distance * inverse;
+  const float scaled = unit * gain;
+  return hai_store_f32(scaled + offset, out);
+}
+
 /* Linear resize: two weights an axis in 1/2048, products of two axes in 2^-22; M = s_x / (s_y * 2^22). */
 #define HAI_RESIZE_ONE 2048
 

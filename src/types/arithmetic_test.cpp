@@ -39,12 +39,16 @@ struct Example {
     return it == arguments.end() ? 0 : std::strtoll(it->second.c_str(), nullptr, 10);
   }
   int32_t i32(const std::string& key) const { return static_cast<int32_t>(integer(key)); }
-  std::vector<int32_t> list(const std::string& key) const {
-    std::vector<int32_t> values;
+  std::vector<double> reals(const std::string& key) const {
+    std::vector<double> values;
     std::stringstream stream(arguments.at(key).substr(1));
     std::string word;
-    while (std::getline(stream, word, ','))
-      values.push_back(static_cast<int32_t>(std::strtol(word.c_str(), nullptr, 10)));
+    while (std::getline(stream, word, ',')) values.push_back(std::strtod(word.c_str(), nullptr));
+    return values;
+  }
+  std::vector<int32_t> list(const std::string& key) const {
+    std::vector<int32_t> values;
+    for (const double value : reals(key)) values.push_back(static_cast<int32_t>(value));
     return values;
   }
   hai_output_range range() const { return {i32("zero"), i32("lo"), i32("hi")}; }
@@ -82,6 +86,24 @@ double result_of_softmax(const Example& e, size_t index) {
   for (const int32_t q : x) sum += hai_softmax_table_entry(largest - q, e.f32("s_x"));
   const int32_t numerator = hai_softmax_table_entry(largest - x[index], e.f32("s_x"));
   return hai_softmax_output(numerator, hai_softmax_inverse(sum, e.f32("s_y")), e.range());
+}
+
+double result_of_layer_norm(const Example& e, size_t index) {
+  const std::vector<int32_t> x = e.list("x");
+  const auto n = static_cast<int64_t>(x.size());
+  int64_t sum = 0;
+  int64_t squares = 0;
+  for (const int32_t q : x) {
+    sum += q;
+    squares += int64_t{q} * q;
+  }
+  const float inverse = hai_layer_norm_inverse(hai_layer_norm_variance(n, sum, squares),
+                                               hai_layer_norm_epsilon(e.real("epsilon"), n, e.f32("s_x")));
+  const auto parameter = [&](const std::string& key) {
+    return hai_layer_norm_parameter(static_cast<float>(e.reals(key)[index]), e.f32("s_y"));
+  };
+  return hai_layer_norm_output(static_cast<float>(n * x[index] - sum), inverse, parameter("gain"), parameter("bias"),
+                               e.range());
 }
 
 int64_t centred_sum(const Example& e) {
@@ -248,16 +270,24 @@ const std::map<std::string, Function>& functions() {
   return table;
 }
 
+// Whose results are rows, element by element.
+const std::map<std::string, double (*)(const Example&, size_t)>& functions_of_rows() {
+  static const std::map<std::string, double (*)(const Example&, size_t)> table = {{"softmax", result_of_softmax},
+                                                                                  {"layer_norm", result_of_layer_norm}};
+  return table;
+}
+
 TEST(Arithmetic, ExamplesOfTheReferencePage) {
   const std::vector<Example> examples = read_examples();
   ASSERT_GT(examples.size(), 80U) << "docs/reference/arithmetic.md is missing or has no examples";
   std::map<std::string, int> used;
   for (const Example& example : examples) {
     ++used[example.function];
-    if (example.function == "softmax") {
+    const auto of_rows = functions_of_rows().find(example.function);
+    if (of_rows != functions_of_rows().end()) {
       std::string got;
       for (size_t i = 0; i < example.list("x").size(); ++i) {
-        got += (i == 0 ? "[" : ",") + std::to_string(static_cast<int>(result_of_softmax(example, i)));
+        got += (i == 0 ? "[" : ",") + std::to_string(static_cast<int>(of_rows->second(example, i)));
       }
       EXPECT_EQ(got + "]", example.expected) << example.line;
       continue;
@@ -267,6 +297,7 @@ TEST(Arithmetic, ExamplesOfTheReferencePage) {
     EXPECT_EQ(it->second(example), std::strtod(example.expected.c_str(), nullptr)) << example.line;
   }
   for (const auto& [name, function] : functions()) EXPECT_GT(used[name], 0) << name << " has no example";
+  for (const auto& [name, function] : functions_of_rows()) EXPECT_GT(used[name], 0) << name << " has no example";
 }
 
 // The clamp of the stored integer and the table of the function are the same where scales are equal.

@@ -448,6 +448,16 @@ double hai_sqrt(double x) {
   return y + ((x - square.hi) - square.lo) / (2.0 * y);  // one step with the exact residual: right to half an ulp
 }
 
+double hai_layer_norm_epsilon(double epsilon, int64_t n, float s_x) {
+  const auto size = static_cast<double>(n);
+  const auto scale = static_cast<double>(s_x);
+  return epsilon * (size * size) / (scale * scale);
+}
+
+float hai_layer_norm_inverse(int64_t variance, double epsilon) {
+  return static_cast<float>(1.0 / hai_sqrt(static_cast<double>(variance) + epsilon));
+}
+
 double hai_floor(double x) {
   if (!(magnitude(x) < 0x1p52)) return x;
   const double rounded = hai_round_even(x);

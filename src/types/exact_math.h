@@ -35,6 +35,10 @@ double hai_round_even(double x); /* nearest integer, half to even, any magnitude
 /* exp(-distance * s_x) * HAI_SOFTMAX_ONE, rounded half to even: entry `distance` (0..255) of the table of softmax. */
 int32_t hai_softmax_table_entry(int32_t distance, float s_x);
 
+/* epsilon * n^2 / s_x^2, and 1 / sqrt(variance + that) rounded to f32: see HAI_LAYER_NORM_MAX in arithmetic.h. */
+double hai_layer_norm_epsilon(double epsilon, int64_t n, float s_x);
+float hai_layer_norm_inverse(int64_t variance, double epsilon);
+
 #ifdef __cplusplus
 }
 #endif

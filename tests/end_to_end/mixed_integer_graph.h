@@ -123,6 +123,29 @@ class MixedIntegerGraph {
     return append("reshape", {*y}, {{"shape", Ints{0, size(x, 1), size(x, 2), out}}});
   }
 
+  // Scores of all positions against all others, and a mixture of the positions by them: two varying operands each.
+  Value attention(ir::ValueId x) {
+    const int64_t positions = size(x, 1) * size(x, 2);
+    if (positions > 120) return {};
+    const Value rows = append("reshape", {x}, {{"shape", Ints{0, -1, size(x, 3)}}});
+    if (!rows) return {};
+    const Value scores = append("matmul", {*rows, *rows}, {{"transpose_b", int64_t{1}}}, random_type());
+    const Value shares = !scores ? Value{}
+                                 : append("softmax", {*scores}, {{"axis", int64_t{-1}}},
+                                          ir::TensorType{DataType::kI8, {}, per_tensor_quantization(0.004F, -128)});
+    if (!shares) return {};
+    const Value mixed = append("matmul", {*shares, *rows}, {}, random_type());
+    if (!mixed) return {};
+    return append("reshape", {*mixed}, {{"shape", Ints{0, size(x, 1), size(x, 2), size(x, 3)}}});
+  }
+
+  Value normalized(ir::ValueId x) {
+    const Ints channels = {size(x, 3)};
+    std::vector<ir::ValueId> inputs = {x, b_.constant(channels, 0.2F, 1.5F)};
+    if (b_.chance(70)) inputs.push_back(b_.constant(channels));
+    return append("layer_norm", std::move(inputs), {{"epsilon", 1e-5}}, random_type());
+  }
+
   Value function_of(ir::ValueId x) {
     const auto& function =
         unary_functions()[static_cast<size_t>(b_.pick(0, static_cast<int64_t>(unary_functions().size()) - 1))];
@@ -207,7 +230,7 @@ class MixedIntegerGraph {
   void step() {
     const ir::ValueId x = any();
     if (Dims(Ints{size(x, 1), size(x, 2), size(x, 3)}).count() > 40000) return;
-    switch (b_.pick(0, 11)) {
+    switch (b_.pick(0, 13)) {
       case 0:
       case 1:
       case 2:
@@ -233,6 +256,12 @@ class MixedIntegerGraph {
         return;
       case 10:
         keep(append("clip", {x}, {{"min", -0.7}, {"max", 1.3}}, b_.chance(50) ? same_type(x) : random_type()));
+        return;
+      case 11:
+        keep(attention(x));
+        return;
+      case 12:
+        keep(normalized(x));
         return;
       default:
         keep(append("softmax", {x}, {{"axis", int64_t{-1}}},

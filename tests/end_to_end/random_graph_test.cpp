@@ -82,9 +82,9 @@ TEST(RandomGraphs, EveryInstructionSetGivesTheSameIntegers) {
   }
   if (graph_count() < 100) return;
   for (const std::string_view op :
-       {"conv2d",      "matmul",  "add",  "sub",     "mul",       "min",        "max",      "concat",
-        "split",       "slice",   "pad",  "reshape", "transpose", "resize",     "max_pool", "average_pool",
-        "reduce_mean", "softmax", "clip", "rescale", "quantize",  "dequantize", "relu",     "silu"}) {
+       {"conv2d", "matmul",  "add",      "sub",        "mul",    "min",      "max",          "concat",      "split",
+        "slice",  "pad",     "reshape",  "transpose",  "resize", "max_pool", "average_pool", "reduce_mean", "softmax",
+        "clip",   "rescale", "quantize", "dequantize", "relu",   "silu",     "layer_norm"}) {
     EXPECT_GT(used[std::string(op)], 0) << "the generator never made " << op;
   }
 }

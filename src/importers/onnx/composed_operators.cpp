@@ -1,7 +1,8 @@
 // Operators that become several core nodes and belong to no one folder: the normalizations.
 //
 // All are (x - mean) / sqrt(variance + epsilon) over some axes, then scale and bias; RMSNormalization leaves the mean
-// out. Statistics are computed as ONNX states them: the variance is the mean of squared differences.
+// out. Statistics are computed as ONNX states them: the variance is the mean of squared differences. A
+// LayerNormalization over the last axis alone, of which nothing but the result is used, is layer_norm.
 #include <fmt/format.h>
 
 #include <numeric>
@@ -66,6 +67,17 @@ Status convert_layer_norm(ImportContext& context, bool centre) {
   HAI_TRY(const ir::ValueId scale, context.input(1));
   HAI_TRY(const ir::ValueId bias, context.optional_input(2));
   HAI_TRY(const int64_t axis, context.axis(context.int_attribute("axis", -1), context.rank(x)));
+  const Dim channels = context.shape(x).back();
+  const bool last = axis + 1 == static_cast<int64_t>(context.rank(x)) && !channels.is_symbolic();
+  const auto is_vector = [&](ir::ValueId operand) { return context.shape(operand) == Shape{channels}; };
+  if (centre && last && is_vector(scale) && (bias == ir::kNone || is_vector(bias)) && !context.output_used(1) &&
+      !context.output_used(2)) {
+    std::vector<ir::ValueId> inputs = {x, scale};
+    if (bias != ir::kNone) inputs.push_back(bias);
+    HAI_TRY(const ir::ValueId y,
+            context.emit("layer_norm", std::move(inputs), {{"epsilon", context.float_attribute("epsilon", 1e-5)}}));
+    return context.set_output(0, y);
+  }
   const std::vector<int64_t> axes = range(static_cast<size_t>(axis), context.rank(x));
   HAI_TRY(const Normalised unit, normalise(context, x, axes, context.float_attribute("epsilon", 1e-5), centre));
   HAI_TRY(const ir::ValueId y, affine(context, unit.y, scale, bias));

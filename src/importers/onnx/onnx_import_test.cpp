@@ -176,6 +176,27 @@ TEST(OnnxImport, InitializersMayAlsoBeInputs) {
   EXPECT_EQ(graph->inputs().size(), 1U);
 }
 
+// One axis is the operator; more axes, or statistics that are read, are its parts.
+TEST(OnnxImport, LayerNormalizationOverTheLastAxisIsOneOperator) {
+  for (const int64_t axis : {2, 1}) {
+    for (const bool statistics : {false, true}) {
+      TestModel model;
+      model.input("x", {int64_t{2}, int64_t{3}, int64_t{5}});
+      const std::vector<int64_t> dims = axis == 2 ? std::vector<int64_t>{5} : std::vector<int64_t>{3, 5};
+      const std::vector<float> values(axis == 2 ? 5 : 15, 0.5F);
+      model.initializer("scale", TestTensor::of(dims, values)).initializer("bias", TestTensor::of(dims, values));
+      std::vector<std::string> outputs = {"y"};
+      if (statistics) outputs.insert(outputs.end(), {"mean", "inverse"});
+      model.node("LayerNormalization", {"x", "scale", "bias"}, outputs, {{"axis", axis}});
+      for (const std::string& output : outputs) model.output(output);
+      auto graph = import(model);
+      ASSERT_TRUE(graph) << graph.error().to_string();
+      const bool whole = axis == 2 && !statistics;
+      EXPECT_EQ(ir::print(*graph, {}).find("layer_norm") != std::string::npos, whole) << ir::print(*graph, {});
+    }
+  }
+}
+
 TEST(OnnxImport, OperatorSetsOutOfRange) {
   for (const int64_t opset : {int64_t{6}, int64_t{99}, int64_t{-3}}) {
     TestModel model(opset);

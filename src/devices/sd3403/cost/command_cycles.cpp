@@ -1,0 +1,337 @@
+// Cycles and bytes of each command, in closed form.
+//
+// Dense convolution: for each block of output channels and each pass (the pixels whose sums half of the accumulators
+// holds), weight blocks stay while the pixels pass by, array_pixels a cycle; a block loads behind the one before it.
+// Post-processing of a pass runs behind the sums of the next, so a command takes the longer of the two and the last
+// pass once more ("drain"). Sums of 64 bits (i16 input) are wide_accumulator_rate times slower than those of i8, and
+// multipliers of 16 bits are 2 or 4 times slower; the slower of the two counts, not their product.
+// Depthwise: blocks of 16 channels, depthwise_outputs at a time, straight into post-processing.
+// Line buffer: where it holds what a pass reads of 16 channels, a window reads the scratchpad once instead of once a
+// tap. Scratchpad: words of sram_word_bytes; a run that is no multiple of it moves whole words (alignment is not looked
+// at). Not here: bank conflicts, refresh and page misses of external memory other than by its efficiency.
+#include "devices/sd3403/cost/command_cycles.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/checked.h"
+#include "devices/sd3403/isa/access.h"
+
+namespace hai::sd3403 {
+namespace {
+
+// Products and sums of counts, which stop at kMostCount.
+int64_t times(int64_t a, int64_t b) {
+  const auto product = checked_mul(a, b);
+  return product ? std::min(*product, kMostCount) : kMostCount;
+}
+template <typename... Counts>
+int64_t times(int64_t a, int64_t b, Counts... more) {
+  return times(times(a, b), more...);
+}
+
+int64_t whole(double value) { return static_cast<int64_t>(value); }
+
+struct Count {
+  const Machine& machine;
+
+  int64_t words(int64_t run_bytes, int64_t runs) const {
+    return times(align_up(run_bytes, whole(machine.sram_word_bytes)), runs);
+  }
+
+  // Bytes of a tile in whole words; pixels and rows that follow each other are one run.
+  int64_t tile(const Tile& tile, int64_t rows, int64_t columns, int64_t channels) const {
+    const int64_t pixel = channels * element_bytes(tile.type);
+    if (tile.pixel_stride != pixel) return words(pixel, times(rows, columns));
+    const int64_t row = times(columns, pixel);
+    if (tile.row_stride != row || tile.ring_rows != 0) return words(row, rows);
+    return words(times(row, rows), 1);
+  }
+
+  // The same with a stride between channels: runs of channels, else of pixels, else element by element.
+  int64_t strided(const Tile& tile, int64_t channel_stride, const Copy& c) const {
+    const int64_t element = element_bytes(tile.type);
+    if (channel_stride == element || c.channels == 1) return this->tile(tile, c.rows, c.columns, c.channels);
+    if (tile.pixel_stride == element) return words(c.columns * element, times(c.rows, c.channels));
+    return words(element, times(c.rows, c.columns, c.channels));
+  }
+
+  // Cycles of a command of the post-processing unit alone.
+  CommandCycles of_values(int64_t processed, int64_t read, int64_t written) const {
+    CommandCycles out;
+    out.values = processed;
+    out.sram_read_bytes = read;
+    out.sram_written_bytes = written;
+    out.post_cycles = ceil_div(processed, whole(machine.post_values));
+    out.read_cycles = ceil_div(read, whole(machine.sram_read_bytes));
+    out.write_cycles = ceil_div(written, whole(machine.sram_write_bytes));
+    out.cycles = std::max({out.post_cycles, out.read_cycles, out.write_cycles});
+    return out;
+  }
+
+  CommandCycles operator()(const std::monostate&) const { return {}; }
+  CommandCycles operator()(const Wait&) const { return {}; }
+  CommandCycles operator()(const Signal&) const { return {}; }
+  CommandCycles operator()(const End&) const { return {}; }
+  CommandCycles operator()(const DmaLoad& c) const;
+  CommandCycles operator()(const DmaStore& c) const;
+  CommandCycles operator()(const WeightLoad& c) const;
+  CommandCycles operator()(const Convolve& c) const;
+  CommandCycles operator()(const Combine& c) const;
+  CommandCycles operator()(const Pool& c) const;
+  CommandCycles operator()(const Resize& c) const;
+  CommandCycles operator()(const Copy& c) const;
+
+  void add_transfer(CommandCycles& out, int64_t run_bytes, int64_t runs) const;
+  void sum_dense(const Convolve& c, CommandCycles& out) const;
+  void sum_depthwise(const Convolve& c, CommandCycles& out) const;
+  int64_t patch_bytes(const Convolve& c, int64_t pixels, int64_t channels) const;
+
+  int64_t stream_bytes;
+};
+
+// How many times slower than i8 the products of a Convolve are.
+int64_t slowdown(const Machine& machine, const Convolve& c) {
+  const bool halves = c.weights == kWeightI16 || c.weights == kWeightF16;
+  const int64_t multipliers = halves ? 4 : c.input_type == kI16 ? 2 : 1;
+  return c.input_type == kI16 ? std::max(multipliers, whole(machine.wide_accumulator_rate)) : multipliers;
+}
+
+ProductKind kind_of(const Convolve& c) {
+  if (c.input_type == kF16) return ProductKind::kF16;
+  if (c.input_type != kI16) return ProductKind::kI8;
+  return c.weights == kWeightI16 ? ProductKind::kI16 : ProductKind::kI16ByI8;
+}
+
+int64_t reach(int64_t window, int64_t dilation) { return (window - 1) * dilation + 1; }
+
+// The bytes of a box that follow each other in external memory.
+template <typename Dma>
+int64_t contiguous_bytes(const Dma& c, int64_t row_stride, int64_t plane_stride) {
+  if (c.rows > 1 && row_stride != c.row_bytes) return c.row_bytes;
+  const int64_t plane = c.row_bytes * c.rows;
+  return c.planes > 1 && plane_stride != plane ? plane : plane * c.planes;
+}
+
+void Count::add_transfer(CommandCycles& out, int64_t run_bytes, int64_t runs) const {
+  const int64_t burst = whole(machine.ddr_short_burst_bytes);
+  const int64_t bus = times(std::max(run_bytes, burst), runs);  // a short run takes a whole burst
+  const double cycles =
+      static_cast<double>(bus) / (ddr_bytes_a_cycle(machine) * ddr_efficiency(machine, std::max(run_bytes, burst)));
+  const double ticks = cycles * static_cast<double>(kTicksPerCycle);
+  const bool fits = ticks < static_cast<double>(kMostCount * kTicksPerCycle);
+  const int64_t below = fits ? whole(ticks) : kMostCount * kTicksPerCycle;
+  out.ddr_ticks += below + (fits && static_cast<double>(below) < ticks ? 1 : 0);
+  out.ddr_bus_bytes += times(align_up(run_bytes, burst), runs);
+  out.cycles = ceil_div(out.ddr_ticks, kTicksPerCycle);
+}
+
+CommandCycles Count::operator()(const DmaLoad& c) const {
+  CommandCycles out;
+  const int64_t bytes = times(c.planes, c.rows, c.row_bytes);
+  const int64_t run = contiguous_bytes(c, c.source_row_stride, c.source_plane_stride);
+  add_transfer(out, run, bytes / run);
+  out.ddr_read_bytes = bytes;
+  out.sram_written_bytes = bytes;
+  out.latency_cycles = whole(machine.dma_latency_cycles);
+  return out;
+}
+
+CommandCycles Count::operator()(const DmaStore& c) const {
+  CommandCycles out;
+  const int64_t bytes = times(c.planes, c.rows, c.row_bytes);
+  const int64_t run = contiguous_bytes(c, c.destination_row_stride, c.destination_plane_stride);
+  add_transfer(out, run, bytes / run);
+  out.ddr_written_bytes = bytes;
+  out.sram_read_bytes = bytes;
+  out.latency_cycles = whole(machine.dma_latency_cycles);
+  return out;
+}
+
+// The entry is read first, then the stream that it names: two latencies.
+CommandCycles Count::operator()(const WeightLoad& c) const {
+  CommandCycles out;
+  const int64_t stream = std::max<int64_t>(stream_bytes < 0 ? c.expanded_bytes : stream_bytes, 1);
+  add_transfer(out, kStreamEntryBytes, 1);
+  add_transfer(out, stream, 1);
+  out.ddr_read_bytes = kStreamEntryBytes + stream;
+  out.cache_written_bytes = c.expanded_bytes;
+  out.decode_cycles = ceil_div(c.expanded_bytes, whole(machine.decoder_bytes));
+  out.cycles = std::max(out.cycles, out.decode_cycles);
+  out.latency_cycles = 2 * whole(machine.dma_latency_cycles);
+  return out;
+}
+
+// Bytes of the input that `pixels` outputs of a pass read, of `channels` channels, each once.
+int64_t Count::patch_bytes(const Convolve& c, int64_t pixels, int64_t channels) const {
+  // Pixels that begin in the midst of a row touch one row more than they fill.
+  const int64_t output_rows = std::min(c.output_rows, ceil_div(pixels, c.output_columns) + 1);
+  const int64_t rows = (output_rows - 1) * c.stride_rows + reach(c.window_rows, c.dilation_rows);
+  return tile(input_tile(c), std::min(rows, c.input_rows), c.input_columns, channels);
+}
+
+void Count::sum_dense(const Convolve& c, CommandCycles& out) const {
+  const int64_t pixels = c.output_rows * c.output_columns;
+  const int64_t pass = std::min(pass_pixels(machine, c.input_type == kI16), pixels);
+  const int64_t lanes = std::max<int64_t>(1, whole(machine.array_input_channels) / slowdown(machine, c));
+  const int64_t taps = c.window_rows * c.window_columns;
+  const int64_t blocks = ceil_div(c.output_channels, whole(machine.array_output_channels));
+  const int64_t loads =
+      whole(machine.block_load_cycles) * ceil_div(c.input_channels, whole(machine.array_input_channels));
+  const int64_t steps = ceil_div(c.input_channels, lanes);
+  const auto sums = [&](int64_t count) {
+    return times(taps, std::max(loads, ceil_div(count, whole(machine.array_pixels)) * steps));
+  };
+  const int64_t passes = pixels / pass;
+  const int64_t rest = pixels % pass;
+  out.array_cycles = times(blocks, times(passes, sums(pass)) + (rest == 0 ? 0 : sums(rest)));
+
+  // Streamed: a word a pixel and step. Through the line buffer: what a pass needs, once for each block of outputs.
+  const int64_t line_channels = std::min(c.input_channels, whole(machine.array_input_channels));
+  const int64_t held = patch_bytes(c, pass, line_channels);
+  const int64_t streamed = times(words(line_channels * element_bytes(c.input_type), pixels), taps,
+                                 ceil_div(c.input_channels, line_channels), blocks);
+  const int64_t once = std::min(times(blocks, times(passes, patch_bytes(c, pass, c.input_channels)) +
+                                                  (rest == 0 ? 0 : patch_bytes(c, rest, c.input_channels))),
+                                kMostCount);
+  const bool buffered = taps > 1 && held <= whole(machine.line_buffer_bytes) && once < streamed;
+  out.sram_read_bytes = buffered ? once : streamed;
+  out.line_bytes = buffered ? once + streamed : 0;
+  const int64_t block_bytes =
+      whole(machine.array_input_channels * machine.array_output_channels) * weight_bits(c.weights) / 8;
+  out.cache_read_bytes = times(block_bytes, ceil_div(c.input_channels, whole(machine.array_input_channels)), taps,
+                               blocks, passes + (rest == 0 ? 0 : 1));
+}
+
+void Count::sum_depthwise(const Convolve& c, CommandCycles& out) const {
+  const int64_t pixels = c.output_rows * c.output_columns;
+  const int64_t taps = c.window_rows * c.window_columns;
+  const int64_t lanes = std::max<int64_t>(1, 16 / slowdown(machine, c));
+  const int64_t blocks = ceil_div(c.output_channels, kBlockChannels);
+  const int64_t outputs = ceil_div(pixels * kBlockChannels, whole(machine.depthwise_outputs));
+  const int64_t sums = times(outputs, ceil_div(taps, lanes));
+  out.array_cycles = times(blocks, std::max(sums, whole(machine.block_load_cycles) * ceil_div(taps, int64_t{16})));
+
+  const int64_t once = tile(input_tile(c), c.input_rows, c.input_columns, c.input_channels);
+  const int64_t line =
+      reach(c.window_rows, c.dilation_rows) * c.input_columns * kBlockChannels * element_bytes(c.input_type);
+  const bool buffered = line <= whole(machine.line_buffer_bytes);
+  out.sram_read_bytes = buffered ? once : times(once, c.window_rows);
+  out.line_bytes = buffered ? times(once, 1 + c.window_rows) : 0;
+  out.cache_read_bytes = weight_bytes(c);
+}
+
+CommandCycles Count::operator()(const Convolve& c) const {
+  CommandCycles out;
+  const int64_t pixels = c.output_rows * c.output_columns;
+  const int64_t taps = c.window_rows * c.window_columns;
+  const bool dense = c.connection == kDense;
+  out.products = times(pixels, c.output_channels, taps, dense ? c.input_channels : 1);
+  out.product_kind = kind_of(c);
+  if (dense) {
+    sum_dense(c, out);
+  } else {
+    sum_depthwise(c, out);
+  }
+  if (c.last_sum != 0) {
+    const Tile output = output_tile(c);
+    out.values = times(pixels, c.output_channels);
+    out.sram_written_bytes = tile(output, c.output_rows, c.output_columns, c.output_channels);
+    if (c.adds_residual != 0)
+      out.sram_read_bytes += tile(residual_tile(c), c.output_rows, c.output_columns, c.output_channels);
+    out.cache_read_bytes += c.output_channels * channel_entry_bytes(c.input_type);
+    out.post_cycles = ceil_div(out.values, whole(machine.post_values));
+    out.write_cycles = ceil_div(out.sram_written_bytes, whole(machine.sram_write_bytes));
+    if (dense) {
+      const int64_t pass = std::min(pass_pixels(machine, c.input_type == kI16), pixels);
+      const int64_t last = pixels % pass == 0 ? pass : pixels % pass;
+      const int64_t block = whole(machine.array_output_channels);
+      const int64_t channels = (c.output_channels - 1) % block + 1;
+      const int64_t last_bytes = times(last, channels, element_bytes(output.type));
+      out.drain_cycles = std::max(ceil_div(last * channels, whole(machine.post_values)),
+                                  ceil_div(last_bytes, whole(machine.sram_write_bytes)));
+    }
+  }
+  out.read_cycles = ceil_div(out.sram_read_bytes, whole(machine.sram_read_bytes));
+  out.cycles = std::max({out.array_cycles, out.post_cycles, out.read_cycles, out.write_cycles}) + out.drain_cycles;
+  return out;
+}
+
+CommandCycles Count::operator()(const Combine& c) const {
+  int64_t read = tile(left_tile(c), c.rows, c.columns, c.channels);
+  if (c.arithmetic <= kMultiply) read += tile(right_tile(c), c.rows, c.columns, c.right_repeats != 0 ? 1 : c.channels);
+  return of_values(times(c.rows, c.columns, c.channels), read, tile(output_tile(c), c.rows, c.columns, c.channels));
+}
+
+CommandCycles Count::operator()(const Pool& c) const {
+  const int64_t rows = std::min(c.window_rows, c.input_rows);
+  const int64_t columns = std::min(c.window_columns, c.input_columns);
+  const int64_t outputs = times(c.output_rows, c.output_columns, c.channels);
+  const int64_t element = element_bytes(c.input_type);
+  const int64_t once = tile(input_tile(c), c.input_rows, c.input_columns, c.channels);
+  const int64_t streamed = times(outputs, rows, columns, element);
+  const int64_t line = times(rows, c.input_columns, kBlockChannels * element);
+  const bool buffered = line <= whole(machine.line_buffer_bytes) && once < streamed;
+  CommandCycles out = of_values(times(outputs, rows, columns), buffered ? once : streamed,
+                                tile(output_tile(c), c.output_rows, c.output_columns, c.channels));
+  if (buffered) out.line_bytes = once + streamed;
+  return out;
+}
+
+CommandCycles Count::operator()(const Resize& c) const {
+  const int64_t taps = c.interpolation == kLinear ? 4 : 1;
+  const int64_t values = times(c.output_rows, c.output_columns, c.channels, taps);
+  const int64_t once = tile(input_tile(c), c.input_rows, c.input_columns, c.channels);
+  const int64_t streamed =
+      times(words(c.channels * element_bytes(c.input_type), taps), c.output_rows, c.output_columns);
+  // Two input rows at a time are all that it reads again.
+  const int64_t line = times(2 * c.input_columns, kBlockChannels * element_bytes(c.input_type));
+  const bool buffered = line <= whole(machine.line_buffer_bytes) && once < streamed;
+  CommandCycles out =
+      of_values(values, buffered ? once : streamed, tile(output_tile(c), c.output_rows, c.output_columns, c.channels));
+  if (buffered) out.line_bytes = once + streamed;
+  out.cache_read_bytes = (c.output_rows + c.output_columns) * kPositionBytes;
+  return out;
+}
+
+CommandCycles Count::operator()(const Copy& c) const {
+  const int64_t read = c.fills != 0 ? 0 : strided(input_tile(c), c.input_channel_stride, c);
+  return of_values(times(c.rows, c.columns, c.channels), read, strided(output_tile(c), c.output_channel_stride, c));
+}
+
+// log2 of a ratio of at least 1, straight between the powers of 2: rounded the same on every host, which log2() is not.
+double octaves(double ratio) {
+  double count = 0;
+  for (; ratio >= 2; ratio /= 2) ++count;
+  return count + (ratio - 1);
+}
+
+}  // namespace
+
+CommandCycles cycles_of(const Machine& machine, const Command& command, int64_t stream_bytes) {
+  return std::visit(Count{machine, stream_bytes}, command.body);
+}
+
+int64_t pass_pixels(const Machine& machine, bool wide_sums) {
+  const int64_t sum_bytes = wide_sums ? 8 : 4;
+  const int64_t block = whole(machine.array_output_channels) * sum_bytes;
+  const int64_t pixels = whole(machine.array_pixels);
+  return std::max(pixels, whole(machine.accumulator_bytes) / 2 / block / pixels * pixels);
+}
+
+double ddr_efficiency(const Machine& machine, int64_t contiguous_bytes) {
+  const double short_burst = machine.ddr_short_burst_bytes;
+  const auto bytes = static_cast<double>(contiguous_bytes);
+  if (bytes <= short_burst) return machine.ddr_short_efficiency;
+  if (bytes >= machine.ddr_long_burst_bytes) return machine.ddr_long_efficiency;
+  const double share = octaves(bytes / short_burst) / octaves(machine.ddr_long_burst_bytes / short_burst);
+  return machine.ddr_short_efficiency + (machine.ddr_long_efficiency - machine.ddr_short_efficiency) * share;
+}
+
+double ddr_bytes_a_cycle(const Machine& machine) { return machine.ddr_gigabytes * 1000 / machine.clock_mhz; }
+
+int64_t peak_products(const Machine& machine) {
+  return whole(machine.cores * machine.array_input_channels * machine.array_output_channels * machine.array_pixels);
+}
+
+}  // namespace hai::sd3403

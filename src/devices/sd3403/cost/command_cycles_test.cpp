@@ -1,0 +1,253 @@
+// Cycles and bytes of single commands, each worked out by hand beside it.
+#include "devices/sd3403/cost/command_cycles.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace hai::sd3403 {
+namespace {
+
+const Machine kMachine;
+
+CommandCycles count(CommandBody body, int64_t stream_bytes = -1, const Machine& machine = kMachine) {
+  return cycles_of(machine, Command{0, 0, 0, std::move(body)}, stream_bytes);
+}
+
+Tile packed(int64_t columns, int64_t channels, int64_t type = kI8) {
+  const int64_t pixel = channels * element_bytes(type);
+  return {0, columns * pixel, pixel, 0, 0, type};
+}
+
+Convolve convolution(int64_t input, int64_t output, int64_t channels, int64_t outputs, int64_t window,
+                     int64_t type = kI8) {
+  Convolve c;
+  set_input_tile(c, packed(input, channels, type));
+  set_output_tile(c, packed(output, outputs, type));
+  set_residual_tile(c, packed(output, outputs, type));
+  c.input_rows = c.input_columns = input;
+  c.output_rows = c.output_columns = output;
+  c.input_channels = channels;
+  c.output_channels = outputs;
+  c.window_rows = c.window_columns = window;
+  c.pad_top = c.pad_left = window / 2;
+  c.first_sum = c.last_sum = 1;
+  return c;
+}
+
+TEST(CommandCycles, DenseWindow) {
+  const CommandCycles c = count(convolution(20, 20, 16, 32, 3));
+  EXPECT_EQ(c.array_cycles, 2 * 9 * 100);      // blocks of outputs, taps, groups of 4 pixels
+  EXPECT_EQ(c.post_cycles, 400 * 32 / 64);     //
+  EXPECT_EQ(c.write_cycles, 400 * 32 / 64);    //
+  EXPECT_EQ(c.sram_read_bytes, 2 * 400 * 16);  // once a block of outputs: the line buffer holds 6400 bytes
+  EXPECT_EQ(c.line_bytes, 2 * 400 * 16 + 2 * 9 * 400 * 16);
+  EXPECT_EQ(c.drain_cycles, 400 * 16 / 64);
+  EXPECT_EQ(c.cycles, 1900);
+  EXPECT_EQ(c.products, 400 * 32 * 9 * 16);
+  EXPECT_EQ(c.product_kind, ProductKind::kI8);
+  EXPECT_EQ(c.cache_read_bytes, 2 * 9 * 256 + 32 * 8);
+  EXPECT_EQ(c.sram_written_bytes, 12800);
+}
+
+TEST(CommandCycles, WindowThatTheLineBufferDoesNotHold) {
+  Machine machine;
+  machine.line_buffer_bytes = 6399;
+  const CommandCycles c = count(convolution(20, 20, 16, 32, 3), -1, machine);
+  EXPECT_EQ(c.sram_read_bytes, 2 * 9 * 400 * 16);
+  EXPECT_EQ(c.line_bytes, 0);
+  EXPECT_EQ(c.cycles, 1900);  // a word a pixel and cycle is what the array takes
+}
+
+TEST(CommandCycles, PointwiseInPassesAndResidual) {
+  Convolve c = convolution(40, 40, 64, 64, 1);
+  EXPECT_EQ(pass_pixels(kMachine, false), 512);  // 32 KB of 16 sums of 4 bytes
+  CommandCycles cycles = count(c);
+  EXPECT_EQ(cycles.array_cycles, 4 * 4 * (3 * 128 + 16));
+  EXPECT_EQ(cycles.read_cycles, 6400);
+  EXPECT_EQ(cycles.drain_cycles, 64 * 16 / 64);
+  EXPECT_EQ(cycles.cycles, 6416);
+  c.adds_residual = 1;
+  cycles = count(c);
+  EXPECT_EQ(cycles.read_cycles, 6400 + 1600);  // competes with the array's reads
+  EXPECT_EQ(cycles.cycles, 8016);
+}
+
+TEST(CommandCycles, SumsThatStayHaveNoEpilogue) {
+  Convolve c = convolution(20, 20, 16, 32, 3);
+  c.last_sum = 0;
+  const CommandCycles cycles = count(c);
+  EXPECT_EQ(cycles.cycles, 1800);
+  EXPECT_EQ(cycles.values, 0);
+  EXPECT_EQ(cycles.sram_written_bytes, 0);
+}
+
+TEST(CommandCycles, OnePixelWaitsForWeightBlocks) {
+  const CommandCycles c = count(convolution(1, 1, 1280, 1000, 1));
+  EXPECT_EQ(c.array_cycles, 63 * 80 * 4);
+  EXPECT_EQ(c.drain_cycles, 1);  // 8 channels in the last block
+  EXPECT_EQ(c.cycles, 20161);
+}
+
+TEST(CommandCycles, FewChannelsFillALaneEach) {
+  const CommandCycles c = count(convolution(20, 20, 3, 16, 3));
+  EXPECT_EQ(c.array_cycles, 9 * 100);  // as many as 16 channels
+  EXPECT_EQ(c.products, 400 * 16 * 9 * 3);
+}
+
+TEST(CommandCycles, WiderTypes) {
+  Convolve c = convolution(8, 8, 16, 16, 1, kI16);
+  c.weights = kWeightI8;
+  EXPECT_EQ(pass_pixels(kMachine, true), 256);
+  EXPECT_EQ(count(c).array_cycles, 16 * 4);  // sums of 64 bits at a quarter, though multipliers give half
+  EXPECT_EQ(count(c).product_kind, ProductKind::kI16ByI8);
+  EXPECT_EQ(count(c).write_cycles, 64 * 16 * 2 / 64);
+  EXPECT_EQ(count(c).drain_cycles, 64 * 16 * 2 / 64);
+  Machine machine;
+  machine.wide_accumulator_rate = 1;
+  EXPECT_EQ(count(c, -1, machine).array_cycles, 16 * 2);
+  c.weights = kWeightI16;
+  EXPECT_EQ(count(c).array_cycles, 16 * 4);
+  EXPECT_EQ(count(c, -1, machine).array_cycles, 16 * 4);
+  c = convolution(8, 8, 16, 16, 1, kF16);
+  c.weights = kWeightF16;
+  EXPECT_EQ(count(c).array_cycles, 16 * 4);
+  EXPECT_EQ(count(c).product_kind, ProductKind::kF16);
+  c = convolution(8, 8, 16, 16, 1);
+  c.weights = kWeightI4;
+  EXPECT_EQ(count(c).array_cycles, 16);
+  EXPECT_EQ(count(c).cache_read_bytes, 128 + 16 * 8);
+}
+
+TEST(CommandCycles, Depthwise) {
+  Convolve c = convolution(10, 10, 24, 24, 3);
+  c.connection = kDepthwise;
+  CommandCycles cycles = count(c);
+  EXPECT_EQ(cycles.array_cycles, 2 * 25);  // blocks of 16 channels, 64 outputs a cycle
+  EXPECT_EQ(cycles.read_cycles, 38);       // 2400 bytes
+  EXPECT_EQ(cycles.drain_cycles, 0);
+  EXPECT_EQ(cycles.cycles, 50);
+  EXPECT_EQ(cycles.products, 100 * 24 * 9);
+  c.window_rows = c.window_columns = 5;
+  EXPECT_EQ(count(c).array_cycles, 2 * 25 * 2);  // 25 taps in steps of 16
+  c = convolution(20, 10, 16, 16, 3);
+  c.connection = kDepthwise;
+  c.stride_rows = c.stride_columns = 2;
+  EXPECT_EQ(count(c).array_cycles, 25);
+  EXPECT_EQ(count(c).cycles, 100);  // 6400 bytes to read
+}
+
+TEST(CommandCycles, Combine) {
+  Combine c;
+  set_left_tile(c, packed(10, 24));
+  set_right_tile(c, packed(10, 24));
+  set_output_tile(c, packed(10, 24));
+  c.rows = c.columns = 10;
+  c.channels = 24;
+  EXPECT_EQ(count(c).values, 2400);
+  EXPECT_EQ(count(c).cycles, 75);  // two tensors of 2400 bytes
+  c.arithmetic = kRescale;
+  EXPECT_EQ(count(c).cycles, 38);
+  c.left_pixel_stride = 48;  // channels of a wider tensor: 24 bytes move as 32
+  c.left_row_stride = 480;
+  EXPECT_EQ(count(c).cycles, 50);
+}
+
+TEST(CommandCycles, Pool) {
+  Pool c;
+  set_input_tile(c, packed(20, 32));
+  set_output_tile(c, packed(20, 32));
+  c.input_rows = c.input_columns = c.output_rows = c.output_columns = 20;
+  c.channels = 32;
+  c.window_rows = c.window_columns = 5;
+  c.pad_top = c.pad_left = 2;
+  EXPECT_EQ(count(c).values, 400 * 32 * 25);
+  EXPECT_EQ(count(c).cycles, 400 * 32 * 25 / 64);
+  EXPECT_EQ(count(c).sram_read_bytes, 400 * 32);
+  c.window_rows = c.window_columns = 8191;  // what is not there is not read
+  EXPECT_EQ(count(c).values, 400 * 32 * 400);
+}
+
+TEST(CommandCycles, ResizeAndCopy) {
+  Resize r;
+  set_input_tile(r, packed(10, 16));
+  set_output_tile(r, packed(20, 16));
+  r.input_rows = r.input_columns = 10;
+  r.output_rows = r.output_columns = 20;
+  r.channels = 16;
+  EXPECT_EQ(count(r).cycles, 100);
+  EXPECT_EQ(count(r).sram_read_bytes, 1600);
+  r.interpolation = kLinear;
+  EXPECT_EQ(count(r).cycles, 400);
+  Copy c;
+  set_input_tile(c, packed(10, 16));
+  set_output_tile(c, packed(10, 16));
+  c.input_channel_stride = c.output_channel_stride = 1;
+  c.rows = c.columns = 10;
+  c.channels = 16;
+  EXPECT_EQ(count(c).cycles, 25);
+  c.output_channel_stride = 100;  // planes: rows of 10 bytes move as 16
+  c.output_row_stride = 10;
+  c.output_pixel_stride = 1;
+  EXPECT_EQ(count(c).cycles, 10 * 16 * 16 / 64);
+  c.output_pixel_stride = 3;  // element by element
+  EXPECT_EQ(count(c).cycles, 1600 * 16 / 64);
+  c.fills = 1;
+  EXPECT_EQ(count(c).sram_read_bytes, 0);
+}
+
+TEST(CommandCycles, Transfers) {
+  DmaLoad load;
+  load.row_bytes = 256;
+  load.rows = 16;
+  load.planes = 16;
+  load.source_row_stride = load.source_plane_stride = 65536;
+  CommandCycles c = count(load);
+  EXPECT_EQ(c.ddr_read_bytes, 65536);
+  EXPECT_EQ(c.ddr_ticks, 771012);  // 65536 / (25.6 * 0.85) = 3011.76 cycles
+  EXPECT_EQ(c.cycles, 3012);
+  EXPECT_EQ(c.latency_cycles, 200);
+  load.row_bytes = 64;
+  EXPECT_EQ(count(load).ddr_ticks, 273067);  // 16384 / (25.6 * 0.6) = 1066.67
+  load.row_bytes = 16;                       // a burst each all the same
+  EXPECT_EQ(count(load).ddr_ticks, 273067);
+  EXPECT_EQ(count(load).ddr_read_bytes, 4096);
+  EXPECT_EQ(count(load).ddr_bus_bytes, 16384);
+  load.source_row_stride = 16;  // rows of a plane follow each other: 256 bytes
+  EXPECT_EQ(count(load).cycles, 189);
+  EXPECT_DOUBLE_EQ(ddr_efficiency(kMachine, 128), 0.725);
+  EXPECT_DOUBLE_EQ(ddr_efficiency(kMachine, 192), 0.7875);
+  EXPECT_DOUBLE_EQ(ddr_efficiency(kMachine, 1 << 20), 0.85);
+
+  WeightLoad weights;
+  weights.expanded_bytes = 65536;
+  c = count(weights, 2176);
+  EXPECT_EQ(c.decode_cycles, 2048);
+  EXPECT_EQ(c.cycles, 2048);                 // decoder
+  EXPECT_EQ(c.ddr_ticks, 1067 + 100 * 256);  // the entry as a burst of 64 at 15.36 a cycle, the stream at 21.76
+  EXPECT_EQ(c.latency_cycles, 400);
+  EXPECT_EQ(c.ddr_read_bytes, 2176 + 16);
+  EXPECT_GT(count(weights).cycles, 3000);  // as long as what it expands to
+}
+
+TEST(CommandCycles, AnyFieldsWithinTheirBoundsGiveCountsWithinTheirs) {
+  std::mt19937_64 random(11);
+  for (int i = 0; i < 20000; ++i) {
+    for (const CommandInfo& info : commands()) {
+      std::vector<int64_t> values;
+      for (const FieldInfo& field : info.fields) {
+        const int64_t drawn = std::uniform_int_distribution<int64_t>(field.least, field.greatest)(random);
+        values.push_back(random() % 4 == 0 ? field.greatest : drawn);
+      }
+      const CommandCycles c = count(*make_body(info.name, values));
+      for (const int64_t value : {c.cycles, c.products, c.values, c.sram_read_bytes, c.sram_written_bytes,
+                                  c.cache_read_bytes, c.line_bytes, c.ddr_bus_bytes, c.ddr_ticks / kTicksPerCycle}) {
+        ASSERT_GE(value, 0) << info.name;
+        ASSERT_LE(value, 3 * kMostCount) << info.name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hai::sd3403

@@ -1,6 +1,7 @@
 """Every comparison with peers: `bench/run.py [name ...]`, the names of SUITES; all by default. Each prints a markdown table.
 
-`bench/run.py accuracy [model ...] [options]` is the table of quantized accuracy, with options of its own.
+Alone on the line, `accuracy` (quantized accuracy) and `npu_peers` (what others estimate for an NPU, layer by layer) take models
+and options of their own: `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -24,13 +25,15 @@ SUITES = {
     "latency": "bench.speed.latency",
     "startup": "bench.speed.startup",
     "accuracy": "bench.accuracy.table",
+    "npu_peers": "bench.npu.peers",
 }
+WITH_OPTIONS = ("accuracy", "npu_peers")
 
 
 def main() -> int:
     """Command line."""
-    if sys.argv[1:2] == ["accuracy"]:
-        return int(importlib.import_module("bench.accuracy.table").main(sys.argv[2:]))
+    if sys.argv[1:] and sys.argv[1] in WITH_OPTIONS:
+        return int(importlib.import_module(SUITES[sys.argv[1]]).main(sys.argv[2:]))
     parser = argparse.ArgumentParser(description="Compare with peers; prints markdown tables.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SUITES)}; all by default")
     names = parser.parse_args().names or list(SUITES)

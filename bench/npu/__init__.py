@@ -1,0 +1,1 @@
+"""The peers against which the NPU's model of time is held: Vela and SCALE-Sim, layer by layer."""

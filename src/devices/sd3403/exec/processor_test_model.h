@@ -488,7 +488,7 @@ class ProgramBuilder {
   uint8_t core_;
   int64_t next_tile_ = 16;
   int64_t next_cache_ = 0;
-  Bytes constants_;
+  Bytes constants_ = Bytes(16);
   std::vector<Command> loads_, computes_;
 };
 

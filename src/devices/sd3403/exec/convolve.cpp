@@ -1,36 +1,129 @@
 // Choosing how each Convolve runs, and sharing what is derived from weights.
 //
 // Method: what is derived is kept by the key of the cache bytes that it came from (processor_cache.h) and by the fields
-// that shape it, so that tiles of one layer share it.
+// that shape it, so that tiles of one layer share it. Dense convolutions run on matrix-product kernels, depthwise ones
+// on kernels over rows where every sum is exact in them; a chain that has depthwise members, and depthwise sums that
+// are too large, run in plain loops.
 #include "devices/sd3403/exec/convolve.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/checked.h"
 #include "devices/sd3403/isa/access.h"
 
 namespace hai::sd3403 {
+namespace {
 
-Result<StepPointer> ConvolveMaker::make(const Command& command, const StepSources& sources) {
+constexpr int64_t kMostPacked = int64_t{1} << 32;
+
+}  // namespace
+
+ConvolveMaker::ConvolveMaker(std::span<const Command> commands, cpu::Isa isa) : isa_(isa), plain_(commands.size()) {
+  std::array<std::vector<size_t>, 2> open;
+  std::array<bool, 2> plain{};
+  for (size_t i = 0; i < commands.size(); ++i) {
+    const auto* c = std::get_if<Convolve>(&commands[i].body);
+    if (c == nullptr) continue;
+    const size_t core = commands[i].core;
+    if (c->first_sum != 0) {
+      open[core].clear();
+      plain[core] = false;
+    }
+    open[core].push_back(i);
+    plain[core] = plain[core] || c->connection == kDepthwise;
+    const bool alone = c->first_sum != 0 && c->last_sum != 0;
+    if (c->last_sum == 0 || alone || !plain[core]) continue;
+    for (const size_t number : open[core]) plain_[number] = true;
+  }
+}
+
+Result<StepPointer> ConvolveMaker::make(size_t number, const Command& command, const WeightCache& cache) {
   const auto& c = std::get<Convolve>(command.body);
   if (c.input_type == kF16) {
     return make_error(StatusCode::kUnsupported, "N071", "this build has no convolutions of f16: compile for integers");
   }
-  const int64_t bytes = weight_bytes(c);
-  HAI_TRY(const auto blocks, sources.cache.read(c.weight_address, bytes));
-  CacheKey key;
-  sources.cache.append_key(c.weight_address, bytes, key);
-  key.insert(key.end(), {c.weights, c.connection, c.window_rows, c.window_columns, depth_of(c), c.output_channels});
-  std::shared_ptr<const PlainWeights>& weights = plain_[key];
-  if (weights == nullptr) {
-    PlainWeights made{expand_weights(c, blocks), {}};
-    made.channels = measure_weights(c, made.values);
-    packed_bytes_ += static_cast<int64_t>(made.values.size() * sizeof(int16_t));
-    weights = std::make_shared<const PlainWeights>(std::move(made));
+  const size_t core = command.core;
+  if (c.first_sum != 0) {
+    bounds_[core] = {};
+    chain_[core].clear();
   }
-  SumBounds& bounds = open_[command.core];
-  if (c.first_sum != 0) bounds = {};
-  HAI_TRY_STATUS(bounds.add(c, weights->channels, 0));
-  return make_plain_convolve(c, weights, sources.cache, bounds);
+  if (plain_[number]) return make_plain(c, cache, core);
+  return c.connection == kDense ? make_dense(c, cache, core) : make_depthwise(c, cache, core);
+}
+
+Result<StepPointer> ConvolveMaker::make_dense(const Convolve& c, const WeightCache& cache, size_t core) {
+  HAI_TRY(SharedWeights weights, weights_of(c, cache, Form::kPanels));
+  HAI_TRY_STATUS(add_to_chain(c, *weights, dense_left_offset(c, isa_), core));
+  HAI_TRY(SharedEpilogue epilogue, epilogue_of(c, cache, padded_channels(c, isa_), true, core));
+  return make_dense_convolve(c, std::move(weights), std::move(epilogue), isa_);
+}
+
+Result<StepPointer> ConvolveMaker::make_depthwise(const Convolve& c, const WeightCache& cache, size_t core) {
+  HAI_TRY(const SharedWeights weights, weights_of(c, cache, Form::kRows));
+  HAI_TRY_STATUS(add_to_chain(c, *weights, 0, core));
+  HAI_TRY(const SharedEpilogue epilogue,
+          epilogue_of(c, cache, align_up(c.output_channels, kBlockChannels), false, core));
+  HAI_TRY(StepPointer step, make_depthwise_convolve(c, weights, epilogue, isa_));
+  if (step != nullptr) return step;
+  bounds_[core] = {};
+  chain_[core].clear();
+  return make_plain(c, cache, core);
+}
+
+Result<StepPointer> ConvolveMaker::make_plain(const Convolve& c, const WeightCache& cache, size_t core) {
+  HAI_TRY(SharedWeights weights, weights_of(c, cache, Form::kPlain));
+  HAI_TRY_STATUS(add_to_chain(c, *weights, 0, core));
+  return make_plain_convolve(c, std::move(weights), cache, bounds_[core]);
+}
+
+Result<SharedWeights> ConvolveMaker::weights_of(const Convolve& c, const WeightCache& cache, Form form) {
+  const int64_t bytes = weight_bytes(c);
+  HAI_TRY(const auto blocks, cache.read(c.weight_address, bytes));
+  CacheKey key;
+  cache.append_key(c.weight_address, bytes, key);
+  key.insert(key.end(),
+             {static_cast<int64_t>(form), c.weights, c.connection, is_wide(c.input_type) ? 1 : 0, c.window_rows,
+              c.window_columns, c.dilation_columns == 1 ? 1 : 0, depth_of(c), c.output_channels});
+  SharedWeights& weights = weights_[key];
+  if (weights != nullptr) return weights;
+  ConvolveWeights made;
+  made.number = static_cast<int64_t>(weights_.size());
+  made.values = expand_weights(c, blocks);
+  made.channels = measure_weights(c, made.values);
+  for (const int16_t value : made.values) made.largest = std::max<int64_t>(made.largest, std::abs(int{value}));
+  if (form != Form::kPlain) {
+    HAI_TRY(made.packed, form == Form::kPanels ? pack_panels(c, made.values, isa_) : pack_rows(c, made.values));
+    made.values = {};
+  }
+  packed_bytes_ += made.bytes();
+  if (packed_bytes_ > kMostPacked) {
+    return make_error(StatusCode::kResourceExhausted, "N071", "packed weights take more than {} bytes", kMostPacked);
+  }
+  weights = std::make_shared<const ConvolveWeights>(std::move(made));
+  return weights;
+}
+
+Status ConvolveMaker::add_to_chain(const Convolve& c, const ConvolveWeights& weights, int64_t left_offset,
+                                   size_t core) {
+  chain_[core].insert(chain_[core].end(), {weights.number, c.input_type, c.input_zero_point});
+  return bounds_[core].add(c, weights.channels, left_offset);
+}
+
+Result<SharedEpilogue> ConvolveMaker::epilogue_of(const Convolve& c, const WeightCache& cache, int64_t padded,
+                                                  bool takes_bias, size_t core) {
+  if (c.last_sum == 0) return SharedEpilogue();
+  HAI_TRY(ConvolveRules rules, ConvolveRules::make(c, cache));
+  CacheKey key = chain_[core];
+  ConvolveRules::append_key(c, cache, key);
+  SharedEpilogue& epilogue = epilogues_[key];
+  if (epilogue != nullptr) return epilogue;
+  HAI_TRY_STATUS(bounds_[core].check(c, rules.bias));
+  epilogue = std::make_shared<const ConvolveEpilogue>(std::move(rules), bounds_[core], padded, takes_bias, isa_);
+  packed_bytes_ += epilogue->bytes();
+  return epilogue;
 }
 
 }  // namespace hai::sd3403

@@ -7,35 +7,76 @@
 #include <array>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <vector>
 
+#include "devices/cpu/exec/aligned_buffer.h"
+#include "devices/sd3403/exec/convolve_epilogue.h"
 #include "devices/sd3403/exec/convolve_weights.h"
 #include "devices/sd3403/exec/processor_step.h"
 
 namespace hai::sd3403 {
 
-struct PlainWeights {
-  std::vector<int16_t> values;  // expand_weights()
+// The weights of one or more Convolves, in the form that they run on.
+struct ConvolveWeights {
+  int64_t number = 0;           // equal for equal weights in one form
+  std::vector<int16_t> values;  // for plain loops: expand_weights()
+  cpu::AlignedBuffer packed;    // for kernels: panels, or rows of channels
+  int64_t largest = 1;          // magnitude
   std::vector<cpu::ChannelWeights> channels;
+
+  int64_t bytes() const { return static_cast<int64_t>(values.size()) * 2 + packed.size_bytes(); }
 };
+using SharedWeights = std::shared_ptr<const ConvolveWeights>;
+using SharedEpilogue = std::shared_ptr<const ConvolveEpilogue>;
 
 class ConvolveMaker {
  public:
-  // To be called for the convolutions of a core in the order of its queue. Errors N064 to N071.
-  Result<StepPointer> make(const Command& command, const StepSources& sources);
+  // Precondition: `commands` are verified.
+  ConvolveMaker(std::span<const Command> commands, cpu::Isa isa);
+
+  // To be called for the convolutions of a core in the order of its queue; `number` among all commands. Errors N064 to
+  // N071, C020.
+  Result<StepPointer> make(size_t number, const Command& command, const WeightCache& cache);
 
   int64_t packed_bytes() const { return packed_bytes_; }
 
  private:
-  std::array<SumBounds, 2> open_;  // of each core's chain
-  std::map<CacheKey, std::shared_ptr<const PlainWeights>> plain_;
+  enum class Form : int64_t { kPlain, kPanels, kRows };
+
+  Result<StepPointer> make_dense(const Convolve& command, const WeightCache& cache, size_t core);
+  Result<StepPointer> make_depthwise(const Convolve& command, const WeightCache& cache, size_t core);
+  Result<StepPointer> make_plain(const Convolve& command, const WeightCache& cache, size_t core);
+  Result<SharedWeights> weights_of(const Convolve& command, const WeightCache& cache, Form form);
+  Status add_to_chain(const Convolve& command, const ConvolveWeights& weights, int64_t left_offset, size_t core);
+  // Null where sums stay in the accumulators.
+  Result<SharedEpilogue> epilogue_of(const Convolve& command, const WeightCache& cache, int64_t padded, bool takes_bias,
+                                     size_t core);
+
+  cpu::Isa isa_;
+  std::vector<bool> plain_;          // by command: of a chain that only plain loops can do
+  std::array<SumBounds, 2> bounds_;  // of each core's open chain
+  std::array<CacheKey, 2> chain_;    // what names it
+  std::map<CacheKey, SharedWeights> weights_;
+  std::map<CacheKey, SharedEpilogue> epilogues_;
   int64_t packed_bytes_ = 0;
 };
 
-// Plain exact loops for every Convolve that the kernels do not take.
-Result<StepPointer> make_plain_convolve(const Convolve& command, std::shared_ptr<const PlainWeights> weights,
-                                        const WeightCache& cache, const SumBounds& bounds);
+// Dense convolutions on matrix-product kernels.
+int64_t padded_channels(const Convolve& command, cpu::Isa isa);
+int64_t dense_left_offset(const Convolve& command, cpu::Isa isa);
+Result<cpu::AlignedBuffer> pack_panels(const Convolve& command, std::span<const int16_t> weights, cpu::Isa isa);
+// Error N071: a window that needs too much scratch.
+Result<StepPointer> make_dense_convolve(const Convolve& command, SharedWeights weights, SharedEpilogue epilogue,
+                                        cpu::Isa isa);
+
+// Depthwise convolutions on kernels over rows. Null: some sum might lose bits in them.
+Result<cpu::AlignedBuffer> pack_rows(const Convolve& command, std::span<const int16_t> weights);
+Result<StepPointer> make_depthwise_convolve(const Convolve& command, const SharedWeights& weights,
+                                            const SharedEpilogue& epilogue, cpu::Isa isa);
+
+// Plain exact loops for every other Convolve.
+Result<StepPointer> make_plain_convolve(const Convolve& command, SharedWeights weights, const WeightCache& cache,
+                                        const SumBounds& bounds);
 
 }  // namespace hai::sd3403

@@ -13,8 +13,7 @@ namespace {
 
 class PlainConvolve final : public Step {
  public:
-  PlainConvolve(const Convolve& command, std::shared_ptr<const PlainWeights> weights,
-                std::optional<ConvolveRules> rules)
+  PlainConvolve(const Convolve& command, SharedWeights weights, std::optional<ConvolveRules> rules)
       : c_(command),
         input_(input_tile(command)),
         output_(output_tile(command)),
@@ -91,14 +90,14 @@ class PlainConvolve final : public Step {
 
   Convolve c_;
   Tile input_, output_, residual_;
-  std::shared_ptr<const PlainWeights> weights_;
+  SharedWeights weights_;
   std::optional<ConvolveRules> rules_;
 };
 
 }  // namespace
 
-Result<StepPointer> make_plain_convolve(const Convolve& command, std::shared_ptr<const PlainWeights> weights,
-                                        const WeightCache& cache, const SumBounds& bounds) {
+Result<StepPointer> make_plain_convolve(const Convolve& command, SharedWeights weights, const WeightCache& cache,
+                                        const SumBounds& bounds) {
   std::optional<ConvolveRules> rules;
   if (command.last_sum != 0) {
     HAI_TRY(rules, ConvolveRules::make(command, cache));

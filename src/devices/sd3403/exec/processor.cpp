@@ -155,7 +155,8 @@ class Processor::Maker {
         first_output_(first_output),
         constants_(constants),
         isa_(isa),
-        caches_{WeightCache(memory.cache_bytes), WeightCache(memory.cache_bytes)} {}
+        caches_{WeightCache(memory.cache_bytes), WeightCache(memory.cache_bytes)},
+        convolutions_(commands, isa) {}
 
   Status run() {
     for (const size_t number : run_order(commands_)) {
@@ -188,7 +189,7 @@ class Processor::Maker {
     if (const auto* store = std::get_if<DmaStore>(&command.body)) HAI_TRY_STATUS(check_store(*store));
     const StepSources sources{caches_[command.core], isa_};
     HAI_TRY(StepPointer step, std::holds_alternative<Convolve>(command.body)
-                                  ? convolutions_.make(command, sources)
+                                  ? convolutions_.make(number, command, caches_[command.core])
                                   : std::visit([&](const auto& body) { return step_of(body, sources); }, command.body));
     if (step == nullptr) return {};
     target_.step_bytes_ = std::max(target_.step_bytes_, align_up(step->scratch_bytes(), kLine));

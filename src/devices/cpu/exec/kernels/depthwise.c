@@ -62,7 +62,7 @@ HAI_INLINE void border_pixel(const hai_depthwise* d, int64_t pixel, int64_t c, c
     const char* row = (const char*)d->rows[r];
     for (int64_t k = 0; k < d->kernel_cols; ++k, weights += d->channels_padded) {
       const int64_t col = col0 + k * d->dilation_cols;
-      const char* x = col >= 0 && col < d->image_cols ? row + col * d->channels * element : (const char*)d->idle;
+      const char* x = col >= 0 && col < d->image_cols ? row + col * d->pixel_elements * element : (const char*)d->idle;
       sum = v_fma(load_input(x + c * element, kind, tail), v_load(weights), sum);
     }
   }
@@ -90,7 +90,7 @@ HAI_INLINE taps_3x3 taps_of_pixel(const hai_depthwise* d, int64_t pixel, int64_t
     const int inside = col >= 0 && col < d->image_cols;
     HAI_UNROLL
     for (int r = 0; r < 3; ++r) {
-      const char* x = inside ? (const char*)d->rows[r] + col * d->channels * element : (const char*)d->idle;
+      const char* x = inside ? (const char*)d->rows[r] + col * d->pixel_elements * element : (const char*)d->idle;
       out.x[3 * r + k] = x + c * element;
     }
   }
@@ -101,7 +101,7 @@ HAI_INLINE taps_3x3 taps_of_pixel(const hai_depthwise* d, int64_t pixel, int64_t
 /* Stride 1, no dilation: two of three columns are those of the pixel before. Needs more than 16 registers. */
 HAI_INLINE void slide_3x3(const hai_depthwise* d, int64_t begin, int64_t end, int64_t c, const vec* w, vec bias,
                           const int kind, const int tail) {
-  const int64_t step = d->channels * (kind == kF32 ? 4 : 1);
+  const int64_t step = d->pixel_elements * (kind == kF32 ? 4 : 1);
   const taps_3x3 first = taps_of_pixel(d, begin, c, kind);
   const char* row0 = first.x[2];
   const char* row1 = first.x[5];
@@ -142,7 +142,7 @@ HAI_INLINE void slide_3x3(const hai_depthwise* d, int64_t begin, int64_t end, in
 /* Any stride and dilation. Three row pointers rather than nine: registers are few. */
 HAI_INLINE void inner_3x3(const hai_depthwise* d, int64_t begin, int64_t end, int64_t c, const vec* w, vec bias,
                           const int kind, const int tail) {
-  const int64_t step = d->channels * (kind == kF32 ? 4 : 1);
+  const int64_t step = d->pixel_elements * (kind == kF32 ? 4 : 1);
   const int64_t tap = d->dilation_cols * step;
   const int64_t move = d->stride_cols * step;
   const taps_3x3 first = taps_of_pixel(d, begin, c, kind);
@@ -193,7 +193,7 @@ HAI_INLINE void block_3x3(const hai_depthwise* d, int64_t begin, int64_t end, in
 HAI_INLINE void inner_pixels(const hai_depthwise* d, int64_t pixel, int64_t c, const int count, const int kind,
                              const int tail) {
   const int64_t element = kind == kF32 ? 4 : 1;
-  const int64_t step = d->channels * element;
+  const int64_t step = d->pixel_elements * element;
   const int64_t tap = d->dilation_cols * step;
   const int64_t move = d->stride_cols * step;
   const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * step + c * element;
@@ -243,7 +243,8 @@ HAI_INLINE void inside_range(const hai_depthwise* d, int64_t* begin, int64_t* en
 /* The parameters are copied: stores through `out` could otherwise change them for all the compiler knows, and each
  * pixel would load them again. */
 HAI_INLINE void run(const hai_depthwise* given, const int kind) {
-  const hai_depthwise copy = *given;
+  hai_depthwise copy = *given;
+  if (copy.pixel_elements == 0) copy.pixel_elements = copy.channels;
   const hai_depthwise* d = &copy;
   int64_t begin = 0;
   int64_t end = 0;

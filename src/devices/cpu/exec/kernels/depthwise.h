@@ -13,6 +13,7 @@ typedef struct {
   const void* const* rows;
   const void* idle;
   int64_t image_cols, channels, channels_padded;
+  int64_t pixel_elements; /* from pixel to pixel of the rows; 0: channels */
   int64_t kernel_rows, kernel_cols, stride_cols, dilation_cols, pad_left;
   int64_t first_col, col_count;
   const float* weights;

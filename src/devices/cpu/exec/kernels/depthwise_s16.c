@@ -31,7 +31,7 @@ HAI_INLINE void store_sums(const hai_depthwise_s16* d, int64_t pixel, int64_t c,
 }
 
 HAI_INLINE const int16_t* border_tap(const hai_depthwise_s16* d, const int16_t* row, int64_t col) {
-  return col >= 0 && col < d->image_cols ? row + col * d->channels : (const int16_t*)d->idle;
+  return col >= 0 && col < d->image_cols ? row + col * d->pixel_elements : (const int16_t*)d->idle;
 }
 
 HAI_INLINE void border_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t c, int tail) {
@@ -49,9 +49,9 @@ HAI_INLINE void border_pixel(const hai_depthwise_s16* d, int64_t pixel, int64_t 
 }
 
 HAI_INLINE void inner_pixels(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int count, int tail) {
-  const int64_t tap = d->dilation_cols * d->channels;
-  const int64_t move = d->stride_cols * d->channels;
-  const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->channels + c;
+  const int64_t tap = d->dilation_cols * d->pixel_elements;
+  const int64_t move = d->stride_cols * d->pixel_elements;
+  const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->pixel_elements + c;
   const int16_t* weights = d->weights + c;
   dvec sum[PIXELS];
   HAI_UNROLL
@@ -92,9 +92,9 @@ HAI_INLINE void border_pixel_s32(const hai_depthwise_s16* d, int64_t pixel, int6
 }
 
 HAI_INLINE void inner_pixels_s32(const hai_depthwise_s16* d, int64_t pixel, int64_t c, const int count) {
-  const int64_t tap = d->dilation_cols * d->channels;
-  const int64_t move = d->stride_cols * d->channels;
-  const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->channels + c;
+  const int64_t tap = d->dilation_cols * d->pixel_elements;
+  const int64_t move = d->stride_cols * d->pixel_elements;
+  const int64_t first = ((d->first_col + pixel) * d->stride_cols - d->pad_left) * d->pixel_elements + c;
   const int32_t* weights = d->weights_s32 + c;
   ivec sum[PIXELS];
   HAI_UNROLL
@@ -154,7 +154,8 @@ HAI_INLINE void inside_range(const hai_depthwise_s16* d, int64_t* begin, int64_t
 
 void HAI_KERNEL(depthwise_s16)(const hai_depthwise_s16* d);
 void HAI_KERNEL(depthwise_s16)(const hai_depthwise_s16* given) {
-  const hai_depthwise_s16 copy = *given; /* stores cannot change it */
+  hai_depthwise_s16 copy = *given; /* stores cannot change it */
+  if (copy.pixel_elements == 0) copy.pixel_elements = copy.channels;
   const hai_depthwise_s16* d = &copy;
   int64_t begin = 0;
   int64_t end = 0;

@@ -12,6 +12,7 @@ typedef struct {
   const void* const* rows; /* i16; see depthwise.h */
   const void* idle;        /* zero points */
   int64_t image_cols, channels, channels_padded;
+  int64_t pixel_elements; /* from pixel to pixel of the rows; 0: channels */
   int64_t kernel_rows, kernel_cols, stride_cols, dilation_cols, pad_left;
   int64_t first_col, col_count;
   const int16_t* weights;

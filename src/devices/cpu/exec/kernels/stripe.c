@@ -1,5 +1,5 @@
 /* stripe_copy: see stripe.h. Columns outside of the image are filled on the left and right, whole rows above and below;
- * what is inside goes run by run (one run a row when columns are taken without steps).
+ * what is inside goes run by run (one run a row when columns are taken without steps and pixels follow each other).
  */
 #include "devices/cpu/exec/kernels/stripe.h"
 
@@ -57,6 +57,7 @@ void HAI_KERNEL(stripe_copy)(const hai_stripe* stripe) {
   const int64_t from_bytes = stripe->kind == HAI_STRIPE_F32 ? 4 : stripe->kind == HAI_STRIPE_S16 ? 2 : 1;
   const int64_t to_bytes = stripe->kind == HAI_STRIPE_F32 ? 4 : stripe->kind == HAI_STRIPE_BYTES ? 1 : 2;
   const int64_t channels = stripe->channels;
+  const int64_t pixel = stripe->pixel_elements == 0 ? channels : stripe->pixel_elements;
   const int64_t inside_begin = first_at_least(stripe->first_col, stripe->col_step, 0, stripe->col_count);
   const int64_t inside_end = first_at_least(stripe->first_col, stripe->col_step, stripe->image_cols, stripe->col_count);
   char* out = (char*)stripe->out;
@@ -70,8 +71,8 @@ void HAI_KERNEL(stripe_copy)(const hai_stripe* stripe) {
     fill(stripe, out, inside_begin * channels);
     out += inside_begin * channels * to_bytes;
     const int64_t first = row * stripe->image_cols + stripe->first_col + inside_begin * stripe->col_step;
-    const char* from = (const char*)stripe->image + first * channels * from_bytes;
-    if (stripe->col_step == 1) {
+    const char* from = (const char*)stripe->image + first * pixel * from_bytes;
+    if (stripe->col_step == 1 && pixel == channels) {
       const int64_t count = (inside_end - inside_begin) * channels;
       copy(stripe, out, from, count);
       out += count * to_bytes;
@@ -79,7 +80,7 @@ void HAI_KERNEL(stripe_copy)(const hai_stripe* stripe) {
       for (int64_t i = inside_begin; i < inside_end; ++i) {
         copy(stripe, out, from, channels);
         out += channels * to_bytes;
-        from += stripe->col_step * channels * from_bytes;
+        from += stripe->col_step * pixel * from_bytes;
       }
     }
     fill(stripe, out, (stripe->col_count - inside_end) * channels);

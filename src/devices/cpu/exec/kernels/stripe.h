@@ -14,8 +14,9 @@ typedef enum {
 } hai_stripe_kind;
 
 typedef struct {
-  const void* image; /* one image, [rows][cols][channels] */
+  const void* image; /* one image, [rows][cols][pixel_elements] */
   int64_t image_rows, image_cols, channels;
+  int64_t pixel_elements; /* from pixel to pixel of the image; 0: channels */
   /* The rectangle: rows first_row, first_row + row_step, ..., which may lie outside of the image; columns likewise. */
   int64_t first_row, row_count, row_step;
   int64_t first_col, col_count, col_step;

@@ -1,0 +1,19 @@
+// Timing: how long a program takes on a machine, by simulating its queues command by command.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/result.h"
+#include "devices/sd3403/exec/timeline.h"
+
+namespace hai::sd3403 {
+
+// `constants` is image 0: the lengths of streams are read from it. Same arguments, same timeline, on every host.
+// Preconditions: check_machine() accepts the machine; fields are within their bounds (as decode() gives them).
+// Errors name the command: N080 a deadlock, N081 signals that nobody takes, N082 no such core, N083 longer than time is
+// counted, N062 a stream's entry.
+Result<Timeline> time_program(std::span<const Command> commands, std::span<const std::byte> constants,
+                              const Machine& machine);
+
+}  // namespace hai::sd3403

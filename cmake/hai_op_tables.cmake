@@ -79,6 +79,9 @@ hai_write_table(op_table ops/op_schema.h
 hai_write_table(cpu_lower_table devices/cpu/lower/lower_registry.h
   hai::cpu "_cpu_lower" "void register_FOLDER_lower(LowerRegistry& registry);"
   hai::cpu "void register_all_lower([[maybe_unused]] LowerRegistry& registry) {" "register_FOLDER_lower(registry);" "}")
+hai_write_table(sd3403_lower_table devices/sd3403/lower/segment_builder.h
+  hai::sd3403 "_sd3403_lower" "void register_FOLDER_lower(LowerRegistry& registry);"
+  hai::sd3403 "void register_all_lower([[maybe_unused]] LowerRegistry& registry) {" "register_FOLDER_lower(registry);" "}")
 hai_write_table(cpu_exec_table devices/cpu/exec/exec_registry.h
   hai::cpu "_cpu_exec" "void register_FOLDER_exec(ExecRegistry& registry);"
   hai::cpu "void register_all_exec([[maybe_unused]] ExecRegistry& registry) {" "register_FOLDER_exec(registry);" "}")
@@ -88,4 +91,5 @@ hai_write_table(onnx_table importers/onnx/import_registry.h
 list(APPEND HAI_OPS_SOURCES ${HAI_TABLE_op_table})
 list(APPEND HAI_OPS_CPU_LOWER_SOURCES ${HAI_TABLE_cpu_lower_table})
 list(APPEND HAI_OPS_CPU_EXEC_SOURCES ${HAI_TABLE_cpu_exec_table})
+list(APPEND HAI_OPS_SD3403_LOWER_SOURCES ${HAI_TABLE_sd3403_lower_table})
 list(APPEND HAI_OPS_ONNX_SOURCES ${HAI_TABLE_onnx_table})

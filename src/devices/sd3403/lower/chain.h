@@ -1,0 +1,19 @@
+// Functions of one tensor: rescaling, look-ups, and chains of them as one table.
+#pragma once
+
+#include "devices/sd3403/lower/segment_builder.h"
+
+namespace hai::sd3403 {
+
+// `to` gets `from` with another scale or type.
+void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorType& x, const Slice& to,
+                 const ir::TensorType& y);
+
+// Whether `value` is made of an 8-bit tensor by rescale and unary functions alone (itself one of them).
+bool comes_from_bytes(const ir::Graph& graph, ir::ValueId value);
+
+// The node's result as a table of the 8-bit tensor that it comes from; false where there is none. What stood between is
+// left without readers, and is not emitted.
+bool lower_chain(SegmentBuilder& builder);
+
+}  // namespace hai::sd3403

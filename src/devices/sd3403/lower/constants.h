@@ -1,0 +1,19 @@
+// The constants of a piece of a layer as the weight cache holds them.
+#pragma once
+
+#include <vector>
+
+#include "devices/sd3403/lower/layer.h"
+#include "devices/sd3403/lower/pieces.h"
+
+namespace hai::sd3403 {
+
+struct PackedConstants {
+  std::vector<std::byte> bytes;
+  int64_t weights = 0, channels = 0, table = 0, averages = 0, rows = 0, columns = 0;  // where each begins
+};
+
+// `rows` of Resize's result, with positions counted from input row `first_input_row`.
+PackedConstants pack_constants(const Layer& layer, const Chunk& chunk, const Range& rows, int64_t first_input_row);
+
+}  // namespace hai::sd3403

@@ -1,0 +1,409 @@
+// Walking groups, stripes and layers, and writing down what each engine does.
+//
+// The order here is one in which the commands are right when they run one after the other; synchronise() then finds
+// what must wait for what, so that engines run ahead as far as memory allows. The weight cache of a core is used round
+// about: a stream takes the next bytes, whatever lay there is gone; in a group of several stripes all streams stay
+// where they fit together. Streams that several pieces share are in the image once.
+#include "devices/sd3403/lower/emit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <optional>
+#include <tuple>
+
+#include "base/checked.h"
+#include "devices/sd3403/lower/constants.h"
+#include "devices/sd3403/lower/synchronise.h"
+
+namespace hai::sd3403 {
+namespace {
+
+constexpr int64_t kFirstInputImage = 2;
+constexpr int64_t kScratchImage = 1;
+constexpr int64_t kCores = 2;
+
+// Layer, channels, depth, rows and first input row (of Resize only).
+using StreamKey = std::tuple<LayerId, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
+
+// Which streams lie where in the weight cache of a core.
+class CacheUse {
+ public:
+  explicit CacheUse(int64_t size) : size_(size) {}
+
+  // From here on `bytes` will be wanted together: begins at 0 where they would not fit behind what is there.
+  void expect(int64_t bytes) {
+    if (next_ + bytes > size_) next_ = 0;
+  }
+  std::optional<int64_t> find(const StreamKey& key) const {
+    for (const Entry& entry : entries_) {
+      if (entry.key == key) return entry.address;
+    }
+    return std::nullopt;
+  }
+  int64_t take(const StreamKey& key, int64_t bytes) {
+    if (next_ + bytes > size_) next_ = 0;
+    const int64_t address = next_;
+    std::erase_if(entries_,
+                  [&](const Entry& e) { return e.address < address + bytes && address < e.address + e.bytes; });
+    entries_.push_back({key, address, bytes});
+    next_ = address + bytes;
+    return address;
+  }
+
+ private:
+  struct Entry {
+    StreamKey key;
+    int64_t address, bytes;
+  };
+  int64_t size_;
+  int64_t next_ = 0;
+  std::vector<Entry> entries_;
+};
+
+class Emitter {
+ public:
+  Emitter(const Segment& segment, const Schedule& schedule, const Machine& machine, const EmitOptions& options)
+      : segment_(segment), schedule_(schedule), machine_(machine), options_(options), uses_(uses_of(segment)) {
+    caches_.assign(kCores, CacheUse(static_cast<int64_t>(machine.weight_cache_bytes)));
+  }
+
+  Result<EmittedSegment> run() {
+    for (size_t g = 0; g < schedule_.groups.size(); ++g) {
+      group_ = &schedule_.groups[g];
+      homes_ = &schedule_.homes[g];
+      if (group_->stripes > 1) expect_constants();
+      for (int64_t s = 0; s < group_->stripes; ++s) {
+        load(s);
+        for (LayerId l = group_->begin; l < group_->end; ++l) {
+          const int64_t first = group_->first_row(l, s);
+          const int64_t last = group_->last_row(l, s);
+          if (first < last) HAI_TRY_STATUS(emit_layer(l, first, last));
+        }
+        store(s);
+      }
+    }
+    return finish();
+  }
+
+ private:
+  const Layer& layer(LayerId l) const { return segment_.layers[l]; }
+
+  void put(int64_t core, LayerId l, CommandBody body) {
+    commands_.push_back(
+        {static_cast<uint8_t>(core), static_cast<uint16_t>(l), static_cast<uint32_t>(tiles_[l]), std::move(body)});
+  }
+
+  // --- external memory
+  int64_t image_of(const Buffer& buffer) const {
+    const auto index = [](const std::vector<ir::ValueId>& values, ir::ValueId value) {
+      return std::find(values.begin(), values.end(), value) - values.begin();
+    };
+    if (buffer.input != ir::kNone) return kFirstInputImage + index(segment_.inputs, buffer.input);
+    if (buffer.output == ir::kNone) return kScratchImage;
+    return kFirstInputImage + static_cast<int64_t>(segment_.inputs.size()) + index(segment_.outputs, buffer.output);
+  }
+  int64_t image_offset(BufferId id) const {
+    const Buffer& buffer = segment_.buffers[id];
+    return buffer.spilled && buffer.output == ir::kNone ? schedule_.scratch_offset[id] : 0;
+  }
+
+  // Stretches of rows that lie together in the ring.
+  template <typename Use>
+  void for_stretches(BufferId id, int64_t first, int64_t last, Use use) const {
+    const Home& home = (*homes_)[id];
+    const int64_t row_bytes = segment_.buffers[id].row_bytes();
+    while (first < last) {
+      const int64_t at = home.ring_rows == 0 ? first : first % home.ring_rows;
+      const int64_t count = home.ring_rows == 0 ? last - first : std::min(last - first, home.ring_rows - at);
+      use(first, count, home.address + at * row_bytes);
+      first += count;
+    }
+  }
+
+  void load(int64_t stripe) {
+    for (const GroupBuffer& own : group_->buffers) {
+      if (own.keep != Keep::kLoaded) continue;
+      const Buffer& buffer = segment_.buffers[own.buffer];
+      const BufferUses& uses = uses_[own.buffer];
+      const int64_t first = stripe == 0 ? first_row_read(segment_, uses, *group_, own.buffer, 0)
+                                        : rows_read(segment_, uses, *group_, own.buffer, stripe - 1);
+      const int64_t last = rows_read(segment_, uses, *group_, own.buffer, stripe);
+      const LayerId reader =
+          *std::find_if(uses.readers.begin(), uses.readers.end(), [&](LayerId l) { return l >= group_->begin; });
+      for_stretches(own.buffer, first, last, [&](int64_t row, int64_t count, int64_t address) {
+        DmaLoad c;
+        c.image = image_of(buffer);
+        c.source = image_offset(own.buffer) + row * buffer.row_bytes();
+        c.destination = address;
+        c.row_bytes = count * buffer.row_bytes();
+        put(next_load_core_, reader, c);
+        next_load_core_ = other(next_load_core_);
+      });
+    }
+  }
+
+  void store_rows(BufferId id, int64_t first, int64_t last) {
+    const Buffer& buffer = segment_.buffers[id];
+    for_stretches(id, first, last, [&](int64_t row, int64_t count, int64_t address) {
+      DmaStore c;
+      c.image = image_of(buffer);
+      c.source = address;
+      c.destination = image_offset(id) + row * buffer.row_bytes();
+      c.row_bytes = count * buffer.row_bytes();
+      c.channel = machine_.dma_channels > 1 ? 1 : 0;
+      put(next_store_core_, uses_[id].producers.back(), c);
+      next_store_core_ = other(next_store_core_);
+    });
+  }
+
+  void store(int64_t stripe) {
+    const auto written = [&](BufferId id, int64_t s) {
+      return s < 0 ? 0 : rows_written(segment_, uses_[id], *group_, id, s);
+    };
+    for (const GroupBuffer& own : group_->buffers) {
+      if (own.keep == Keep::kStored)
+        store_rows(own.buffer, written(own.buffer, stripe - 1), written(own.buffer, stripe));
+    }
+    for (const BufferId id : group_->resident) {
+      const LayerId last = uses_[id].producers.empty() ? 0 : uses_[id].producers.back();
+      const bool completes = last >= group_->begin && last < group_->end;
+      if (segment_.buffers[id].output == ir::kNone || !completes) continue;
+      const bool alone = uses_[id].producers.front() >= group_->begin;
+      if (alone) {
+        store_rows(id, written(id, stripe - 1), written(id, stripe));
+      } else if (stripe + 1 == group_->stripes) {
+        store_rows(id, 0, segment_.buffers[id].rows);
+      }
+    }
+  }
+
+  int64_t other(int64_t core) const { return machine_.cores < 2 ? 0 : 1 - core; }
+
+  // --- constants
+  void expect_constants() {
+    std::vector<int64_t> bytes(kCores, 0);
+    for (LayerId l = group_->begin; l < group_->end; ++l) {
+      if (!has_constants(layer(l))) continue;
+      for (const Share& share : shares_of(layer(l), machine_, options_.split)) {
+        for (const Chunk& chunk : chunks_of(layer(l), machine_, share.channels))
+          bytes[static_cast<size_t>(share.core)] += chunk.bytes;
+      }
+    }
+    for (size_t core = 0; core < kCores; ++core) caches_[core].expect(bytes[core]);
+  }
+
+  // Loads the chunk into the core's cache unless it is there; where it begins, and its layout.
+  Result<std::pair<int64_t, const PackedConstants*>> constants(int64_t core, LayerId l, const Chunk& chunk,
+                                                               const Range& rows, int64_t first_input_row) {
+    const bool by_rows = !layer(l).constants.rows.empty();
+    const StreamKey key{l,
+                        chunk.channels.first,
+                        chunk.channels.count,
+                        chunk.depth.first,
+                        chunk.depth.count,
+                        by_rows ? rows.first : 0,
+                        by_rows ? rows.count : 0};
+    auto at = streams_.find(key);
+    if (at == streams_.end()) {
+      stored_.push_back(pack_constants(layer(l), chunk, rows, first_input_row));
+      at = streams_.emplace(key, stored_.size() - 1).first;
+    }
+    const PackedConstants& packed = stored_[at->second];
+    const auto bytes = static_cast<int64_t>(packed.bytes.size());
+    const auto cache = static_cast<int64_t>(machine_.weight_cache_bytes);
+    if (bytes > cache) {
+      return make_error(StatusCode::kResourceExhausted, "N120",
+                        "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache {}; keep this "
+                        "layer on the CPU",
+                        layer(l).name, bytes, cache);
+    }
+    CacheUse& use = caches_[static_cast<size_t>(core)];
+    if (const auto address = use.find(key)) return std::pair(*address, &packed);
+    WeightLoad c;
+    c.entry = static_cast<int64_t>(at->second) * kStreamEntryBytes;
+    c.destination = use.take(key, bytes);
+    c.expanded_bytes = bytes;
+    put(core, l, c);
+    return std::pair(c.destination, &packed);
+  }
+
+  // --- layers
+  Tile tile_of(const Slice& slice, int64_t row, int64_t first_channel) const {
+    const Home& home = (*homes_)[slice.buffer];
+    const int64_t row_bytes = segment_.buffers[slice.buffer].row_bytes();
+    Tile tile;
+    tile.address = home.address + slice.offset_bytes + first_channel * slice.channel_stride;
+    tile.pixel_stride = slice.pixel_stride;
+    tile.type = slice.type;
+    tile.row_stride = slice.whole ? slice.row_stride : row_bytes;
+    if (slice.whole) {
+      tile.address += row * slice.row_stride;
+    } else if (home.ring_rows == 0) {
+      tile.address += (slice.first_row + row) * row_bytes;
+    } else {
+      tile.ring_rows = home.ring_rows;
+      tile.ring_first = (slice.first_row + row) % home.ring_rows;
+    }
+    return tile;
+  }
+
+  Status emit_layer(LayerId l, int64_t first, int64_t last) {
+    for (const Share& share : shares_of(layer(l), machine_, options_.split)) {
+      Range rows{first, last - first};
+      if (share.halves_rows) {
+        const int64_t half = ceil_div(rows.count, 2);
+        rows = share.core == 0 ? Range{first, half} : Range{first + half, rows.count - half};
+      }
+      if (rows.count == 0 || share.channels.count == 0) continue;
+      HAI_TRY_STATUS(emit_share(l, share, rows));
+    }
+    return {};
+  }
+
+  Status emit_share(LayerId l, const Share& share, const Range& rows) {
+    const std::vector<Chunk> chunks = chunks_of(layer(l), machine_, share.channels);
+    for (size_t i = 0; i < chunks.size();) {
+      size_t end = i + 1;
+      while (end < chunks.size() && chunks[end].channels.first == chunks[i].channels.first) ++end;
+      int64_t step = rows.count;
+      if (end - i > 1)
+        step = std::max<int64_t>(1, pixels_in_accumulators(layer(l), machine_) / layer(l).writes.columns);
+      for (int64_t row = 0; row < rows.count; row += step) {
+        const Range part{rows.first + row, std::min(step, rows.count - row)};
+        for (size_t k = i; k < end; ++k) {
+          HAI_TRY_STATUS(emit_piece(l, share.core, part, chunks[k], k == i, k + 1 == end));
+        }
+      }
+      i = end;
+    }
+    return {};
+  }
+
+  // Rows of an operand that the piece reads.
+  struct Rows {
+    int64_t first = 0, count = 1, pad = 0;
+  };
+  Rows input_rows(const Operand& operand, const Range& rows) const {
+    const int64_t begin = operand.window.begin(rows.first);
+    Rows out;
+    out.first = std::max<int64_t>(begin, 0);
+    out.pad = out.first - begin;
+    out.count = std::min(operand.window.end(rows.first + rows.count - 1), operand.slice.rows) - out.first;
+    return out;
+  }
+
+  Status emit_piece(LayerId l, int64_t core, const Range& rows, const Chunk& chunk, bool first_sum, bool last_sum) {
+    const Layer& at = layer(l);
+    const Rows in = at.reads.empty() ? Rows{} : input_rows(at.reads[0], rows);
+    CommandBody body = at.body;
+    int64_t base = 0;
+    const PackedConstants* packed = nullptr;
+    if (has_constants(at)) {
+      HAI_TRY(const auto found, constants(core, l, chunk, rows, in.first));
+      base = found.first;
+      packed = found.second;
+    }
+    const Tile output = tile_of(at.writes, rows.first, chunk.channels.first);
+    const int64_t channel = chunk.channels.first;
+    if (auto* c = std::get_if<Convolve>(&body)) {
+      const bool depthwise = c->connection == kDepthwise;
+      set_input_tile(*c, tile_of(at.reads[0].slice, in.first, depthwise ? channel : chunk.depth.first));
+      c->input_rows = in.count;
+      c->pad_top = in.pad;
+      c->input_channels = depthwise ? chunk.channels.count : chunk.depth.count;
+      c->first_sum = first_sum ? 1 : 0;
+      c->last_sum = last_sum ? 1 : 0;
+      c->weight_address = base + packed->weights;
+      c->channel_table = base + packed->channels;
+      if (c->function == kTable) c->function_table = base + packed->table;
+      if (c->adds_residual != 0) {
+        const Rows residual = input_rows(at.reads[1], rows);
+        set_residual_tile(*c, tile_of(at.reads[1].slice, residual.first, channel));
+      }
+      set_output_tile(*c, output);
+      c->output_rows = rows.count;
+      c->output_channels = chunk.channels.count;
+    } else if (auto* combine = std::get_if<Combine>(&body)) {
+      set_left_tile(*combine, tile_of(at.reads[0].slice, in.first, channel));
+      if (at.reads.size() > 1) {
+        const int64_t own = combine->right_repeats != 0 ? 0 : channel;
+        set_right_tile(*combine, tile_of(at.reads[1].slice, input_rows(at.reads[1], rows).first, own));
+      }
+      set_output_tile(*combine, output);
+      combine->rows = rows.count;
+      combine->channels = chunk.channels.count;
+      if (combine->arithmetic == kLookUp) combine->function_table = base + packed->table;
+    } else if (auto* pool = std::get_if<Pool>(&body)) {
+      set_input_tile(*pool, tile_of(at.reads[0].slice, in.first, channel));
+      pool->input_rows = in.count;
+      pool->pad_top = in.pad;
+      pool->channels = chunk.channels.count;
+      if (packed != nullptr) pool->multiplier_table = base + packed->averages;
+      set_output_tile(*pool, output);
+      pool->output_rows = rows.count;
+    } else if (auto* resize = std::get_if<Resize>(&body)) {
+      // The least row of a piece may not be the first one's: positions are those of rows in between too.
+      set_input_tile(*resize, tile_of(at.reads[0].slice, in.first, channel));
+      resize->input_rows = in.count;
+      resize->channels = chunk.channels.count;
+      resize->row_table = base + packed->rows;
+      resize->column_table = base + packed->columns;
+      set_output_tile(*resize, output);
+      resize->output_rows = rows.count;
+    } else if (auto* copy = std::get_if<Copy>(&body)) {
+      if (copy->fills == 0) set_input_tile(*copy, tile_of(at.reads[0].slice, in.first, channel));
+      set_output_tile(*copy, output);
+      copy->rows = rows.count;
+      copy->channels = chunk.channels.count;
+    }
+    put(core, l, std::move(body));
+    ++tiles_[l];
+    return {};
+  }
+
+  // --- the image of constants: entries, then streams
+  Result<EmittedSegment> finish() {
+    EmittedSegment out;
+    const size_t entries = stored_.size() * static_cast<size_t>(kStreamEntryBytes);
+    out.constants.resize(static_cast<size_t>(align_up(static_cast<int64_t>(entries), 64)));
+    for (size_t i = 0; i < stored_.size(); ++i) {
+      const std::vector<std::byte>& bytes = stored_[i].bytes;
+      const auto offset = static_cast<uint32_t>(out.constants.size());
+      const auto size = static_cast<uint32_t>(bytes.size());
+      const uint32_t entry[4] = {offset, size, size, 0};
+      std::memcpy(out.constants.data() + i * sizeof(entry), entry, sizeof(entry));
+      out.constants.insert(out.constants.end(), bytes.begin(), bytes.end());
+      out.constants.resize(static_cast<size_t>(align_up(static_cast<int64_t>(out.constants.size()), 64)));
+    }
+    out.commands = synchronise(commands_);
+    return out;
+  }
+
+  const Segment& segment_;
+  const Schedule& schedule_;
+  const Machine& machine_;
+  const EmitOptions& options_;
+  std::vector<BufferUses> uses_;
+  const Group* group_ = nullptr;
+  const std::vector<Home>* homes_ = nullptr;
+  std::vector<Command> commands_;
+  std::map<LayerId, int64_t> tiles_;
+  std::vector<CacheUse> caches_;
+  std::map<StreamKey, size_t> streams_;
+  std::deque<PackedConstants> stored_;
+  int64_t next_load_core_ = 0;
+  int64_t next_store_core_ = 0;
+};
+
+}  // namespace
+
+Result<EmittedSegment> emit(const Segment& segment, const Schedule& schedule, const Machine& machine,
+                            const EmitOptions& options) {
+  return Emitter(segment, schedule, machine, options).run();
+}
+
+}  // namespace hai::sd3403

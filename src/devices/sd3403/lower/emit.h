@@ -1,0 +1,28 @@
+// emit(): a scheduled segment as commands and the image of its constants.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "devices/sd3403/isa/command.h"
+#include "devices/sd3403/lower/pieces.h"
+#include "devices/sd3403/lower/schedule.h"
+
+namespace hai::sd3403 {
+
+struct EmitOptions {
+  Split split = Split::kAuto;
+};
+
+struct EmittedSegment {
+  std::vector<Command> commands;     // with waits, signals and ends
+  std::vector<std::byte> constants;  // image 0
+};
+
+// Errors: N120 a layer's smallest piece of constants is larger than the weight cache.
+Result<EmittedSegment> emit(const Segment& segment, const Schedule& schedule, const Machine& machine,
+                            const EmitOptions& options);
+
+}  // namespace hai::sd3403

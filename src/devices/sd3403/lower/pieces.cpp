@@ -1,0 +1,157 @@
+// Cutting layers.
+//
+// Half of the channels on each core loads each weight once and wants an even number of blocks of 16; half of the rows
+// loads all weights twice and suits layers of few channels. A chunk is a quarter of the weight cache where it can be,
+// so that the next ones load while one is used; where 16 channels of a deep window are more, it is cut along the input
+// channels, and sums wait in the accumulators.
+#include "devices/sd3403/lower/pieces.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+
+namespace hai::sd3403 {
+namespace {
+
+constexpr int64_t kAlignment = 16;
+
+int64_t blocks_of(int64_t channels) { return ceil_div(channels, kBlockChannels); }
+
+int64_t bytes_a_cycle(const Machine& machine) {
+  return std::max<int64_t>(
+      1, static_cast<int64_t>(machine.ddr_gigabytes * 1000 * machine.ddr_long_efficiency / machine.clock_mhz));
+}
+
+// How many times slower than 8-bit products.
+int64_t slowness(const Convolve& c) {
+  if (c.input_type == kF16) return 4;
+  if (c.input_type != kI16) return 1;
+  return c.weights == kWeightI16 ? 4 : 2;
+}
+
+const Convolve* as_convolve(const Layer& layer) { return std::get_if<Convolve>(&layer.body); }
+
+Range half(int64_t channels, int64_t core) {
+  const int64_t blocks = blocks_of(channels);
+  const int64_t first = ceil_div(blocks, 2) * kBlockChannels;
+  return core == 0 ? Range{0, std::min(first, channels)} : Range{first, channels - first};
+}
+
+int64_t input_type(const Layer& layer) { return layer.reads.empty() ? layer.writes.type : layer.reads[0].slice.type; }
+
+}  // namespace
+
+bool has_constants(const Layer& layer) {
+  const Constants& c = layer.constants;
+  return !c.weights.empty() || !c.table.empty() || !c.averages.empty() || !c.rows.empty();
+}
+
+int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& depth, int64_t rows) {
+  const Constants& c = layer.constants;
+  int64_t bytes = 0;
+  if (const Convolve* convolve = as_convolve(layer)) {
+    const int64_t taps = convolve->connection == kDepthwise ? c.window : c.window * depth.count;
+    bytes +=
+        align_up(blocks_of(channels.count) * kBlockChannels * taps * weight_bits(convolve->weights) / 8, kAlignment);
+    bytes += align_up(channels.count * channel_entry_bytes(input_type(layer)), kAlignment);
+    bytes += align_up(static_cast<int64_t>(c.table.size()) * 2, kAlignment);
+  } else {
+    bytes += align_up(static_cast<int64_t>(c.table.size()) * element_bytes(layer.writes.type), kAlignment);
+    bytes += align_up(static_cast<int64_t>(c.averages.size()) * 4, kAlignment);
+    if (!c.rows.empty()) {
+      bytes += align_up(rows * kPositionBytes, kAlignment);
+      bytes += align_up(static_cast<int64_t>(c.columns.size()) * kPositionBytes, kAlignment);
+    }
+  }
+  return bytes;
+}
+
+int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels) {
+  const int64_t pixels = rows * layer.writes.columns;
+  const auto post = static_cast<int64_t>(machine.post_values);
+  const int64_t values = ceil_div(pixels * channels, post);
+  if (const Convolve* c = as_convolve(layer)) {
+    int64_t cycles = 0;
+    if (c->connection == kDepthwise) {
+      cycles = ceil_div(pixels * align_up(channels, kBlockChannels), static_cast<int64_t>(machine.depthwise_outputs)) *
+               ceil_div(layer.constants.window, static_cast<int64_t>(machine.array_input_channels));
+    } else {
+      const int64_t steps =
+          layer.constants.window * ceil_div(layer.constants.depth, static_cast<int64_t>(machine.array_input_channels));
+      const int64_t quads = ceil_div(pixels, static_cast<int64_t>(machine.array_pixels));
+      cycles = blocks_of(channels) * steps * std::max(quads, static_cast<int64_t>(machine.block_load_cycles));
+    }
+    return std::max(cycles * slowness(*c), values);
+  }
+  int64_t read = 0;
+  for (const Operand& operand : layer.reads) read += element_bytes(operand.slice.type);
+  int64_t taps = 1;
+  if (const auto* pool = std::get_if<Pool>(&layer.body)) taps = pool->window_rows * pool->window_columns;
+  if (const auto* resize = std::get_if<Resize>(&layer.body)) taps = resize->interpolation == kLinear ? 4 : 1;
+  const int64_t in =
+      ceil_div(pixels * channels * taps * std::max<int64_t>(read, 1), static_cast<int64_t>(machine.sram_read_bytes));
+  return std::max(std::max(values * taps, in), ceil_div(pixels * channels * element_bytes(layer.writes.type),
+                                                        static_cast<int64_t>(machine.sram_write_bytes)));
+}
+
+int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine) {
+  const int64_t sum_bytes = input_type(layer) == kI16 ? 8 : 4;
+  return static_cast<int64_t>(machine.accumulator_bytes) / 2 / (kBlockChannels * sum_bytes);
+}
+
+std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split forced) {
+  const int64_t channels = layer.writes.channels;
+  const int64_t rows = layer.writes.rows;
+  const std::vector<Share> one = {{0, {0, channels}, false}};
+  const std::vector<Share> by_rows = {{0, {0, channels}, true}, {1, {0, channels}, true}};
+  const std::vector<Share> by_channels = {{0, half(channels, 0), false}, {1, half(channels, 1), false}};
+  const bool channels_can = blocks_of(channels) >= 2;
+  const bool rows_can = rows >= 2 && layer.by_rows;
+  if (machine.cores < 2 || (!channels_can && !rows_can) || forced == Split::kOneCore) return one;
+  if (forced == Split::kRows && rows_can) return by_rows;
+  if (forced == Split::kChannels && channels_can) return by_channels;
+  if (!channels_can) return by_rows;
+  if (!rows_can) return by_channels;
+  const int64_t bytes = constant_bytes(layer, {0, channels}, {0, layer.constants.depth}, rows);
+  const int64_t rate = bytes_a_cycle(machine);
+  const int64_t rows_cycles = std::max(layer_cycles(layer, machine, ceil_div(rows, 2), channels), 2 * bytes / rate);
+  const int64_t channels_cycles = std::max(layer_cycles(layer, machine, rows, half(channels, 0).count), bytes / rate);
+  // Weights that come twice cost energy where they do not cost time.
+  return rows_cycles + rows_cycles / 16 < channels_cycles ? by_rows : by_channels;
+}
+
+std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels) {
+  const Range depth{0, std::max<int64_t>(layer.constants.depth, 1)};
+  const auto bytes = [&](const Range& c, const Range& d) { return constant_bytes(layer, c, d, layer.writes.rows); };
+  const auto cache = static_cast<int64_t>(machine.weight_cache_bytes);
+  const int64_t wanted = cache / 4;
+  const Convolve* convolve = as_convolve(layer);
+  if (convolve == nullptr) return {{channels, depth, bytes(channels, depth)}};
+  int64_t width = align_up(channels.count, kBlockChannels);
+  while (width > kBlockChannels && bytes({0, width}, depth) > wanted) width -= kBlockChannels;
+  // Equal parts.
+  const int64_t parts = ceil_div(align_up(channels.count, kBlockChannels), width);
+  width = align_up(ceil_div(channels.count, parts), kBlockChannels);
+  // Sums wait in the accumulators only where a row of them fits.
+  const bool waits = layer.writes.columns <= pixels_in_accumulators(layer, machine);
+  const int64_t most = waits ? cache / 2 : cache;
+  int64_t slices = 1;
+  const bool dense = convolve->connection == kDense;
+  while (dense && slices < depth.count && bytes({0, width}, {0, ceil_div(depth.count, slices)}) > most) ++slices;
+  const int64_t deep = align_up(ceil_div(depth.count, slices), kBlockChannels);
+  std::vector<Chunk> out;
+  for (int64_t c = 0; c < channels.count; c += width) {
+    const Range part{channels.first + c, std::min(width, channels.count - c)};
+    if (slices == 1) {
+      out.push_back({part, depth, bytes(part, depth)});
+      continue;
+    }
+    for (int64_t d = 0; d < depth.count; d += deep) {
+      const Range piece{d, std::min(deep, depth.count - d)};
+      out.push_back({part, piece, bytes(part, piece)});
+    }
+  }
+  return out;
+}
+
+}  // namespace hai::sd3403

@@ -1,0 +1,47 @@
+// How a layer is cut: over the cores by rows or by channels, and on a core by what the weight cache takes at a time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "devices/sd3403/lower/layer.h"
+#include "devices/sd3403/machine/machine.h"
+
+namespace hai::sd3403 {
+
+enum class Split : uint8_t { kAuto, kRows, kChannels, kOneCore };
+
+struct Range {
+  int64_t first = 0, count = 0;
+};
+
+// A stretch of a layer's constants that is loaded at once: output channels, and of dense convolutions input channels.
+struct Chunk {
+  Range channels;
+  Range depth;
+  int64_t bytes = 0;
+};
+
+// What a core does of a layer: all of its rows or half of them, all of its channels or half of them.
+struct Share {
+  int64_t core = 0;
+  Range channels;
+  bool halves_rows = false;
+};
+
+// The quicker of both ways by compute cycles and weight bytes; `forced` decides where it can.
+std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split forced);
+// Chunks of a share, in order. `whole_rows` says whether all rows run with each chunk, so that it is loaded once.
+std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels);
+
+// Bytes in the weight cache, tables included. `rows` are those of Resize's result.
+int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& depth, int64_t rows);
+// Whether the layer has anything in the weight cache.
+bool has_constants(const Layer& layer);
+
+// Cycles of the array or the post-processing for so many rows and channels of a layer.
+int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels);
+// Output pixels whose sums the accumulators hold for a block of channels while another pass uses their other half.
+int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine);
+
+}  // namespace hai::sd3403

@@ -1,0 +1,158 @@
+// The epilogue of a convolution or matrix product as fields of Convolve.
+//
+// The rounding points are those of types/epilogue.h: where a table or a residual follows, the sum is first rounded to
+// the point in front of it. Multipliers are made from scales as every device makes them (types/arithmetic.h).
+#include "devices/sd3403/lower/product.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "ops/reference.h"
+#include "types/epilogue.h"
+#include "types/function_table.h"
+
+namespace hai::sd3403 {
+namespace {
+
+const ir::TensorType* type_of(const ir::Graph& graph, const ir::Node& node, size_t operand) {
+  if (operand >= node.inputs.size() || node.inputs[operand] == ir::kNone) return nullptr;
+  return &graph.value(node.inputs[operand]).type;
+}
+
+int64_t bits_of(float value) { return static_cast<int64_t>(std::bit_cast<uint32_t>(value)); }
+
+hai_output_range full_range(DataType y, const RoundingPoint& point) {
+  const DataType dtype = point.dtype(y);
+  return {point.zero_point, static_cast<int32_t>(integer_min(dtype)), static_cast<int32_t>(integer_max(dtype))};
+}
+
+std::vector<int64_t> bias_of(const ir::Graph& graph, const ir::Node& node, size_t channels) {
+  std::vector<int64_t> bias(channels, 0);
+  if (type_of(graph, node, 2) == nullptr) return bias;
+  const ir::Value& value = graph.value(node.inputs[2]);
+  const std::byte* data = value.constant->bytes().data();
+  for (size_t c = 0; c < channels; ++c) {
+    bias[c] = value.type.dtype == DataType::kI64 ? reinterpret_cast<const int64_t*>(data)[c]
+                                                 : reinterpret_cast<const int32_t*>(data)[c];
+  }
+  return bias;
+}
+
+void set_result(Convolve& c, const hai_output_range& range) {
+  c.zero_point = range.zero_point;
+  c.least = range.lo;
+  c.greatest = range.hi;
+}
+
+}  // namespace
+
+Status product_supports(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const ir::Value& weights = graph.value(node.inputs[1]);
+  if (!weights.is_constant()) return refuse(node, "its weights are no constant");
+  const bool small = bit_width(weights.type.dtype) == 4 || bit_width(weights.type.dtype) == 8;
+  if (!is_integer(weights.type.dtype) ||
+      !(small || (x.dtype == DataType::kI16 && weights.type.dtype == DataType::kI16)))
+    return refuse(node, fmt::format("weights of {}", data_type_name(weights.type.dtype)));
+  if (!weights.type.quantization || weights.type.quantization->block != 0)
+    return refuse(node, "weights with scales by block");
+  if (type_of(graph, node, 2) != nullptr && !graph.value(node.inputs[2]).is_constant())
+    return refuse(node, "its bias is no constant");
+  auto epilogue = parse_epilogue(node.attributes);
+  if (!epilogue) return epilogue.error();
+  if (epilogue->fixed_point) return refuse(node, "rounding as TensorFlow Lite does");
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  if (y.dtype != DataType::kF32) HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  if (x.dtype == DataType::kI16 && y.dtype != DataType::kI16 && y.dtype != DataType::kF32)
+    return refuse(node, fmt::format("i16 gives {}", data_type_name(y.dtype)));
+  if (type_of(graph, node, 3) != nullptr) HAI_TRY_STATUS(require_integers(graph, node, node.inputs[3]));
+  return {};
+}
+
+Result<std::vector<int16_t>> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  const ir::Value& value = graph.value(node.inputs[1]);
+  const Quantization& quantization = *value.type.quantization;
+  const bool is_wide = graph.value(node.inputs[0]).type.dtype == DataType::kI16;
+  TensorView view;
+  view.data = value.constant->bytes().data();
+  view.dtype = value.type.dtype;
+  view.dims = resolve(value.type.shape, {});
+  int64_t inner = 1;
+  for (int axis = channel_axis + 1; axis < view.dims.rank; ++axis) inner *= view.dims[axis];
+  const int64_t channels = view.dims[channel_axis];
+  std::vector<int16_t> out(static_cast<size_t>(view.count()));
+  for (int64_t i = 0; i < view.count(); ++i) {
+    const size_t at = quantization.per_tensor() ? 0 : static_cast<size_t>(i / inner % channels);
+    const int64_t weight = ops::load_integer(view, i) - quantization.zero_points[at];
+    if (!is_wide && (weight < INT8_MIN || weight > INT8_MAX)) {
+      return make_error(StatusCode::kUnsupported, "N101",
+                        "weight {} of \"{}\" less its zero point is {}, which is no i8", i, node.name, weight);
+    }
+    out[static_cast<size_t>(i)] = static_cast<int16_t>(weight);
+  }
+  return out;
+}
+
+Status finish_product(SegmentBuilder& builder, Layer& layer) {
+  const ir::Graph& graph = builder.graph();
+  const ir::Node& node = builder.node();
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  const Quantization& scales = *graph.value(node.inputs[1]).type.quantization;
+  auto& c = std::get<Convolve>(layer.body);
+  c.first_sum = c.last_sum = 1;
+  c.input_zero_point = zero_point_of(x);
+  const auto [least, greatest] = std::minmax_element(layer.constants.weights.begin(), layer.constants.weights.end());
+  const bool bytes = *least >= INT8_MIN && *greatest <= INT8_MAX;
+  const bool nibbles = *least >= -8 && *greatest <= 7 && bit_width(graph.value(node.inputs[1]).type.dtype) == 4;
+  c.weights = nibbles && x.dtype != DataType::kI16 ? kWeightI4 : bytes ? kWeightI8 : kWeightI16;
+  layer.writes = builder.result(node.outputs[0]);
+  const auto channels = static_cast<size_t>(layer.writes.channels);
+  layer.constants.bias = bias_of(graph, node, channels);
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
+  const bool to_float = y.dtype == DataType::kF32;
+  const ir::TensorType* residual = type_of(graph, node, 3);
+  const RoundingPoint last = to_float ? RoundingPoint{} : RoundingPoint{scale_of(y), zero_point_of(y)};
+  const RoundingPoint before_add = residual != nullptr ? *epilogue.pre_residual : last;
+  const RoundingPoint first = epilogue.activation.is_clamp() ? before_add : *epilogue.conv;
+  for (size_t channel = 0; channel < channels; ++channel) {
+    const float s_w = scales.scales[scales.per_tensor() ? 0 : channel];
+    layer.constants.multipliers.push_back(hai_multiplier_product(scale_of(x), s_w, to_float ? 1.0F : first.scale));
+  }
+  if (to_float) return {};
+  hai_output_range range = full_range(y.dtype, first);
+  if (epilogue.activation.is_clamp()) {
+    range = clamp_range(epilogue.activation, first.scale, range);
+  } else {
+    const FunctionTable table =
+        make_function_table(epilogue.activation, first.scale, range, before_add.scale, full_range(y.dtype, before_add));
+    range.lo = table.first;
+    range.hi = table.last();
+    c.function = kTable;
+    c.function_first = table.first;
+    c.function_entries = static_cast<int64_t>(table.entries.size());
+    layer.constants.table = table.entries;
+  }
+  if (c.function == kNoFunction && residual == nullptr) {
+    set_result(c, range);
+    return {};
+  }
+  c.sum_zero_point = range.zero_point;
+  c.sum_least = range.lo;
+  c.sum_greatest = range.hi;
+  set_result(c, full_range(y.dtype, last));
+  if (residual == nullptr) return {};
+  c.adds_residual = 1;
+  c.residual_zero_point = zero_point_of(*residual);
+  c.residual_multiplier = bits_of(hai_multiplier_ratio(scale_of(*residual), last.scale));
+  c.addend_zero_point = before_add.zero_point;
+  c.addend_multiplier = bits_of(hai_multiplier_ratio(before_add.scale, last.scale));
+  set_result(c, clamp_range(epilogue.residual_activation, last.scale, full_range(y.dtype, last)));
+  layer.reads.push_back({builder.operand(node.inputs[3]), {}});
+  return {};
+}
+
+}  // namespace hai::sd3403

@@ -1,0 +1,228 @@
+// Groups by dynamic programming over the order of the layers, then addresses.
+//
+// Method: cost(j) = min over i of cost(i) + cost of layers [i, j) as one group in the best number of stripes. A group
+// is possible when its own buffers (rings, staging) and the buffers that other groups keep alive across it fit. Groups
+// of several layers are tried only where a layer alone does not fit or would wait for external memory. Where no order
+// is possible, the largest buffer alive at the place that stopped it is spilled, and the search starts again. Addresses
+// are planned over groups as time (passes/plan_memory.h); if they come out higher than the scratchpad because of gaps,
+// the search runs again with less room.
+#include "devices/sd3403/lower/schedule.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/checked.h"
+#include "devices/sd3403/lower/layer_cost.h"
+#include "passes/plan_memory.h"
+
+namespace hai::sd3403 {
+namespace {
+
+constexpr LayerId kMostLayers = 32;  // of a group
+constexpr int64_t kStripes[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+constexpr double kRoomSteps = 0.95;
+constexpr int kMostTries = 12;
+
+struct Life {
+  LayerId first = 0, last = 0;
+  int64_t bytes = 0;
+  bool resident = false;  // may be needed by another group than the one that makes it
+};
+
+class Search {
+ public:
+  Search(Segment& segment, const Machine& machine, const ScheduleOptions& options, int64_t room)
+      : segment_(segment), machine_(machine), options_(options), room_(room), uses_(uses_of(segment)) {
+    for (BufferId b = 0; b < segment.buffers.size(); ++b) {
+      Life life;
+      const Buffer& buffer = segment.buffers[b];
+      const auto& [producers, readers] = uses_[b];
+      life.resident = buffer.input == ir::kNone && !buffer.spilled && !producers.empty();
+      if (!producers.empty()) {
+        life.first = producers.front();
+        life.last = std::max(producers.back(), readers.empty() ? 0 : readers.back());
+      }
+      life.bytes = align_up(buffer.bytes(), 64);
+      lives_.push_back(life);
+    }
+  }
+
+  // The groups, or nothing and `stuck_at`.
+  std::vector<Group> run() {
+    const auto count = static_cast<LayerId>(segment_.layers.size());
+    constexpr double kNever = std::numeric_limits<double>::infinity();
+    std::vector<double> least(count + 1, kNever);
+    std::vector<Group> last(count + 1);
+    least[0] = 0;
+    for (LayerId begin = 0; begin < count; ++begin) {
+      if (least[begin] == kNever) continue;
+      const LayerId most = std::min(count, begin + (options_.cascade ? kMostLayers : 1));
+      bool quiet = true;  // no layer so far would gain from stripes
+      for (LayerId end = begin + 1; end <= most; ++end) {
+        quiet = quiet && is_quiet(end - 1);
+        if (end - begin > 1 && quiet && options_.force_layers == 0) continue;
+        if (options_.force_layers != 0 && end - begin > options_.force_layers) break;
+        try_group(begin, end, least, last);
+      }
+    }
+    stuck_at_ = 0;
+    for (LayerId l = 0; l <= count; ++l) {
+      if (least[l] != kNever) stuck_at_ = l;
+    }
+    std::vector<Group> groups;
+    if (least[count] == kNever) return groups;
+    for (LayerId at = count; at > 0; at = groups.back().begin) groups.push_back(last[at]);
+    std::reverse(groups.begin(), groups.end());
+    return groups;
+  }
+
+  LayerId stuck_at() const { return stuck_at_; }
+  const std::vector<BufferUses>& uses() const { return uses_; }
+
+  // The largest buffer that another group would keep across `layer`, or else the largest that it touches.
+  std::optional<BufferId> largest_alive(LayerId layer) const {
+    std::optional<BufferId> best;
+    for (BufferId b = 0; b < lives_.size(); ++b) {
+      const Life& life = lives_[b];
+      if (!life.resident || segment_.buffers[b].spilled || life.first > layer || life.last < layer) continue;
+      if (segment_.buffers[b].output != ir::kNone && uses_[b].readers.empty()) continue;
+      if (!best || life.bytes > lives_[*best].bytes) best = b;
+    }
+    return best;
+  }
+
+ private:
+  bool is_quiet(LayerId layer) {
+    const std::optional<Group> group = make_group(segment_, uses_, layer, layer + 1, 1);
+    if (group->own_bytes + alive_across(*group) > room_) return false;
+    return std::all_of(group->buffers.begin(), group->buffers.end(),
+                       [](const GroupBuffer& own) { return own.keep == Keep::kInside; });
+  }
+
+  int64_t alive_across(const Group& group) const {
+    int64_t bytes = 0;
+    for (BufferId b = 0; b < lives_.size(); ++b) {
+      const Life& life = lives_[b];
+      if (!life.resident || life.first >= group.end || life.last < group.begin) continue;
+      const bool own = std::any_of(group.buffers.begin(), group.buffers.end(),
+                                   [b](const GroupBuffer& entry) { return entry.buffer == b; });
+      if (!own) bytes += life.bytes;
+    }
+    return bytes;
+  }
+
+  void try_group(LayerId begin, LayerId end, std::vector<double>& least, std::vector<Group>& last) {
+    for (const int64_t stripes : kStripes) {
+      if (stripes == 1 && end - begin > 1) continue;  // the same as its layers alone
+      if (options_.force_stripes != 0 && stripes != 1 && stripes != options_.force_stripes) continue;
+      std::optional<Group> group = make_group(segment_, uses_, begin, end, stripes);
+      if (!group) {
+        if (stripes == 1) return;
+        continue;
+      }
+      if (group->own_bytes + alive_across(*group) > room_) continue;
+      double cost = least[begin] + group_cycles(segment_, uses_, machine_, *group);
+      // A forced form is taken wherever it is possible.
+      if (options_.force_stripes != 0 && stripes == options_.force_stripes)
+        cost = least[begin] + static_cast<double>(kMostLayers - (end - begin));
+      if (cost >= least[end]) continue;
+      least[end] = cost;
+      last[end] = std::move(*group);
+    }
+  }
+
+  Segment& segment_;
+  const Machine& machine_;
+  const ScheduleOptions& options_;
+  int64_t room_;
+  std::vector<BufferUses> uses_;
+  std::vector<Life> lives_;
+  LayerId stuck_at_ = 0;
+};
+
+// Addresses for all groups.
+Result<Schedule> place(const Segment& segment, std::vector<Group> groups) {
+  Schedule out;
+  out.groups = std::move(groups);
+  out.homes.assign(out.groups.size(), std::vector<Home>(segment.buffers.size()));
+  std::vector<passes::MemoryBuffer> memory;
+  struct Owner {
+    BufferId buffer;
+    int64_t first, last;
+    int64_t ring_rows;
+  };
+  std::vector<Owner> owners;
+  std::vector<int64_t> first(segment.buffers.size(), -1);
+  std::vector<int64_t> last(segment.buffers.size(), -1);
+  for (size_t g = 0; g < out.groups.size(); ++g) {
+    const auto time = static_cast<int64_t>(g);
+    for (const GroupBuffer& own : out.groups[g].buffers) owners.push_back({own.buffer, time, time, own.ring_rows});
+    for (const GroupBuffer& own : out.groups[g].buffers)
+      memory.push_back({own.bytes, time, time, passes::MemoryRegion::kFixed});
+    for (const BufferId b : out.groups[g].resident) {
+      if (first[b] < 0) first[b] = time;
+      last[b] = time;
+    }
+  }
+  for (BufferId b = 0; b < segment.buffers.size(); ++b) {
+    if (first[b] < 0) continue;
+    owners.push_back({b, first[b], last[b], 0});
+    memory.push_back({segment.buffers[b].bytes(), first[b], last[b], passes::MemoryRegion::kFixed});
+  }
+  HAI_TRY(const passes::MemoryPlan plan, passes::plan_memory(memory));
+  for (size_t i = 0; i < owners.size(); ++i) {
+    for (int64_t g = owners[i].first; g <= owners[i].last; ++g) {
+      Home& home = out.homes[static_cast<size_t>(g)][owners[i].buffer];
+      if (home.address < 0 || owners[i].first == owners[i].last) home = {plan.offset_bytes[i], owners[i].ring_rows};
+    }
+  }
+  out.sram_bytes = plan.fixed_bytes;
+  out.sram_lower_bound_bytes = plan.fixed_lower_bound_bytes;
+  out.scratch_offset.assign(segment.buffers.size(), 0);
+  for (BufferId b = 0; b < segment.buffers.size(); ++b) {
+    if (!segment.buffers[b].spilled) continue;
+    out.scratch_offset[b] = out.scratch_bytes;
+    out.scratch_bytes += align_up(segment.buffers[b].bytes(), 256);
+  }
+  return out;
+}
+
+Error too_large(const Segment& segment, LayerId layer, const Machine& machine) {
+  const Layer& at = segment.layers[std::min<size_t>(layer, segment.layers.size() - 1)];
+  const Buffer* largest = &segment.buffers[at.writes.buffer];
+  for (const Operand& operand : at.reads) {
+    const Buffer& buffer = segment.buffers[operand.slice.buffer];
+    if (buffer.row_bytes() > largest->row_bytes()) largest = &buffer;
+  }
+  return make_error(StatusCode::kResourceExhausted, "N110",
+                    "layer \"{}\" does not fit the scratchpad of {} bytes in any number of stripes: tensor \"{}\" has "
+                    "{} rows of {} bytes; use a smaller picture, or keep this layer on the CPU",
+                    at.name, static_cast<int64_t>(machine.sram_bytes), largest->name, largest->rows,
+                    largest->row_bytes());
+}
+
+}  // namespace
+
+Result<Schedule> schedule(Segment& segment, const Machine& machine, const ScheduleOptions& options) {
+  const auto sram = static_cast<int64_t>(machine.sram_bytes);
+  int64_t room = sram;
+  for (int tries = 0; tries < kMostTries;) {
+    Search search(segment, machine, options, room);
+    std::vector<Group> groups = search.run();
+    if (groups.empty()) {
+      const std::optional<BufferId> victim = search.largest_alive(search.stuck_at());
+      if (!victim) return too_large(segment, search.stuck_at(), machine);
+      segment.buffers[*victim].spilled = true;
+      continue;  // at most once a buffer
+    }
+    HAI_TRY(Schedule found, place(segment, std::move(groups)));
+    if (found.sram_bytes <= sram) return found;
+    room = static_cast<int64_t>(static_cast<double>(room) * kRoomSteps);
+    ++tries;
+  }
+  return too_large(segment, 0, machine);
+}
+
+}  // namespace hai::sd3403

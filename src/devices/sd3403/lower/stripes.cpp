@@ -1,0 +1,192 @@
+// Cutting a group of layers into stripes.
+//
+// Method: the layers that nobody in the group reads share their rows evenly among the stripes. Going backwards, every
+// other layer must have as many rows after a stripe as its readers have reached in it; rows are computed once, and kept
+// while a later stripe still reads them (a halo is kept, not computed again). A ring holds the most rows that are alive
+// in any stripe; what is loaded may be a stripe ahead, what is stored a stripe behind.
+#include "devices/sd3403/lower/stripes.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+
+namespace hai::sd3403 {
+namespace {
+
+bool inside(const Group& group, LayerId layer) { return layer >= group.begin && layer < group.end; }
+
+bool all_inside(const Group& group, const std::vector<LayerId>& layers) {
+  return std::all_of(layers.begin(), layers.end(), [&](LayerId layer) { return inside(group, layer); });
+}
+
+bool any_inside(const Group& group, const std::vector<LayerId>& layers) {
+  return std::any_of(layers.begin(), layers.end(), [&](LayerId layer) { return inside(group, layer); });
+}
+
+// Calls use(slice, window) for each operand of the layer that is in the buffer.
+template <typename Use>
+void for_each_read(const Layer& layer, BufferId buffer, Use use) {
+  for (const Operand& operand : layer.reads) {
+    if (operand.slice.buffer == buffer) use(operand.slice, operand.window);
+  }
+}
+
+bool can_stripe(const Segment& segment, const std::vector<BufferUses>& uses, const Group& group) {
+  for (LayerId l = group.begin; l < group.end; ++l) {
+    const Layer& layer = segment.layers[l];
+    if (!layer.by_rows || layer.writes.whole) return false;
+    for (const Operand& operand : layer.reads) {
+      if (operand.slice.whole && any_inside(group, uses[operand.slice.buffer].producers)) return false;
+      if (operand.slice.whole && segment.buffers[operand.slice.buffer].input != ir::kNone) return false;
+    }
+  }
+  return true;
+}
+
+// Rows of the buffer that `layer` has read when it has `rows` rows.
+int64_t reach(const Segment& segment, const Layer& layer, BufferId buffer, int64_t rows) {
+  int64_t most = 0;
+  const int64_t limit = segment.buffers[buffer].rows;
+  for_each_read(layer, buffer, [&](const Slice& slice, const RowWindow& window) {
+    if (slice.whole) {
+      most = limit;
+    } else if (rows > 0) {
+      const int64_t end = std::min(window.end(rows - 1), slice.rows);
+      most = std::max(most, std::clamp(end + slice.first_row, int64_t{0}, limit));
+    }
+  });
+  return most;
+}
+
+void fill_done(const Segment& segment, const std::vector<BufferUses>& uses, Group& group) {
+  const auto count = static_cast<size_t>(group.stripes);
+  group.done.assign(group.end - group.begin, std::vector<int64_t>(count, 0));
+  for (LayerId l = group.end; l-- > group.begin;) {
+    const Layer& layer = segment.layers[l];
+    const BufferId buffer = layer.writes.buffer;
+    const bool is_read = any_inside(group, uses[buffer].readers);
+    for (int64_t s = 0; s < group.stripes; ++s) {
+      int64_t rows = is_read ? 0 : ceil_div(layer.writes.rows * (s + 1), group.stripes);
+      for (const LayerId reader : uses[buffer].readers) {
+        if (!inside(group, reader)) continue;
+        const int64_t wanted = reach(segment, segment.layers[reader], buffer, group.last_row(reader, s));
+        rows = std::max(rows, std::clamp(wanted - layer.writes.first_row, int64_t{0}, layer.writes.rows));
+      }
+      group.done[l - group.begin][static_cast<size_t>(s)] = s + 1 == group.stripes ? layer.writes.rows : rows;
+    }
+  }
+}
+
+int64_t ring_rows_of(const Segment& segment, const std::vector<BufferUses>& uses, const Group& group, BufferId buffer,
+                     Keep keep) {
+  const int64_t rows = segment.buffers[buffer].rows;
+  const BufferUses& use = uses[buffer];
+  int64_t most = 1;
+  for (int64_t s = 0; s < group.stripes; ++s) {
+    const int64_t next = std::min(s + 1, group.stripes - 1);
+    int64_t begin = first_row_read(segment, use, group, buffer, s);
+    int64_t end = keep == Keep::kLoaded ? rows_read(segment, use, group, buffer, next) : 0;
+    if (keep == Keep::kStored) begin = std::min(begin, s == 0 ? 0 : rows_written(segment, use, group, buffer, s - 1));
+    for (const LayerId l : use.producers) {
+      if (!inside(group, l)) continue;
+      const int64_t done = group.last_row(l, keep == Keep::kStored ? next : s);
+      end = std::max(end, segment.layers[l].writes.first_row + done);
+    }
+    most = std::max(most, end - begin);
+  }
+  return std::min(most, rows);
+}
+
+}  // namespace
+
+std::vector<BufferUses> uses_of(const Segment& segment) {
+  std::vector<BufferUses> uses(segment.buffers.size());
+  for (LayerId l = 0; l < segment.layers.size(); ++l) {
+    const Layer& layer = segment.layers[l];
+    uses[layer.writes.buffer].producers.push_back(l);
+    for (const Operand& operand : layer.reads) {
+      auto& readers = uses[operand.slice.buffer].readers;
+      if (readers.empty() || readers.back() != l) readers.push_back(l);
+    }
+  }
+  return uses;
+}
+
+int64_t rows_read(const Segment& segment, const BufferUses& uses, const Group& group, BufferId buffer, int64_t stripe) {
+  int64_t most = 0;
+  for (const LayerId reader : uses.readers) {
+    if (inside(group, reader))
+      most = std::max(most, reach(segment, segment.layers[reader], buffer, group.last_row(reader, stripe)));
+  }
+  return most;
+}
+
+int64_t first_row_read(const Segment& segment, const BufferUses& uses, const Group& group, BufferId buffer,
+                       int64_t stripe) {
+  int64_t least = segment.buffers[buffer].rows;
+  for (const LayerId reader : uses.readers) {
+    if (!inside(group, reader)) continue;
+    const int64_t row = group.first_row(reader, stripe);
+    if (row >= segment.layers[reader].writes.rows) continue;
+    for_each_read(segment.layers[reader], buffer, [&](const Slice& slice, const RowWindow& window) {
+      const int64_t begin = slice.whole ? 0 : std::clamp(window.begin(row), int64_t{0}, slice.rows) + slice.first_row;
+      least = std::min(least, begin);
+    });
+  }
+  return least;
+}
+
+int64_t rows_written(const Segment& segment, const BufferUses& uses, const Group& group, BufferId buffer,
+                     int64_t stripe) {
+  int64_t least = segment.buffers[buffer].rows;
+  for (const LayerId l : uses.producers) {
+    if (!inside(group, l)) continue;
+    const Slice& writes = segment.layers[l].writes;
+    const int64_t done = group.last_row(l, stripe);
+    if (done < writes.rows) least = std::min(least, writes.first_row + done);
+  }
+  return least;
+}
+
+std::optional<Group> make_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end,
+                                int64_t stripes) {
+  Group group;
+  group.begin = begin;
+  group.end = end;
+  group.stripes = stripes;
+  if (stripes > 1) {
+    const bool enough = segment.layers[end - 1].writes.rows >= 2 * stripes;
+    if (!enough || !can_stripe(segment, uses, group)) return std::nullopt;
+  }
+  fill_done(segment, uses, group);
+  std::vector<BufferId> touched;
+  for (LayerId l = begin; l < end; ++l) {
+    touched.push_back(segment.layers[l].writes.buffer);
+    for (const Operand& operand : segment.layers[l].reads) touched.push_back(operand.slice.buffer);
+  }
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  for (const BufferId id : touched) {
+    const Buffer& buffer = segment.buffers[id];
+    GroupBuffer own{id, Keep::kResident, 0, 0};
+    const bool made_here = all_inside(group, uses[id].producers);
+    const bool read_here = all_inside(group, uses[id].readers);
+    if (buffer.input != ir::kNone || (buffer.spilled && !made_here)) {
+      own.keep = Keep::kLoaded;
+    } else if (made_here && (read_here || buffer.spilled)) {
+      own.keep = buffer.output == ir::kNone && read_here ? Keep::kInside : Keep::kStored;
+    }
+    if (own.keep == Keep::kResident) {
+      group.resident.push_back(id);
+      continue;
+    }
+    const int64_t rows = stripes == 1 ? buffer.rows : ring_rows_of(segment, uses, group, id, own.keep);
+    own.ring_rows = rows >= buffer.rows ? 0 : rows;
+    own.bytes = align_up(rows * buffer.row_bytes(), 64);
+    group.own_bytes += own.bytes;
+    group.buffers.push_back(own);
+  }
+  return group;
+}
+
+}  // namespace hai::sd3403

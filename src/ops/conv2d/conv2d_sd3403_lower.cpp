@@ -1,0 +1,186 @@
+// conv2d on the NPU: Convolve, dense or depthwise; a convolution of few groups is one command a group.
+//
+// The array takes 16 channels of one pixel a step, so that an image of 3 channels would leave 13 lanes idle. Where the
+// window is wider than a pixel, its row is a run of bytes of the image: the run takes the place of the channels, and
+// pixels overlap. Padding columns must then lie in memory: the image is copied between them.
+#include <algorithm>
+
+#include "base/checked.h"
+#include "devices/sd3403/lower/product.h"
+
+namespace hai::sd3403 {
+namespace {
+
+constexpr int64_t kLanes = 16;
+constexpr int64_t kMostGroups = 64;
+
+struct Geometry {
+  std::vector<int64_t> strides, pads, dilations;
+  int64_t groups = 1;
+  int64_t kernel_rows = 1, kernel_columns = 1, depth = 1;
+  bool depthwise = false;
+};
+
+Geometry geometry_of(const ir::Graph& graph, const ir::Node& node) {
+  Geometry g;
+  g.strides = node.ints_attribute("strides", {1, 1});
+  g.pads = node.ints_attribute("pads", {0, 0, 0, 0});
+  g.dilations = node.ints_attribute("dilations", {1, 1});
+  g.groups = node.int_attribute("groups", 1);
+  const Shape& weights = graph.value(node.inputs[1]).type.shape;
+  g.kernel_rows = weights[1].value;
+  g.kernel_columns = weights[2].value;
+  g.depth = weights[3].value;
+  g.depthwise = g.groups > 1 && g.depth == 1 && weights[0].value == g.groups;
+  return g;
+}
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(product_supports(graph, node));
+  const Geometry g = geometry_of(graph, node);
+  const auto beyond = [](const std::vector<int64_t>& values, int64_t most) {
+    return *std::max_element(values.begin(), values.end()) > most;
+  };
+  if (beyond(g.strides, 63) || beyond(g.dilations, 63) || beyond(g.pads, 63) || g.kernel_rows > 127 ||
+      g.kernel_columns > 127) {
+    return refuse(node, "strides, dilations and pads reach 63, windows 127");
+  }
+  if (!g.depthwise && g.groups > kMostGroups) return refuse(node, "more than 64 groups that are not depthwise");
+  return {};
+}
+
+// The image between columns of its zero point.
+Slice padded_image(SegmentBuilder& builder, const Slice& x, const Geometry& g) {
+  const ir::TensorType& type = builder.type(builder.node().inputs[0]);
+  const int64_t left = g.pads[1];
+  const int64_t right = g.pads[3];
+  const int64_t columns = x.columns + left + right;
+  const BufferId id = builder.add_buffer("padded", x.rows, columns, x.channels, x.type);
+  Slice whole = builder.whole_slice(id);
+  const auto part = [&](int64_t first, int64_t count) {
+    Slice slice = whole;
+    slice.columns = 1;
+    slice.channels = count * x.channels;
+    slice.offset_bytes = first * x.pixel_stride;
+    slice.pixel_stride = slice.channels * slice.channel_stride;
+    return slice;
+  };
+  const auto add = [&](Layer layer) {
+    layer.op = "copy";
+    layer.name = builder.node().name + ".pad";
+    builder.add(std::move(layer));
+  };
+  for (const auto& [first, count] : {std::pair{int64_t{0}, left}, std::pair{left + x.columns, right}}) {
+    if (count == 0) continue;
+    Layer fill;
+    Copy body;
+    body.fills = 1;
+    body.fill_value = zero_point_of(type);
+    body.output_channel_stride = x.channel_stride;
+    body.columns = 1;
+    body.channels = count * x.channels;
+    fill.body = body;
+    fill.writes = part(first, count);
+    add(std::move(fill));
+  }
+  Layer move;
+  Copy body;
+  body.input_channel_stride = body.output_channel_stride = x.channel_stride;
+  body.columns = 1;
+  body.channels = x.columns * x.channels;
+  move.body = body;
+  move.writes = part(left, x.columns);
+  Slice from = x;
+  from.columns = 1;
+  from.channels = x.columns * x.channels;
+  from.pixel_stride = from.channels * from.channel_stride;
+  move.reads = {{from, {}}};
+  add(std::move(move));
+  return whole;
+}
+
+Slice channels_of(Slice slice, int64_t first, int64_t count) {
+  slice.offset_bytes += first * slice.channel_stride;
+  slice.channels = count;
+  return slice;
+}
+
+// One layer for each group.
+void add_groups(SegmentBuilder& builder, const Layer& whole, const Geometry& g) {
+  const int64_t in = whole.reads[0].slice.channels / g.groups;
+  const int64_t out = whole.writes.channels / g.groups;
+  const auto length = static_cast<size_t>(whole.constants.window * whole.constants.depth);
+  for (int64_t i = 0; i < g.groups; ++i) {
+    Layer layer = whole;
+    layer.macs = whole.macs / g.groups;
+    layer.reads[0].slice = channels_of(layer.reads[0].slice, i * in, in);
+    if (layer.reads.size() > 1) layer.reads[1].slice = channels_of(layer.reads[1].slice, i * out, out);
+    layer.writes = channels_of(layer.writes, i * out, out);
+    auto& c = std::get<Convolve>(layer.body);
+    c.input_channels = in;
+    c.output_channels = out;
+    const auto cut = [&](auto& values, size_t each) {
+      const auto first = values.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(i * out) * each);
+      values = {first, first + static_cast<std::ptrdiff_t>(static_cast<size_t>(out) * each)};
+    };
+    cut(layer.constants.weights, length);
+    cut(layer.constants.bias, 1);
+    cut(layer.constants.multipliers, 1);
+    builder.add(std::move(layer));
+  }
+}
+
+Status lower(SegmentBuilder& builder) {
+  const ir::Node& node = builder.node();
+  const Geometry g = geometry_of(builder.graph(), node);
+  Layer layer;
+  layer.macs = builder.macs();
+  Convolve c;
+  c.connection = g.depthwise ? kDepthwise : kDense;
+  c.window_rows = g.kernel_rows;
+  c.window_columns = g.kernel_columns;
+  c.stride_rows = g.strides[0];
+  c.stride_columns = g.strides[1];
+  c.dilation_rows = g.dilations[0];
+  c.dilation_columns = g.dilations[1];
+  c.pad_left = g.pads[1];
+  layer.constants.window = g.kernel_rows * g.kernel_columns;
+  layer.constants.depth = g.depth;
+  HAI_TRY(layer.constants.weights, centred_weights(builder.graph(), node, 0));
+  Slice x = builder.operand(node.inputs[0]);
+  const int64_t out_columns = builder.type(node.outputs[0]).shape[2].value;
+  const bool runs = g.groups == 1 && g.dilations[1] == 1 && g.kernel_columns > 1 && 2 * x.channels <= kLanes &&
+                    x.pixel_stride == x.channels * x.channel_stride &&
+                    ceil_div(g.kernel_columns * x.channels, kLanes) < g.kernel_columns;
+  if (runs) {
+    if (g.pads[1] + g.pads[3] > 0) x = padded_image(builder, x, g);
+    c.window_columns = 1;
+    c.stride_columns = 1;
+    c.pad_left = 0;
+    layer.constants.window = g.kernel_rows;
+    layer.constants.depth = g.kernel_columns * g.depth;
+    x.columns = out_columns;
+    x.pixel_stride = g.strides[1] * x.channels * x.channel_stride;
+    x.channels = layer.constants.depth;
+  }
+  c.input_channels = x.channels;
+  c.input_columns = x.columns;
+  layer.body = c;
+  layer.reads = {{x, {g.kernel_rows, g.strides[0], g.dilations[0], g.pads[0], {}, {}}}};
+  HAI_TRY_STATUS(finish_product(builder, layer));
+  std::get<Convolve>(layer.body).output_channels = layer.writes.channels;
+  std::get<Convolve>(layer.body).output_columns = layer.writes.columns;
+  if (g.groups == 1 || g.depthwise) {
+    builder.add(std::move(layer));
+  } else {
+    add_groups(builder, layer, g);
+  }
+  return {};
+}
+
+}  // namespace
+
+void register_conv2d_lower(LowerRegistry& registry);
+void register_conv2d_lower(LowerRegistry& registry) { registry.add("conv2d", {supports, lower}); }
+
+}  // namespace hai::sd3403

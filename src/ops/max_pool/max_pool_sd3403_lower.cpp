@@ -1,0 +1,38 @@
+// max_pool on the NPU: Pool, with the rescaling of a result of another scale.
+//
+// Rescaling is monotone, so the rescaled largest is the largest of the rescaled. Windows with gaps stay on the CPU.
+#include <bit>
+
+#include "devices/sd3403/lower/pool.h"
+#include "devices/sd3403/lower/segment_builder.h"
+#include "types/arithmetic.h"
+
+namespace hai::sd3403 {
+namespace {
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  return supports_pool(graph, node, ops::pool_window_of(node));
+}
+
+Status lower(SegmentBuilder& builder) {
+  const ir::Node& node = builder.node();
+  HAI_TRY(const PoolWindow window, ops::pool_window_of(node));
+  const ir::TensorType& x = builder.type(node.inputs[0]);
+  const ir::TensorType& y = builder.type(node.outputs[0]);
+  Pool pool;
+  pool.pooling = kMaximum;
+  if (x.quantization != y.quantization) {
+    pool.multiplier = std::bit_cast<uint32_t>(hai_multiplier_ratio(scale_of(x), scale_of(y)));
+  }
+  add_pool(builder, pool, window, {});
+  return {};
+}
+
+}  // namespace
+
+void register_max_pool_lower(LowerRegistry& registry);
+void register_max_pool_lower(LowerRegistry& registry) { registry.add("max_pool", {supports, lower}); }
+
+}  // namespace hai::sd3403

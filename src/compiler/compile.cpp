@@ -17,6 +17,7 @@
 #include "devices/cpu/lower/lower.h"
 #include "ops/build.h"
 #include "ops/verify.h"
+#include "ops/work.h"
 
 namespace hai::compiler {
 namespace {
@@ -112,11 +113,32 @@ void name_outputs(format::Program& program, const std::vector<std::string>& name
   for (size_t i = 0; i < names.size(); ++i) program.tensors[program.outputs[i]].name = names[i];
 }
 
-void fill_report(const format::Program& program, CompileReport& report) {
-  for (const format::Instruction& instruction : program.instructions) {
-    report.placement.push_back({instruction.name, instruction.kernel, program.device, "", instruction.macs});
-    report.macs += instruction.macs;
+// The program for the device, and what ran where.
+Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& options, WeightTable& weights,
+                                  CompileReport& report) {
+  const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
+    return weights.add(bytes, std::move(owner));
+  };
+  if (options.device == "cpu") {
+    HAI_TRY(format::Program program, cpu::lower(graph, add_weights));
+    for (const format::Instruction& instruction : program.instructions) {
+      report.placement.push_back({instruction.name, instruction.kernel, program.device, "", instruction.macs});
+    }
+    return program;
   }
+  HAI_TRY(sd3403::Lowered lowered, sd3403::lower(graph, add_weights, options.sd3403));
+  for (const sd3403::Placement& placed : lowered.placements) {
+    const ir::Node& node = graph.node(placed.node);
+    std::string name = node.name.empty() ? graph.value(node.outputs[0]).name : node.name;
+    report.placement.push_back(
+        {std::move(name), node.op, placed.on_npu ? "npu" : "cpu", placed.reason, ops::macs_of(graph, node)});
+  }
+  report.segments = std::move(lowered.segments);
+  return std::move(lowered.program);
+}
+
+void fill_report(const format::Program& program, CompileReport& report) {
+  for (const PlacementRecord& placed : report.placement) report.macs += placed.macs;
   report.arena_bytes = align_up(program.per_sample_bytes, 64) + program.fixed_bytes;
   report.arena_lower_bound_bytes = program.arena_lower_bound_bytes;
 }
@@ -145,8 +167,9 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   HAI_TRY_STATUS(check_pass_names(options));
-  if (options.device != "cpu") {
-    return make_error(StatusCode::kNotFound, "K019", "there is no device \"{}\"; devices are cpu", options.device);
+  if (options.device != "cpu" && options.device != "sd3403") {
+    return make_error(StatusCode::kNotFound, "K019", "there is no device \"{}\"; devices are cpu, sd3403",
+                      options.device);
   }
   CompiledModel model;
   HAI_TRY_STATUS(ops::verify(graph));
@@ -168,10 +191,7 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &model.report.passes));
   graph.erase_dead();
   graph = graph.compact();
-  const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
-    return weights.add(bytes, std::move(owner));
-  };
-  HAI_TRY(format::Program program, cpu::lower(graph, add_weights));
+  HAI_TRY(format::Program program, lower_for(graph, options, weights, model.report));
   name_outputs(program, output_names);
   fill_report(program, model.report);
   file.programs.push_back(std::move(program));
@@ -197,6 +217,15 @@ std::string to_string(const CompileReport& report) {
   }
   for (const auto& [device, sums] : by_device) {
     text += fmt::format("{}: {} layers, {} MACs\n", device, sums.first, sums.second);
+  }
+  for (const sd3403::SegmentReport& segment : report.segments) {
+    text += fmt::format(
+        "{}: {} layers in {} groups and {} stripes, {} commands, {} bytes of constants; scratchpad {} bytes, lower "
+        "bound "
+        "{}\n",
+        segment.name, segment.layers, segment.groups, segment.stripes, segment.commands, segment.constant_bytes,
+        segment.sram_bytes, segment.sram_lower_bound_bytes);
+    for (const std::string& tensor : segment.spilled) text += fmt::format("  {} waits in external memory\n", tensor);
   }
   for (const PlacementRecord& placed : report.placement) {
     if (!placed.reason.empty())

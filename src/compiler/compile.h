@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "devices/sd3403/lower/lower.h"
 #include "format/model.h"
 #include "ir/graph.h"
 
@@ -26,7 +27,8 @@ struct DimRange {
 Result<std::pair<std::string, DimRange>> parse_dim(std::string_view text);
 
 struct CompileOptions {
-  std::string device = "cpu";
+  std::string device = "cpu";   // or "sd3403"
+  sd3403::LowerOptions sd3403;  // machine and choices of that device
   // By symbol name. The batch symbol keeps the graph's own range when it is not named here; every other symbol must be
   // bound to a number.
   std::map<std::string, DimRange> dims;
@@ -55,8 +57,9 @@ struct PlacementRecord {
 struct CompileReport {
   std::vector<PassRecord> passes;
   std::vector<PlacementRecord> placement;
-  int64_t arena_bytes = 0;              // at batch 1
-  int64_t arena_lower_bound_bytes = 0;  // at batch 1
+  std::vector<sd3403::SegmentReport> segments;  // of the NPU
+  int64_t arena_bytes = 0;                      // at batch 1
+  int64_t arena_lower_bound_bytes = 0;          // at batch 1
   int64_t weights_bytes = 0;
   int64_t macs = 0;     // per sample
   int64_t time_us = 0;  // the whole compile

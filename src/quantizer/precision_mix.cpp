@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include "ops/build.h"
-#include "ops/op_schema.h"
+#include "ops/work.h"
 #include "quantizer/graph_pairing.h"
 
 namespace hai::quantizer {
@@ -44,21 +44,6 @@ bool same_input(const ir::Graph& a, const ir::Node& left, const ir::Graph& b, co
 
 bool same_output(const ir::Graph& a, const ir::Node& left, const ir::Graph& b, const ir::Node& right) {
   return same_type(a.value(left.outputs[0]).type, b.value(right.outputs[0]).type);
-}
-
-int64_t macs_of(const ir::Graph& graph, const ir::Node& node) {
-  const OpSchema* schema = find_op_schema(node.op);
-  if (schema == nullptr || schema->cost == nullptr) return 0;
-  const std::vector<int64_t> one(graph.symbols.size(), 1);
-  const auto dims_of = [&](const std::vector<ir::ValueId>& values) {
-    std::vector<Dims> dims;
-    for (const ir::ValueId id : values)
-      dims.push_back(id == ir::kNone ? Dims{} : resolve(graph.value(id).type.shape, one));
-    return dims;
-  };
-  const std::vector<Dims> inputs = dims_of(node.inputs);
-  const std::vector<Dims> outputs = dims_of(node.outputs);
-  return schema->cost(*schema, {inputs, outputs, node}).macs;
 }
 
 // The donor's bias in steps of input scale times weight scale at its new place.
@@ -103,7 +88,7 @@ Result<std::vector<MixableLayer>> PrecisionMix::layers() const {
     auto layer = std::find_if(layers.begin(), layers.end(), same_name);
     if (layer == layers.end()) layer = layers.insert(layers.end(), MixableLayer{node.name, {}, 0, 0});
     layer->outputs.push_back(output);
-    layer->macs += macs_of(eight_, node);
+    layer->macs += ops::macs_of(eight_, node);
     layer->weights += element_count(eight_.value(node.inputs[1]).type.shape)->value;
   }
   std::erase_if(layers, [&](const MixableLayer& layer) { return fixed.count(layer.name) > 0; });

@@ -132,11 +132,18 @@ int32_t hai_dtype_bits(int32_t dtype) {
   return dtype < 0 || dtype >= hai::kDataTypeCount ? 0 : hai::bit_width(static_cast<hai::DataType>(dtype));
 }
 
-size_t hai_device_count(void) { return 1; }
+size_t hai_device_count(void) { return 2; }
 
 const hai_device_info* hai_device(size_t index) {
   static const hai::runtime::CpuDevice cpu;
-  return index == 0 ? &cpu.info : nullptr;
+  // The board's NPU is simulated; its programs' other kernels run on the cpu's instruction sets.
+  static const hai_device_info npu = [] {
+    hai_device_info info = cpu.info;
+    info.name = "sd3403";
+    info.description = "an SD3403-class board, simulated: exact values, modelled time and energy";
+    return info;
+  }();
+  return index == 0 ? &cpu.info : index == 1 ? &npu : nullptr;
 }
 
 }  // extern "C"

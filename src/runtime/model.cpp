@@ -4,7 +4,28 @@
 // remembered, so that a later attempt may succeed (memory, a file put back).
 #include "runtime/model.h"
 
+#include "devices/sd3403/exec/npu_kernel.h"
+
 namespace hai::runtime {
+namespace {
+
+constexpr std::string_view kNpuDevice = "sd3403";
+constexpr std::string_view kDevices[] = {"cpu", kNpuDevice};
+
+// The cpu's kernels, and the NPU's.
+const cpu::ExecRegistry& npu_registry() {
+  static const cpu::ExecRegistry kRegistry = [] {
+    cpu::ExecRegistry registry;
+    cpu::register_all_exec(registry);
+    sd3403::register_exec(registry);
+    return registry;
+  }();
+  return kRegistry;
+}
+
+}  // namespace
+
+std::span<const std::string_view> runnable_devices() { return kDevices; }
 
 Result<std::shared_ptr<Model>> Model::load(std::shared_ptr<const ByteSource> source, std::string where,
                                            const cpu::ExecRegistry& registry) {
@@ -17,12 +38,12 @@ Result<std::shared_ptr<Model>> Model::load_file(const std::string& path, const c
   return load(std::move(source), path, registry);
 }
 
-Result<std::shared_ptr<const CpuExecutable>> Model::cpu_executable(cpu::Isa isa) {
+Result<std::shared_ptr<const Executable>> Model::executable(const std::string& device, cpu::Isa isa) {
   const std::lock_guard lock(mutex_);
-  const auto found = executables_.find(isa);
+  const auto found = executables_.find({device, isa});
   if (found != executables_.end()) return found->second;
-  HAI_TRY(auto executable, CpuExecutable::make(reader_, isa, registry_));
-  executables_.emplace(isa, executable);
+  HAI_TRY(auto executable, Executable::make(reader_, device, isa, device == kNpuDevice ? npu_registry() : registry_));
+  executables_.emplace(std::pair(device, isa), executable);
   return executable;
 }
 

@@ -1,20 +1,26 @@
 // Model: an open, verified .hai file and the executables made from it, shared by its sessions.
 //
-// Thread-safe: the file is immutable; executables are made under a lock, once per instruction set.
+// Thread-safe: the file is immutable; executables are made under a lock, once per device and instruction set.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "base/file.h"
 #include "base/result.h"
 #include "devices/cpu/exec/exec_registry.h"
 #include "format/model_reader.h"
-#include "runtime/cpu_executable.h"
+#include "runtime/executable.h"
 
 namespace hai::runtime {
+
+// Devices whose programs this build can run, in the order of preference.
+std::span<const std::string_view> runnable_devices();
 
 class Model {
  public:
@@ -25,7 +31,7 @@ class Model {
 
   const format::ModelReader& file() const { return *reader_; }
   // Reads and packs the weights when asked for the first time.
-  Result<std::shared_ptr<const CpuExecutable>> cpu_executable(cpu::Isa isa);
+  Result<std::shared_ptr<const Executable>> executable(const std::string& device, cpu::Isa isa);
 
  private:
   Model(std::shared_ptr<const format::ModelReader> reader, const cpu::ExecRegistry& registry)
@@ -34,7 +40,7 @@ class Model {
   std::shared_ptr<const format::ModelReader> reader_;
   const cpu::ExecRegistry& registry_;
   std::mutex mutex_;
-  std::map<cpu::Isa, std::shared_ptr<const CpuExecutable>> executables_;
+  std::map<std::pair<std::string, cpu::Isa>, std::shared_ptr<const Executable>> executables_;
 };
 
 }  // namespace hai::runtime

@@ -64,13 +64,24 @@ Status check_options(const SessionOptions& options) {
   return {};
 }
 
-// The cpu is the only device of this build. A file without any program gets its own error when the program is read.
-Status check_device(const std::string& wanted, const std::vector<std::string>& in_file) {
-  const bool usable = in_file.empty() || std::find(in_file.begin(), in_file.end(), "cpu") != in_file.end();
-  if (wanted == "cpu" || (wanted.empty() && usable)) return {};
+// The device to run on: the one that is wanted, or the first that the file has a program for. A file without any
+// program gets its own error when the program is read.
+Result<std::string> choose_device(const std::string& wanted, const std::vector<std::string>& in_file) {
+  const auto devices = runnable_devices();
+  const auto runs = [&](const std::string& device) {
+    return std::find(devices.begin(), devices.end(), device) != devices.end();
+  };
+  if (wanted.empty()) {
+    const auto first = std::find_if(in_file.begin(), in_file.end(), runs);
+    if (first != in_file.end()) return *first;
+    if (in_file.empty()) return std::string("cpu");
+  }
+  if (runs(wanted)) return wanted;
+  std::string names;
+  for (const std::string_view device : devices) names += (names.empty() ? "" : ", ") + std::string(device);
   return make_error(StatusCode::kUnsupported, "R013",
-                    "device '{}' is not in this build, which has: cpu; compile the model for it",
-                    wanted.empty() ? in_file.front() : wanted);
+                    "device '{}' is not in this build, which has: {}; compile the model for one of them",
+                    wanted.empty() ? in_file.front() : wanted, names);
 }
 
 std::string shape_text(const hai_tensor& tensor) {
@@ -114,9 +125,9 @@ Status check_kind(const ProgramTensor& wanted, const hai_tensor& tensor, std::st
 
 Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, const SessionOptions& options) {
   HAI_TRY_STATUS(check_options(options));
-  HAI_TRY_STATUS(check_device(options.device, model->file().devices()));
+  HAI_TRY(const std::string device, choose_device(options.device, model->file().devices()));
   HAI_TRY(const cpu::Isa isa, isa_named(options.isa));
-  HAI_TRY(auto executable, model->cpu_executable(isa));
+  HAI_TRY(auto executable, model->executable(device, isa));
   const int threads = options.threads == 0 ? available_threads() : options.threads;
   std::unique_ptr<Session> session(
       new Session(std::move(model), std::move(executable), threads, static_cast<size_t>(options.trace_events)));
@@ -128,7 +139,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
   return session;
 }
 
-Session::Session(std::shared_ptr<Model> model, std::shared_ptr<const CpuExecutable> executable, int threads,
+Session::Session(std::shared_ptr<Model> model, std::shared_ptr<const Executable> executable, int threads,
                  size_t trace_events)
     : model_(std::move(model)), executable_(std::move(executable)), threads_(threads), trace_(trace_events) {
   static std::atomic<int64_t> count{0};

@@ -1,4 +1,4 @@
-// Session: one caller's arena, scratch, threads and bound buffers for a model on the cpu.
+// Session: one caller's arena, scratch, threads and bound buffers for a model on one device.
 //
 // run() may be called from any thread, one call at a time; several sessions run in parallel, also on one model. After
 // the first run with a batch, runs with that or a smaller one allocate nothing.
@@ -76,8 +76,7 @@ class Session {
     size_t first_output = 0;
   };
 
-  Session(std::shared_ptr<Model> model, std::shared_ptr<const CpuExecutable> executable, int threads,
-          size_t trace_events);
+  Session(std::shared_ptr<Model> model, std::shared_ptr<const Executable> executable, int threads, size_t trace_events);
   void make_views();
   void add_binding(uint32_t tensor, bool is_output_view, size_t view);
   void label_instructions();
@@ -92,7 +91,7 @@ class Session {
   cpu::RunContext context_of(size_t instruction);
 
   std::shared_ptr<Model> model_;
-  std::shared_ptr<const CpuExecutable> executable_;
+  std::shared_ptr<const Executable> executable_;
   ThreadPool threads_;
   std::atomic<bool> busy_{false};
 

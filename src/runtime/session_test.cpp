@@ -329,7 +329,7 @@ class TestRecord final : public cpu::CpuKernel {
   void run(const cpu::RunContext&) const override {}
 };
 
-TEST(CpuExecutableTest, LargeConstantsFirstAndAllAsInTheFile) {
+TEST(ExecutableTest, LargeConstantsFirstAndAllAsInTheFile) {
   using format::TensorPlace;
   format::ModelFile file;
   format::Program program;

@@ -14,7 +14,7 @@
 
 #include "base/checked.h"
 #include "devices/cpu/lower/lower_registry.h"
-#include "ops/op_schema.h"
+#include "ops/work.h"
 #include "passes/plan_memory.h"
 
 namespace hai::cpu {
@@ -40,8 +40,11 @@ bool is_placed_by_us(const ProgramTensor& tensor) {
 
 class Lowering final : public LowerContext {
  public:
-  Lowering(const ir::Graph& graph, const AddWeights& add_weights) : graph_(graph), add_weights_(add_weights) {
-    program_.device = "cpu";
+  Lowering(const ir::Graph& graph, const AddWeights& add_weights, const LowerOptions& options)
+      : graph_(graph),
+        add_weights_(add_weights),
+        registry_(options.registry != nullptr ? *options.registry : LowerRegistry::instance()) {
+    program_.device = options.device;
     program_.symbols = graph.symbols;
     number_.assign(graph.value_slots(), format::kNoTensor);
     for (size_t i = 0; i < graph.inputs().size(); ++i) {
@@ -58,10 +61,11 @@ class Lowering final : public LowerContext {
     for (const ir::NodeId id : order) {
       node_ = &graph_.node(id);
       const size_t first = program_.instructions.size();
-      if (auto status = LowerRegistry::instance().find(node_->op)->lower(*this); !status) {
+      if (auto status = registry_.find(node_->op)->lower(*this); !status) {
         return with_where(status.error(), fmt::format("node \"{}\" ({})", node_->name, node_->op));
       }
-      if (program_.instructions.size() > first) program_.instructions.back().macs = macs_of(*node_);
+      if (program_.instructions.size() > first)  // A node that stands for many says so itself.
+        program_.instructions.back().macs = node_->int_attribute("macs", ops::macs_of(graph_, *node_));
     }
     settle_aliases();
     HAI_TRY_STATUS(place(options));
@@ -132,7 +136,7 @@ class Lowering final : public LowerContext {
     std::optional<Error> first;
     int64_t others = 0;
     for (const ir::NodeId id : order) {
-      const Status status = supports(graph_, graph_.node(id));
+      const Status status = supported_by(registry_, graph_, graph_.node(id));
       if (status) continue;
       if (first) ++others;
       if (!first) first = status.error();
@@ -140,22 +144,6 @@ class Lowering final : public LowerContext {
     if (!first) return {};
     if (others > 0) first->message += fmt::format("; {} more node(s) cannot run on the CPU either", others);
     return *first;
-  }
-
-  int64_t macs_of(const ir::Node& node) const {
-    const OpSchema* schema = find_op_schema(node.op);
-    if (schema == nullptr || schema->cost == nullptr) return 0;
-    const std::vector<int64_t> one_sample(graph_.symbols.size(), 1);
-    const auto dims_of = [&](const std::vector<ir::ValueId>& values) {
-      std::vector<Dims> dims;
-      for (const ir::ValueId value : values) {
-        dims.push_back(value == ir::kNone ? Dims() : resolve(graph_.value(value).type.shape, one_sample));
-      }
-      return dims;
-    };
-    const std::vector<Dims> inputs = dims_of(node.inputs);
-    const std::vector<Dims> outputs = dims_of(node.outputs);
-    return schema->cost(*schema, {inputs, outputs, node}).macs;
   }
 
   uint32_t root_of(uint32_t number) const { return buffer_of_[number]; }  // alias() stores roots only
@@ -252,6 +240,7 @@ class Lowering final : public LowerContext {
 
   const ir::Graph& graph_;
   const AddWeights& add_weights_;
+  const LowerRegistry& registry_;
   const ir::Node* node_ = nullptr;
   format::Program program_;
   std::vector<uint32_t> number_;     // of each value
@@ -262,7 +251,11 @@ class Lowering final : public LowerContext {
 }  // namespace
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  const CpuLowering* lowering = LowerRegistry::instance().find(node.op);
+  return supported_by(LowerRegistry::instance(), graph, node);
+}
+
+Status supported_by(const LowerRegistry& registry, const ir::Graph& graph, const ir::Node& node) {
+  const CpuLowering* lowering = registry.find(node.op);
   if (lowering == nullptr) {
     return make_error(StatusCode::kUnsupported, "C201",
                       "operator {} of node \"{}\" has no CPU kernel; `hai ops` lists what there is", node.op,
@@ -274,7 +267,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
 }
 
 Result<format::Program> lower(const ir::Graph& graph, const AddWeights& add_weights, const LowerOptions& options) {
-  return Lowering(graph, add_weights).run(options);
+  return Lowering(graph, add_weights, options).run(options);
 }
 
 }  // namespace hai::cpu

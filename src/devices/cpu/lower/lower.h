@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/result.h"
 #include "format/program.h"
@@ -15,7 +16,11 @@ namespace hai::cpu {
 // Puts bytes into the weights section and returns their offset, a multiple of 64. `owner` keeps the bytes alive.
 using AddWeights = std::function<int64_t(std::span<const std::byte> bytes, std::shared_ptr<const void> owner)>;
 
+class LowerRegistry;
+
 struct LowerOptions {
+  std::string device = "cpu";               // of the program; another device's CPU part has that device's name
+  const LowerRegistry* registry = nullptr;  // null: the CPU's own operators
   bool share_buffers = true;  // results of element-wise instructions may take the place of a dying operand
 };
 

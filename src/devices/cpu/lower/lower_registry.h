@@ -49,6 +49,9 @@ class LowerRegistry {
   std::map<std::string, CpuLowering, std::less<>> lowerings_;
 };
 
+// Ok, or why a device with these operators cannot run the node.
+Status supported_by(const LowerRegistry& registry, const ir::Graph& graph, const ir::Node& node);
+
 // For most operators: supports what `dtypes` lists for its first input; emits one instruction with the op's own name,
 // operands and attributes.
 Status lower_as_is(LowerContext& context);

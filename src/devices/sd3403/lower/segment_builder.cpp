@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-#include "ops/op_schema.h"
+#include "ops/work.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -333,18 +333,7 @@ View SegmentBuilder::dense(ir::ValueId value) {
   return to;
 }
 
-int64_t SegmentBuilder::macs() const {
-  const OpSchema* schema = find_op_schema(node_->op);
-  if (schema == nullptr || schema->cost == nullptr) return 0;
-  const std::vector<int64_t> one_sample(graph_.symbols.size(), 1);
-  std::vector<Dims> inputs;
-  std::vector<Dims> outputs;
-  for (const ir::ValueId value : node_->inputs) {
-    inputs.push_back(value == ir::kNone ? Dims() : resolve(graph_.value(value).type.shape, one_sample));
-  }
-  for (const ir::ValueId value : node_->outputs) outputs.push_back(resolve(graph_.value(value).type.shape, one_sample));
-  return schema->cost(*schema, {inputs, outputs, *node_}).macs;
-}
+int64_t SegmentBuilder::macs() const { return ops::macs_of(graph_, *node_); }
 
 void SegmentBuilder::copy(const View& from, const View& to, int64_t type) {
   View source = from;

@@ -6,7 +6,7 @@
 // stays below "all weights packed" unless one layer holds more than half of them. The rest follow in the order of the
 // file, where neighbours share the chunk that was read last. Not here: what kernels check of their operands (their
 // make()), and what the program promises (verify_program).
-#include "runtime/cpu_executable.h"
+#include "runtime/executable.h"
 
 #include <algorithm>
 #include <cstring>
@@ -37,10 +37,9 @@ TensorView view_of(const ProgramTensor& tensor, const std::byte* data) {
 
 }  // namespace
 
-class CpuExecutable::Loader {
+class Executable::Loader {
  public:
-  Loader(CpuExecutable& target, const std::shared_ptr<const format::ModelReader>& model,
-         const cpu::ExecRegistry& registry)
+  Loader(Executable& target, const std::shared_ptr<const format::ModelReader>& model, const cpu::ExecRegistry& registry)
       : target_(target), where_(model->where()), weights_(model), registry_(registry) {}
 
   Status run() {
@@ -77,14 +76,14 @@ class CpuExecutable::Loader {
   Status make_kernel(size_t index);
   void retain(uint32_t tensor, const std::byte* bytes);
 
-  CpuExecutable& target_;
+  Executable& target_;
   std::string where_;
   format::WeightReader weights_;
   const cpu::ExecRegistry& registry_;
   MemoryRegion staging_;
 };
 
-std::vector<size_t> CpuExecutable::Loader::order() const {
+std::vector<size_t> Executable::Loader::order() const {
   const std::vector<Instruction>& instructions = target_.program_.instructions;
   std::vector<int64_t> bytes;
   bytes.reserve(instructions.size());
@@ -99,7 +98,7 @@ std::vector<size_t> CpuExecutable::Loader::order() const {
   return order;
 }
 
-Status CpuExecutable::Loader::stage(const Instruction& instruction, std::vector<TensorView>& constants) {
+Status Executable::Loader::stage(const Instruction& instruction, std::vector<TensorView>& constants) {
   const int64_t wanted = staged_bytes(instruction);
   if (staging_.size_bytes() < wanted || staging_.size_bytes() > kLargeBytes) {
     staging_ = MemoryRegion();
@@ -122,7 +121,7 @@ Status CpuExecutable::Loader::stage(const Instruction& instruction, std::vector<
   return {};
 }
 
-void CpuExecutable::Loader::retain(uint32_t tensor, const std::byte* bytes) {
+void Executable::Loader::retain(uint32_t tensor, const std::byte* bytes) {
   std::vector<Block>& blocks = target_.retained_[tensor];
   if (!blocks.empty()) return;
   const auto size = static_cast<size_t>(bytes_of(tensor));
@@ -131,13 +130,14 @@ void CpuExecutable::Loader::retain(uint32_t tensor, const std::byte* bytes) {
   target_.packed_bytes_ += static_cast<int64_t>(blocks.size() * sizeof(Block));
 }
 
-Status CpuExecutable::Loader::make_kernel(size_t index) {
+Status Executable::Loader::make_kernel(size_t index) {
   const Program& program = target_.program_;
   const Instruction& instruction = program.instructions[index];
   const cpu::MakeKernel make = registry_.find(instruction.kernel);
   if (make == nullptr) {
     return make_error(StatusCode::kUnsupported, "R002",
-                      "this build has no cpu kernel '{}'; update HAI or compile the model again", instruction.kernel);
+                      "this build has no {} kernel '{}'; update HAI or compile the model again", program.device,
+                      instruction.kernel);
   }
   std::vector<TensorView> constants;
   HAI_TRY_STATUS(stage(instruction, constants));
@@ -159,13 +159,14 @@ Status CpuExecutable::Loader::make_kernel(size_t index) {
   return {};
 }
 
-Result<std::shared_ptr<const CpuExecutable>> CpuExecutable::make(
-    const std::shared_ptr<const format::ModelReader>& model, cpu::Isa isa, const cpu::ExecRegistry& registry) {
-  const std::shared_ptr<CpuExecutable> executable(new CpuExecutable);
-  HAI_TRY(executable->program_, model->program("cpu"));
+Result<std::shared_ptr<const Executable>> Executable::make(const std::shared_ptr<const format::ModelReader>& model,
+                                                           std::string_view device, cpu::Isa isa,
+                                                           const cpu::ExecRegistry& registry) {
+  const std::shared_ptr<Executable> executable(new Executable);
+  HAI_TRY(executable->program_, model->program(device));
   executable->isa_ = isa;
   HAI_TRY_STATUS(Loader(*executable, model, registry).run());
-  return std::shared_ptr<const CpuExecutable>(executable);
+  return std::shared_ptr<const Executable>(executable);
 }
 
 }  // namespace hai::runtime

@@ -1,4 +1,5 @@
-// CpuExecutable: a model's program for the cpu, made ready for one instruction set: kernels with their packed weights.
+// Executable: a model's program for one device, made ready for one instruction set of this machine: kernels with their
+// packed weights. A program of the sd3403 has kernels of the cpu and the NPU's, which simulates it.
 //
 // Immutable, shared by all sessions of the model on that instruction set. Making it is where weights are read: the
 // constants of one instruction at a time, verified, packed by its kernel and dropped.
@@ -14,10 +15,11 @@
 
 namespace hai::runtime {
 
-class CpuExecutable {
+class Executable {
  public:
-  static Result<std::shared_ptr<const CpuExecutable>> make(const std::shared_ptr<const format::ModelReader>& model,
-                                                           cpu::Isa isa, const cpu::ExecRegistry& registry);
+  static Result<std::shared_ptr<const Executable>> make(const std::shared_ptr<const format::ModelReader>& model,
+                                                        std::string_view device, cpu::Isa isa,
+                                                        const cpu::ExecRegistry& registry);
 
   const format::Program& program() const { return program_; }
   cpu::Isa isa() const { return isa_; }
@@ -36,7 +38,7 @@ class CpuExecutable {
 
  private:
   class Loader;
-  CpuExecutable() = default;
+  Executable() = default;
 
   format::Program program_;
   cpu::Isa isa_ = cpu::Isa::kScalar;

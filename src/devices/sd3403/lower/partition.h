@@ -1,0 +1,27 @@
+// partition(): which nodes of a graph run on the NPU, and in which segments.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::sd3403 {
+
+struct Placement {
+  ir::NodeId node = ir::kNone;
+  bool on_npu = false;
+  std::string reason;  // why not; empty on the NPU
+};
+
+struct Partition {
+  std::vector<Placement> placements;              // of all nodes, in order
+  std::vector<std::vector<ir::NodeId>> segments;  // of the NPU, in order; each can run in one piece
+};
+
+// By the legality of each operator's lowering, then by cost: a segment whose data takes longer to hand over than the
+// CPU takes to compute it stays on the CPU.
+Result<Partition> partition(const ir::Graph& graph);
+
+}  // namespace hai::sd3403

@@ -81,6 +81,17 @@ void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorTyp
 
 bool comes_from_bytes(const ir::Graph& graph, ir::ValueId value) { return origin_of(graph, value) != ir::kNone; }
 
+FunctionTable wide_table(const ir::Graph& graph, const ir::Node& node) {
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  Activation activation;
+  activation.function = *find_unary_function(node.op);
+  const UnaryFunction& row = unary_functions()[static_cast<size_t>(activation.function)];
+  activation.alpha = node.float_attribute("alpha", row.alpha);
+  activation.beta = node.float_attribute("beta", row.beta);
+  return make_function_table(activation, scale_of(x), range_of(x), scale_of(y), range_of(y));
+}
+
 bool lower_chain(SegmentBuilder& builder) {
   const ir::Graph& graph = builder.graph();
   const ir::ValueId value = builder.node().outputs[0];

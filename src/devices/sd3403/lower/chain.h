@@ -2,6 +2,7 @@
 #pragma once
 
 #include "devices/sd3403/lower/segment_builder.h"
+#include "types/function_table.h"
 
 namespace hai::sd3403 {
 
@@ -11,6 +12,9 @@ void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorTyp
 
 // Whether `value` is made of an 8-bit tensor by rescale and unary functions alone (itself one of them).
 bool comes_from_bytes(const ir::Graph& graph, ir::ValueId value);
+
+// The table of a unary function of a 16-bit tensor without its constant ends (types/function_table.h).
+FunctionTable wide_table(const ir::Graph& graph, const ir::Node& node);
 
 // The node's result as a table of the 8-bit tensor that it comes from; false where there is none. What stood between is
 // left without readers, and is not emitted.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "devices/sd3403/lower/segment_builder.h"
 #include "ops/work.h"
@@ -44,11 +45,17 @@ std::map<int64_t, std::vector<size_t>> segments_of(const ir::Graph& graph, const
   return segments;
 }
 
+bool reads_npu(const ir::Node& node, const std::set<ir::ValueId>& made_on_npu) {
+  return std::any_of(node.inputs.begin(), node.inputs.end(),
+                     [&](ir::ValueId value) { return made_on_npu.contains(value); });
+}
+
 }  // namespace
 
 Result<Partition> partition(const ir::Graph& graph) {
   HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
   Partition out;
+  std::set<ir::ValueId> made_on_npu;
   for (const ir::NodeId id : order) {
     const ir::Node& node = graph.node(id);
     const NpuLowering* lowering = LowerRegistry::instance().find(node.op);
@@ -57,8 +64,11 @@ Result<Partition> partition(const ir::Graph& graph) {
       placement.reason = "the NPU has no " + node.op;
     } else if (const Status status = lowering->supports(graph, node); !status) {
       placement.reason = status.error().message;
+    } else if (lowering->moves_nothing && !reads_npu(node, made_on_npu)) {
+      placement.reason = "it only views what the CPU has";
     } else {
       placement.on_npu = true;
+      made_on_npu.insert(node.outputs.begin(), node.outputs.end());
     }
     out.placements.push_back(std::move(placement));
   }

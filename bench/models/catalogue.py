@@ -20,6 +20,7 @@ from .mobilenet import MobileNetV1, MobileNetV2, MobileNetV3
 from .resnet import ResNet
 from .settle import settle, structured_pictures
 from .unet import UNet
+from .vit import VisionTransformer
 from .yolo import YoloV5, YoloV8, score_layers
 
 
@@ -53,6 +54,8 @@ class Network:
 def _last_layers(net: nn.Module) -> list[nn.Module]:
     if isinstance(net, YoloV5 | YoloV8):
         return list(score_layers(net))
+    if isinstance(net, VisionTransformer):
+        return [net.head]
     layers = [module for name, module in net.named_modules() if name.rsplit(".", 1)[-1] == "logits"]
     assert len(layers) == 1
     return layers
@@ -73,6 +76,7 @@ def _entries() -> Iterable[Network]:
     yield entry("yolov5s", partial(YoloV5, 0.33, 0.5), 640, centred=False)
     yield entry("yolov8n", partial(YoloV8, 0.33, 0.25), 640, centred=False)
     yield entry("unet", UNet, 256, centred=False)
+    yield entry("vit_tiny", VisionTransformer, 224)
     yield Network("mlp", Mlp, (1, 28, 28), False)
     yield Network("efficientnet_lite0_imagenet", published_efficientnet_lite0, (3, 224, 224), True, published=True)
 
@@ -92,6 +96,7 @@ def _small_entries() -> Iterable[Network]:
     yield entry("yolov5n", partial(YoloV5, 0.1, 0.125, detector_size, 5), detector_size, centred=False)
     yield entry("yolov8n", partial(YoloV8, 0.1, 0.125, detector_size, 5), detector_size, centred=False)
     yield entry("unet", partial(UNet, (4, 8, 13), 2), (36, 52), centred=False)
+    yield entry("vit_tiny", partial(VisionTransformer, (32, 48), 8, 39, 3, 2, 100, 13), (32, 48))
     yield Network("mlp_tiny", partial(Mlp, 35, (19, 13), 7), (1, 5, 7), False)
 
 

@@ -2,8 +2,9 @@
 
 A network with freshly drawn weights is a poor test of a compiler: its BatchNorm statistics are (0, 1), so folding them
 changes nothing, and its outputs are almost the same for every picture. `settle` draws the weights (He et al., 2015),
-gives every BatchNorm a random scale and shift, measures its statistics on structured pictures, and scales the last
-layers so that their outputs differ between pictures and places with a stated spread. Everything follows from the seed.
+gives every BatchNorm and LayerNorm a random scale and shift, measures BatchNorms' statistics on structured pictures,
+and scales the last layers so that their outputs differ between pictures and places with a stated spread. Everything
+follows from the seed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _draw_weights(net: nn.Module, generator: torch.Generator) -> None:
             module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * (2.0 / fan_in) ** 0.5)
             if module.bias is not None:
                 uniform(module.bias, -0.1, 0.1)
-        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d | nn.LayerNorm):
             uniform(module.weight, 0.5, 1.5)
             uniform(module.bias, -0.5, 0.5)
 

@@ -72,7 +72,7 @@ def test_f32_with_free_batch(name: str, exported: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "_batch"], ids=lambda form: form or "_torchscript")
-@pytest.mark.parametrize("name", ["mobilenet_v3_small_tiny", "yolov8n_tiny", "unet_tiny"])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small_tiny", "yolov8n_tiny", "unet_tiny", "vit_tiny_tiny"])
 def test_f32_in_the_other_forms(name: str, form: str, exported: Any, tmp_path: Path) -> None:
     check_f32(exported, name, form, tmp_path)
 

@@ -25,6 +25,7 @@ constexpr PipelineStep kCanonical[] = {
     {"cancel_transposes", passes::cancel_transposes},
     {"fold_constants", passes::fold_constants},
     {"simplify", passes::simplify},
+    {"join_constant_rows", passes::join_constant_rows},
     {"fold_pad", passes::fold_pad},
     {"fuse_quantization", passes::fuse_quantization, true},
     {"fold_constants", passes::fold_constants},

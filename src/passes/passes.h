@@ -39,6 +39,9 @@ Result<PassStats> cancel_quantization(ir::Graph& graph);
 Result<PassStats> recognise_activations(ir::Graph& graph);
 // Finds layer_norm in the means, squares and roots that exporters spell it with.
 Result<PassStats> recognise_layer_norm(ir::Graph& graph);
+// Turns constant rows that are joined to a tensor, and a constant that is then added to all, into a pad and an
+// addition.
+Result<PassStats> join_constant_rows(ir::Graph& graph);
 // Gives zero padding before a convolution to the convolution.
 Result<PassStats> fold_pad(ir::Graph& graph);
 // Folds batch norm, and multiplication by or addition of per-channel constants, into the float convolution or matrix

@@ -387,6 +387,41 @@ TEST(RecogniseLayerNorm, InnerResultsWithOtherReadersStay) {
   EXPECT_EQ(count_of(after, "add"), 1);
 }
 
+// A vision transformer's class token, in front or behind, over a fixed or a free batch.
+TEST(JoinConstantRows, BecomeAPadAndOneAddition) {
+  for (const bool front : {true, false}) {
+    for (const bool free : {true, false}) {
+      for (const auto& position : std::vector<std::vector<int64_t>>{{1, 7, 5}, {7, 5}, {5}, {1}}) {
+        GraphBuilder b;
+        if (free) b.graph.symbols = {{"batch", 1, 16}};
+        const auto x = b.input({free ? Dim(1, 0) : Dim(1), Dim(6), Dim(5)});
+        auto token = b.constant({1, 1, 5});
+        if (free) token = b.node("expand", {token, x}, {{"shape", std::vector<int64_t>{-1, -1, -1}}});
+        const auto joined =
+            b.node("concat", front ? std::vector{token, x} : std::vector{x, token}, {{"axis", int64_t{1}}});
+        b.graph.add_output(b.node("add", {joined, b.constant(position)}));
+        const ir::Graph after = apply(fold_constants, apply(join_constant_rows, b.graph, free ? 3 : 1));
+        EXPECT_EQ(count_of(after, "concat"), 0);
+        EXPECT_EQ(count_of(after, "expand"), 0);
+        EXPECT_EQ(count_of(after, "pad"), 1);
+        EXPECT_EQ(after.live_node_count(), 2U);
+      }
+    }
+  }
+}
+
+TEST(JoinConstantRows, NotWithTwoTensorsOrAnotherReader) {
+  for (const bool two : {true, false}) {
+    GraphBuilder b;
+    const auto x = b.input({Dim(1), Dim(6), Dim(5)});
+    const auto joined = b.node("concat", {b.constant({1, 1, 5}), x, two ? b.node("relu", {x}) : b.constant({1, 6, 5})},
+                               {{"axis", int64_t{1}}});
+    b.graph.add_output(b.node("add", {joined, b.constant({13, 5})}));
+    if (!two) b.graph.add_output(b.node("relu", {joined}));
+    EXPECT_EQ(count_of(apply(join_constant_rows, b.graph), "concat"), 1);
+  }
+}
+
 TEST(FuseConvActivation, Floats) {
   for (const std::string op : {"relu", "relu6", "clip", "silu", "hard_swish", "leaky_relu", "gelu"}) {
     GraphBuilder b;
@@ -560,8 +595,8 @@ TEST_P(EveryPass, KeepsIntegersBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Passes, EveryPass,
                          ::testing::Values(fold_constants, simplify, merge_duplicates, cancel_transposes,
                                            fuse_quantization, keep_integer_weights, cancel_quantization,
-                                           recognise_activations, recognise_layer_norm, fold_pad, fold_batch_norm,
-                                           fuse_conv_activation, fuse_conv_residual));
+                                           recognise_activations, recognise_layer_norm, join_constant_rows, fold_pad,
+                                           fold_batch_norm, fuse_conv_activation, fuse_conv_residual));
 
 }  // namespace
 }  // namespace hai::passes

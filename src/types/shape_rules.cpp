@@ -270,6 +270,19 @@ Rule<Shape> expand(const Shape& x, std::span<const int64_t> target) {
   return checked(std::move(out));
 }
 
+Rule<Shape> expand_over(const Shape& x, std::span<const int64_t> target, const Shape& batch) {
+  if (batch.empty()) return refuse("the tensor that gives the batch has no axis");
+  if (target.empty() || target[0] != -1) return refuse("with a batch the first entry of the shape must be -1");
+  if (x.size() == target.size() && x[0] != Dim(1)) return refuse("{} has a first axis that is not 1", text(x));
+  std::vector<int64_t> once(target.begin(), target.end());
+  once[0] = 1;
+  Rule<Shape> out = expand(x, once);
+  if (!out) return out;
+  Shape shape = *std::move(out);
+  shape[0] = batch[0];
+  return checked(std::move(shape));
+}
+
 Rule<Shape> gather(const Shape& x, const Shape& indices, int axis) {
   const auto along = static_cast<size_t>(axis);
   Shape out(x.begin(), x.begin() + axis);

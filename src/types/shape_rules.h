@@ -66,6 +66,8 @@ Rule<Shape> reshape(const Shape& x, std::span<const int64_t> target);
 Rule<Shape> transpose(const Shape& x, std::span<const int64_t> permutation);
 // NumPy broadcasting of x to `target`, aligned at the last axis; -1 keeps the dimension of x.
 Rule<Shape> expand(const Shape& x, std::span<const int64_t> target);
+// The same with the first size of `batch` in place of a first entry of -1, along which x has no size but 1.
+Rule<Shape> expand_over(const Shape& x, std::span<const int64_t> target, const Shape& batch);
 Rule<Shape> gather(const Shape& x, const Shape& indices, int axis);
 // `axes` normalised and sorted (see axes()).
 Rule<Shape> reduce(const Shape& x, std::span<const int> axes, bool keep_dims);

@@ -130,6 +130,13 @@ TEST(ShapeRules, TransposeExpandGatherReduce) {
   EXPECT_TRUE(refused(shape_rules::transpose(x, Ints{}), "empty"));
   EXPECT_EQ(text(shape_rules::expand({kBatch, 1, 3}, Ints{2, -1, 13, 3})), "[2, ?0, 13, 3]");
   EXPECT_TRUE(refused(shape_rules::expand(x, Ints{2, 13, 3}), "does not broadcast"));
+  EXPECT_EQ(text(shape_rules::expand_over({1, 1, 3}, Ints{-1, 5, -1}, {kBatch, 7})), "[?0, 5, 3]");
+  EXPECT_EQ(text(shape_rules::expand_over({3}, Ints{-1, 5, 3}, {4})), "[4, 5, 3]");
+  EXPECT_TRUE(refused(shape_rules::expand_over({2, 3}, Ints{-1, 3}, {4}), "not 1"));
+  EXPECT_TRUE(refused(shape_rules::expand_over({1, 3}, Ints{4, 3}, {4}), "must be -1"));
+  EXPECT_TRUE(refused(shape_rules::expand_over({}, Ints{}, {4}), "must be -1"));
+  EXPECT_TRUE(refused(shape_rules::expand_over({1, 3}, Ints{-1, 3}, {}), "no axis"));
+  EXPECT_TRUE(refused(shape_rules::expand_over({1, 3}, Ints{-1, 4}, {2}), "does not broadcast"));
   EXPECT_TRUE(refused(shape_rules::expand(x, Ints{13, 3}), "needs 3 to 8"));
   EXPECT_TRUE(refused(shape_rules::expand({3}, Ints{-1, 3}), "is -1"));
   EXPECT_TRUE(refused(shape_rules::expand({1, 1}, Ints{kMost, kMost}), "2^54"));

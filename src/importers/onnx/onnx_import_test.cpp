@@ -176,6 +176,28 @@ TEST(OnnxImport, InitializersMayAlsoBeInputs) {
   EXPECT_EQ(graph->inputs().size(), 1U);
 }
 
+// A class token, repeated for each sample of a free batch.
+TEST(OnnxImport, ExpandingOverAFreeBatch) {
+  TestModel model;
+  model.input("x", {std::string("N"), int64_t{2}, int64_t{3}});
+  model.initializer("token", TestTensor::of({1, 1, 3}, std::vector<float>{1.0F, 2.0F, 3.0F}));
+  model.initializer("rest", TestTensor::of({2}, std::vector<int64_t>{1, 3}));
+  model.initializer("zero", TestTensor::of({1}, std::vector<int64_t>{0}));
+  model.node("Shape", {"x"}, {"shape"});
+  model.node("Gather", {"shape", "zero"}, {"batch"});
+  model.node("Concat", {"batch", "rest"}, {"wanted"}, {{"axis", int64_t{0}}});
+  model.node("Expand", {"token", "wanted"}, {"tokens"});
+  model.node("Concat", {"tokens", "x"}, {"y"}, {{"axis", int64_t{1}}}).output("y");
+  auto graph = import(model);
+  ASSERT_TRUE(graph) << graph.error().to_string();
+  ops::Tensor x = ops::Tensor::zeros(DataType::kF32, {2, 2, 3});
+  auto result = ops::interpret(*graph, {{x}});
+  ASSERT_TRUE(result) << result.error().to_string();
+  const auto* y = reinterpret_cast<const float*>(result->outputs[0].storage.data());
+  const std::vector<float> once = {1, 2, 3, 0, 0, 0, 0, 0, 0};
+  for (size_t i = 0; i < 18; ++i) EXPECT_EQ(y[i], once[i % 9]) << i;
+}
+
 // One axis is the operator; more axes, or statistics that are read, are its parts.
 TEST(OnnxImport, LayerNormalizationOverTheLastAxisIsOneOperator) {
   for (const int64_t axis : {2, 1}) {

@@ -1,6 +1,7 @@
 // expand: repeats x along axes of size 1, and adds leading axes, until it has the wanted shape (NumPy broadcast_to).
 //
-// Elements and scale stay as they are. Operators that broadcast by themselves do not need it.
+// Elements and scale stay as they are. Operators that broadcast by themselves do not need it. A second operand lends
+// nothing but its first dimension: a free batch, along which a constant is repeated.
 #include <fmt/format.h>
 
 #include "ops/data_movement.h"
@@ -11,7 +12,9 @@ namespace {
 
 InferResult infer(const OpSchema&, const InferContext& context) {
   const ir::TensorType& x = input_type(context, 0);
-  Rule<Shape> shape = shape_rules::expand(x.shape, context.node.ints_attribute("shape"));
+  const std::vector<int64_t> target = context.node.ints_attribute("shape");
+  Rule<Shape> shape = has_input(context, 1) ? shape_rules::expand_over(x.shape, target, input_type(context, 1).shape)
+                                            : shape_rules::expand(x.shape, target);
   if (!shape) return make_error(StatusCode::kInvalidArgument, "O420", "{}", shape.reason());
   int scale_axis = scale_axis_of(x);
   if (scale_axis >= 0) {
@@ -52,6 +55,12 @@ std::vector<Sample> samples(const OpSchema&) {
   add("i8_last", DataType::kI8, {13, 1}, {13, 127}, per_tensor_quantization(0.05F, -7));
   add("i64", DataType::kI64, {1}, {4});
   add("to_empty", DataType::kF32, {1, 3}, {0, 3});
+  for (const DataType dtype : {DataType::kF32, DataType::kI8}) {
+    add(dtype == DataType::kI8 ? "over_batch_i8" : "over_batch", dtype, {1, 2, 19}, {-1, -1, -1},
+        dtype == DataType::kI8 ? std::optional(per_tensor_quantization(0.05F, -7)) : std::nullopt);
+    out.back().inputs[0].constant = true;
+    out.back().inputs.push_back(sample_input(DataType::kF32, {3, 5}));
+  }
   return out;
 }
 
@@ -59,9 +68,10 @@ std::vector<OpSchema> make_schemas() {
   OpSchema schema;
   schema.name = "expand";
   schema.doc = "x broadcast to a shape: axes are aligned at the last one, and axes of size 1 are repeated.";
-  schema.inputs = {{"x", "any shape"}};
+  schema.inputs = {{"x", "any shape"}, {"batch", "any tensor: y's first axis is as long as its first one", true}};
   schema.outputs = {{"y", "the given shape"}};
-  schema.attributes = {{"shape", AttributeKind::kInts, "the wanted sizes; -1 keeps the size of x", true}};
+  schema.attributes = {{"shape", AttributeKind::kInts,
+                        "the wanted sizes; -1 keeps the size of x, or, first and with \"batch\", takes that", true}};
   schema.infer = infer;
   schema.reference = reference;
   schema.cost = cost;

@@ -11,7 +11,7 @@ class ExpandKernel final : public CpuKernel {
  public:
   ExpandKernel(int64_t element_bytes, Isa isa) : element_bytes_(element_bytes), isa_(isa) {}
 
-  bool needs_constant(size_t) const override { return true; }
+  bool needs_constant(size_t input) const override { return input == 0; }
 
   void run(const RunContext& context) const override {
     const Dims& in = context.inputs[0].dims;
@@ -34,10 +34,14 @@ class ExpandKernel final : public CpuKernel {
 };
 
 Result<std::unique_ptr<CpuKernel>> make_expand(const KernelContext& context) {
-  HAI_TRY_STATUS(check_operand_counts(context, 1, 1, 1, 1));
+  HAI_TRY_STATUS(check_operand_counts(context, 1, 2, 1, 1));
   HAI_TRY(const std::vector<int64_t> target,
           context.ints_attribute("shape", context.outputs[0]->shape.size(), -1, kMaxElements));
-  HAI_TRY_STATUS(check_output_shape(context, 0, shape_rules::expand(context.inputs[0]->shape, target)));
+  const Shape& x = context.inputs[0]->shape;
+  const bool over = context.inputs.size() > 1 && context.inputs[1] != nullptr;
+  HAI_TRY_STATUS(check_output_shape(
+      context, 0,
+      over ? shape_rules::expand_over(x, target, context.inputs[1]->shape) : shape_rules::expand(x, target)));
   HAI_TRY_STATUS(check_moved(context, 0, 0));
   HAI_TRY(const int64_t element_bytes, check_element_bytes(context, *context.inputs[0]));
   return std::unique_ptr<CpuKernel>(new ExpandKernel(element_bytes, context.isa));

@@ -1,6 +1,7 @@
 // ONNX Expand and Tile: repetition along axes of size 1 is expand, along others a concat of copies.
 //
-// The wanted shape must be known at import; a free dimension stays as it is and is never made by repeating.
+// The wanted shape must be known at import. A free dimension stays as it is, or, first in the wanted shape, is lent by
+// an input of the graph that begins with it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,13 +11,24 @@
 namespace hai::onnx_import {
 namespace {
 
+// A graph input whose first dimension is `batch`; kNone.
+ir::ValueId input_with_batch(ImportContext& context, Dim batch) {
+  for (const ir::ValueId input : context.graph().inputs()) {
+    const Shape& shape = context.graph().value(input).type.shape;
+    if (!shape.empty() && shape[0] == batch) return input;
+  }
+  return ir::kNone;
+}
+
 Result<ir::ValueId> expand_to(ImportContext& context, ir::ValueId x, const Shape& target) {
   const Shape shape = context.shape(x);
   if (shape == target) return x;
+  const bool over_batch = target[0].is_symbolic() && (shape.size() < target.size() || shape[0] == Dim(1));
+  const ir::ValueId batch = over_batch ? input_with_batch(context, target[0]) : ir::kNone;
   std::vector<int64_t> sizes;
   for (size_t i = 0; i < target.size(); ++i) {
     const size_t added = target.size() - shape.size();
-    const bool kept = i >= added && shape[i - added] == target[i];
+    const bool kept = (i >= added && shape[i - added] == target[i]) || (i == 0 && batch != ir::kNone);
     if (!kept && target[i].is_symbolic()) {
       return context.unsupported(
           fmt::format("expanding {} to {} repeats along a free dimension, which is not supported; "
@@ -25,7 +37,9 @@ Result<ir::ValueId> expand_to(ImportContext& context, ir::ValueId x, const Shape
     }
     sizes.push_back(kept ? -1 : target[i].value);
   }
-  return context.emit("expand", {x}, {{"shape", sizes}});
+  std::vector<ir::ValueId> operands = {x};
+  if (batch != ir::kNone) operands.push_back(batch);
+  return context.emit("expand", std::move(operands), {{"shape", sizes}});
 }
 
 Status convert_expand(ImportContext& context) {

@@ -19,6 +19,10 @@ constexpr size_t kMostImages = 64;  // what a command can name
 constexpr int64_t kMostCommands = int64_t{1} << 24;
 constexpr int64_t kMostScratchImage = int64_t{1} << 30;
 
+std::string place(const cpu::KernelContext& context) {
+  return fmt::format("{} '{}'", context.instruction.kernel, context.instruction.name);
+}
+
 // Of a data tensor.
 struct Sample {
   int64_t bytes = 0;
@@ -61,10 +65,18 @@ Result<std::vector<Command>> decode_commands(const cpu::KernelContext& context) 
     CommandWord word;
     std::memcpy(word.data(), bytes.data() + at, kWordBytes);
     auto command = decode(word);
-    if (!command) return with_where(command.error(), fmt::format("command {}", at / kWordBytes));
+    if (!command)
+      return with_where(with_where(command.error(), fmt::format("command {}", at / kWordBytes)), place(context));
     commands.push_back(*command);
   }
   return commands;
+}
+
+Result<int64_t> size_attribute(const cpu::KernelContext& context, std::string_view name, int64_t least,
+                               int64_t greatest) {
+  HAI_TRY(const int64_t value, context.int_attribute(name, -1, least, greatest));
+  if (value >= 0) return value;
+  return context.refuse(fmt::format("the attribute {} is missing", name));
 }
 
 class NpuKernel final : public cpu::CpuKernel {
@@ -109,10 +121,10 @@ Result<std::unique_ptr<cpu::CpuKernel>> NpuKernel::make(const cpu::KernelContext
   HAI_TRY(const std::vector<Command> commands, decode_commands(context));
   HAI_TRY(const auto constants, constant_bytes(context, kConstants, "constants"));
   MemorySizes memory;
-  HAI_TRY(memory.sram_bytes, context.int_attribute("sram_bytes", 0, 1 << 14, 1 << 24));
-  HAI_TRY(memory.cache_bytes, context.int_attribute("cache_bytes", 0, 1 << 12, 1 << 20));
-  HAI_TRY(memory.accumulator_bytes, context.int_attribute("accumulator_bytes", 0, 1 << 10, 1 << 24));
-  HAI_TRY(const int64_t scratch_bytes, context.int_attribute("scratch_bytes", 0, 0, kMostScratchImage));
+  HAI_TRY(memory.sram_bytes, size_attribute(context, "sram_bytes", 1 << 14, 1 << 24));
+  HAI_TRY(memory.cache_bytes, size_attribute(context, "cache_bytes", 1 << 12, 1 << 20));
+  HAI_TRY(memory.accumulator_bytes, size_attribute(context, "accumulator_bytes", 1 << 10, 1 << 24));
+  HAI_TRY(const int64_t scratch_bytes, size_attribute(context, "scratch_bytes", 0, kMostScratchImage));
   memory.image_bytes = {static_cast<int64_t>(constants.size()), scratch_bytes};
   std::vector<Sample> inputs;
   std::vector<Sample> outputs;
@@ -130,7 +142,7 @@ Result<std::unique_ptr<cpu::CpuKernel>> NpuKernel::make(const cpu::KernelContext
   const auto first_output = static_cast<int64_t>(context.inputs.size());
   auto processor = Processor::make(commands, memory, first_output, constants, context.isa);
   if (!processor) {
-    return with_where(processor.error(), fmt::format("{} '{}'", context.instruction.kernel, context.instruction.name));
+    return with_where(processor.error(), place(context));
   }
   std::unique_ptr<NpuKernel> kernel(new NpuKernel(std::move(*processor)));
   kernel->inputs_ = std::move(inputs);

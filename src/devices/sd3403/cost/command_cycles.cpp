@@ -201,6 +201,9 @@ void Count::sum_dense(const Convolve& c, CommandCycles& out) const {
       whole(machine.array_input_channels * machine.array_output_channels) * weight_bits(c.weights) / 8;
   out.cache_read_bytes = times(block_bytes, ceil_div(c.input_channels, whole(machine.array_input_channels)), taps,
                                blocks, passes + (rest == 0 ? 0 : 1));
+  // A step reads and writes the sum of each output of its block.
+  out.sum_bytes =
+      times(c.input_type == kI16 ? 16 : 8, pixels, blocks * whole(machine.array_output_channels), taps, steps);
 }
 
 void Count::sum_depthwise(const Convolve& c, CommandCycles& out) const {

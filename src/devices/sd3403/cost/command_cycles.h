@@ -41,6 +41,7 @@ struct CommandCycles {
   int64_t cache_read_bytes = 0;
   int64_t cache_written_bytes = 0;
   int64_t line_bytes = 0;  // read from and written to the line buffer
+  int64_t sum_bytes = 0;   // read from and written to the accumulators
 
   // Transfers.
   int64_t ddr_read_bytes = 0;     // what the command asks for

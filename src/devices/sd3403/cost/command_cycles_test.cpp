@@ -48,6 +48,7 @@ TEST(CommandCycles, DenseWindow) {
   EXPECT_EQ(c.product_kind, ProductKind::kI8);
   EXPECT_EQ(c.cache_read_bytes, 2 * 9 * 256 + 32 * 8);
   EXPECT_EQ(c.sram_written_bytes, 12800);
+  EXPECT_EQ(c.sum_bytes, 2 * 4 * 400 * 32 * 9);
 }
 
 TEST(CommandCycles, WindowThatTheLineBufferDoesNotHold) {
@@ -240,8 +241,9 @@ TEST(CommandCycles, AnyFieldsWithinTheirBoundsGiveCountsWithinTheirs) {
         values.push_back(random() % 4 == 0 ? field.greatest : drawn);
       }
       const CommandCycles c = count(*make_body(info.name, values));
-      for (const int64_t value : {c.cycles, c.products, c.values, c.sram_read_bytes, c.sram_written_bytes,
-                                  c.cache_read_bytes, c.line_bytes, c.ddr_bus_bytes, c.ddr_ticks / kTicksPerCycle}) {
+      for (const int64_t value :
+           {c.cycles, c.products, c.values, c.sram_read_bytes, c.sram_written_bytes, c.cache_read_bytes, c.line_bytes,
+            c.sum_bytes, c.ddr_bus_bytes, c.ddr_ticks / kTicksPerCycle}) {
         ASSERT_GE(value, 0) << info.name;
         ASSERT_LE(value, 3 * kMostCount) << info.name;
       }

@@ -52,6 +52,7 @@ struct LayerTime {
   int64_t sram_bytes_written = 0;
   int64_t cache_bytes = 0;  // weight caches, read and written
   int64_t line_bytes = 0;
+  int64_t sum_bytes = 0;  // accumulators
 
   int64_t ddr_bytes() const { return ddr_activation_bytes_read + ddr_weight_bytes_read + ddr_bytes_written; }
   int64_t stall_ticks() const;

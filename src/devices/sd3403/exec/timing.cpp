@@ -107,6 +107,7 @@ void add_command(const Command& command, const CommandCycles& cost, const Comman
   add(layer.sram_bytes_written, cost.sram_written_bytes);
   add(layer.cache_bytes, cost.cache_read_bytes + cost.cache_written_bytes);
   add(layer.line_bytes, cost.line_bytes);
+  add(layer.sum_bytes, cost.sum_bytes);
   if (cost.ddr_ticks != 0) add(layer.transfer_ticks, time.end - time.start);
   if (weights) add(layer.decode_ticks, cost.decode_cycles * kTicksPerCycle);
 }
@@ -120,6 +121,7 @@ void add_layer(const LayerTime& layer, LayerTime& total) {
       &LayerTime::ddr_bus_bytes,     &LayerTime::ddr_weight_bytes_read,
       &LayerTime::sram_bytes_read,   &LayerTime::sram_bytes_written,
       &LayerTime::cache_bytes,       &LayerTime::line_bytes,
+      &LayerTime::sum_bytes,
   };
   for (int64_t LayerTime::* sum : kSums) add(total.*sum, layer.*sum);
   for (size_t i = 0; i < kStallCount; ++i) add(total.stall_core_ticks[i], layer.stall_core_ticks[i]);

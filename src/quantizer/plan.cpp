@@ -3,9 +3,11 @@
 // Method: an operator becomes integer when it has an integer form, when some matrix product or convolution comes before
 // it (what precedes the first one is input scaling) and when one comes after it (what follows the last one is box
 // decoding, soft-max, ...: cheap, and 8 bits there cost accuracy). A last convolution or matrix product is integer
-// inside, and hands out its 32-bit sums as f32. Movers join the integers when both sides gain. Groups: a clamp's input
-// that nothing else reads takes the clamp's quantization (then the clamp needs no rounding of its own); movers keep
-// their input's; a concatenation's input that nothing else reads takes the result's.
+// inside, and hands out its 32-bit sums as f32. Movers join the integers when both sides gain. Attention, a product of
+// two tensors and the softmax whose shares it mixes, is integer between layers of 8 bits; any other softmax is f32 (one
+// that decodes boxes would read rounded logits). Groups: a clamp's input that nothing else reads takes the clamp's
+// quantization (then the clamp needs no rounding of its own); movers keep their input's; a concatenation's input that
+// nothing else reads takes the result's.
 //
 // Widths: a layer of 16-bit activations widens what it reads and writes; functions of one tensor and movers hand the
 // wish on to what they read, the others do not (one wide layer would widen a whole residual stream); what lies between
@@ -20,6 +22,8 @@
 #include <array>
 #include <set>
 #include <string_view>
+
+#include "types/arithmetic.h"
 
 namespace hai::quantizer {
 namespace {
@@ -39,6 +43,9 @@ constexpr std::array<std::string_view, 22> kTables = {
     "log",        "sqrt", "reciprocal", "neg",    "abs",          "erf",        "gelu", "softplus",
     "mish",       "sin",  "cos",        "square", "floor",        "ceil"};
 
+// Sums of more products of 8 bits may leave 32 (docs/reference/arithmetic.md).
+constexpr int64_t kLongestProduct = 33025;
+
 bool constant_weights(const ir::Graph& graph, const ir::Node& node) {
   return node.inputs.size() >= 2 && node.inputs[1] != ir::kNone && graph.value(node.inputs[1]).is_constant() &&
          (node.inputs.size() < 3 || node.inputs[2] == ir::kNone || graph.value(node.inputs[2]).is_constant()) &&
@@ -49,6 +56,34 @@ bool all_f32(const ir::Graph& graph, const ir::Node& node) {
   const auto is_f32 = [&](ir::ValueId id) { return id == ir::kNone || graph.value(id).type.dtype == DataType::kF32; };
   return std::all_of(node.outputs.begin(), node.outputs.end(), is_f32) && !node.inputs.empty() &&
          is_f32(node.inputs[0]);
+}
+
+// matmul of two tensors that both vary, with nothing else.
+bool is_product_of_tensors(const ir::Graph& graph, const ir::Node& node) {
+  if (node.op != "matmul" || node.inputs.size() != 2 || node.string_attribute("activation", "none") != "none") {
+    return false;
+  }
+  const auto varies = [&](ir::ValueId id) {
+    return !graph.value(id).is_constant() && graph.value(id).type.dtype == DataType::kF32;
+  };
+  const Shape& a = graph.value(node.inputs[0]).type.shape;
+  return varies(node.inputs[0]) && varies(node.inputs[1]) && a.back().value <= kLongestProduct;
+}
+
+// All that reads the value, through movers that keep its elements, are products of tensors.
+bool only_products_read(const ir::Graph& graph, ir::ValueId value) {
+  const auto& uses = graph.value(value).uses;
+  return !uses.empty() && !graph.is_output(value) && std::all_of(uses.begin(), uses.end(), [&](const ir::Use& use) {
+    const ir::Node& reader = graph.node(use.node);
+    if (is_product_of_tensors(graph, reader)) return true;
+    return (reader.op == "reshape" || reader.op == "transpose") && only_products_read(graph, reader.outputs[0]);
+  });
+}
+
+bool is_integer_layer_norm(const ir::Graph& graph, const ir::Node& node) {
+  const auto is_constant = [&](ir::ValueId id) { return id == ir::kNone || graph.value(id).is_constant(); };
+  return node.op == "layer_norm" && std::all_of(node.inputs.begin() + 1, node.inputs.end(), is_constant) &&
+         graph.value(node.inputs[0]).type.shape.back().value <= HAI_LAYER_NORM_MAX;
 }
 
 // A float constant operand of an addition or product would be quantized with one scale for all its elements.
@@ -84,6 +119,11 @@ class Planner {
   void assign_roles(const QuantizeOptions& options, const std::map<ir::NodeId, Precision>& chosen) {
     for (const ir::NodeId id : order_) {
       plan_.roles[id] = role_of(graph_, graph_.node(id));
+      // Their operands have 8 bits, which layers of 16 are not to be cut down to.
+      if (options.precision.activation_bits == 16 && takes_bytes(graph_.node(id).op) &&
+          plan_.roles[id] == Role::kArithmetic) {
+        plan_.roles[id] = Role::kFloat;
+      }
       if (plan_.roles[id] != Role::kMac) continue;
       const auto own = options.layers.find(graph_.node(id).name);
       assign_precision(id, own != options.layers.end() ? own->second : options.precision);
@@ -171,7 +211,7 @@ class Planner {
       const ir::Node& node = graph_.node(id);
       if (!plan_.integer[id]) continue;
       const size_t data_inputs =
-          plan_.roles[id] == Role::kMac || plan_.roles[id] == Role::kMover ? 1 : node.inputs.size();
+          plan_.roles[id] == Role::kMac || plan_.roles[id] == Role::kMover ? 1 : data_operands(node);
       for (size_t i = 0; i < data_inputs; ++i) watch(node.inputs[i]);
       if (plan_.float_result[id]) continue;
       for (const ir::ValueId output : node.outputs) watch(output);
@@ -195,7 +235,8 @@ class Planner {
       const bool wide = std::any_of(node.outputs.begin(), node.outputs.end(),
                                     [&](ir::ValueId value) { return plan_.bits_of(value) == 16; });
       if (!wide) continue;
-      const bool joins = plan_.roles[*it] == Role::kConcat || (one_of(kSums, node.op) && node.op != "average_pool");
+      const bool joins = plan_.roles[*it] == Role::kConcat || (one_of(kSums, node.op) && node.op != "average_pool") ||
+                         node.op == "layer_norm" || takes_bytes(node.op);
       if (!joins) widen(node.inputs[0]);
     }
   }
@@ -370,18 +411,27 @@ class Planner {
 
 bool is_table(std::string_view op) { return one_of(kTables, op); }
 
-bool takes_mixed_widths(std::string_view op) { return is_table(op) || (one_of(kSums, op) && op != "average_pool"); }
+bool takes_mixed_widths(std::string_view op) {
+  return is_table(op) || (one_of(kSums, op) && op != "average_pool") || op == "layer_norm";
+}
+
+bool takes_bytes(std::string_view op) { return op == "softmax" || op == "matmul"; }
+
+size_t data_operands(const ir::Node& node) { return node.op == "layer_norm" ? 1 : node.inputs.size(); }
 
 Role role_of(const ir::Graph& graph, const ir::Node& node) {
   if (!all_f32(graph, node)) return Role::kFloat;
   if (one_of(kMacs, node.op)) {
     const bool plain = node.string_attribute("activation", "none") == "none";  // the canonical form has nothing fused
-    return plain && constant_weights(graph, node) ? Role::kMac : Role::kFloat;
+    if (plain && constant_weights(graph, node)) return Role::kMac;
+    return is_product_of_tensors(graph, node) ? Role::kArithmetic : Role::kFloat;
   }
   if (one_of(kClamps, node.op)) return Role::kClamp;
   if (one_of(kMovers, node.op)) return Role::kMover;
   if (node.op == "concat") return has_usable_operands(graph, node) ? Role::kConcat : Role::kFloat;
   if (one_of(kSums, node.op)) return has_usable_operands(graph, node) ? Role::kArithmetic : Role::kFloat;
+  if (node.op == "softmax") return only_products_read(graph, node.outputs[0]) ? Role::kArithmetic : Role::kFloat;
+  if (node.op == "layer_norm") return is_integer_layer_norm(graph, node) ? Role::kArithmetic : Role::kFloat;
   if (one_of(kTables, node.op) || node.op == "reduce_mean") return Role::kArithmetic;
   if (node.op == "resize")
     return node.string_attribute("mode", "nearest") == "nearest" ? Role::kMover : Role::kArithmetic;

@@ -17,7 +17,7 @@ namespace hai::quantizer {
 enum class Role : uint8_t {
   kFloat,       // no integer form: stays f32
   kMac,         // conv2d, conv_transpose2d, matmul with constant weights
-  kArithmetic,  // integer form with a scale of its own: add, mul, tables, average pool, ...
+  kArithmetic,  // integer form with a scale of its own: add, mul, tables, average pool, products of two tensors, ...
   kClamp,       // relu, relu6, clip: shares the scale of what it clamps
   kMover,       // moves elements: reshape, slice, max_pool, ...: shares the scale of its input
   kConcat,      // joins tensors: rescales each to its own scale
@@ -48,6 +48,11 @@ struct Plan {
 bool is_table(std::string_view op);
 // Operators whose operands and result may have different widths; the others read and write one.
 bool takes_mixed_widths(std::string_view op);
+// Of Role::kArithmetic: operators that read 8 bits whatever the plan says of their operands: softmax, and the product
+// of two tensors, whose result alone may have 16.
+bool takes_bytes(std::string_view op);
+// How many operands of a Role::kArithmetic node are data; what follows is f32 (scale and bias of a normalization).
+size_t data_operands(const ir::Node& node);
 
 Role role_of(const ir::Graph& graph, const ir::Node& node);
 

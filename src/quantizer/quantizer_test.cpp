@@ -134,6 +134,61 @@ TEST(Quantize, DecodingAfterTheLastConvolutionStaysFloat) {
   }
 }
 
+// One head of attention between layers; with `decodes`, what it mixes by are no shares.
+ir::Graph attention_network(bool decodes) {
+  NetworkBuilder b(11);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId stem = b.op("reshape", {b.conv(x, 3, 16, 3, "stem")}, {{"shape", std::vector<int64_t>{1, -1, 16}}});
+  const int64_t dims[] = {16};
+  const std::vector<float> gain(16, 1.2F);
+  const ir::ValueId normal =
+      b.op("layer_norm", {stem, ops::add_constant_f32(b.graph, "gain", dims, gain),
+                          ops::add_constant_f32(b.graph, "offset", dims, std::vector<float>(16, -0.1F))});
+  const ir::ValueId rows = b.op("reshape", {normal}, {{"shape", std::vector<int64_t>{1, kSize, kSize, 16}}});
+  const auto flat = [&](ir::ValueId v) {
+    return b.op("reshape", {v}, {{"shape", std::vector<int64_t>{1, kSize * kSize, 16}}});
+  };
+  const ir::ValueId query = flat(b.conv(rows, 16, 16, 1, "query"));
+  const ir::ValueId key = flat(b.conv(rows, 16, 16, 1, "key"));
+  ir::ValueId mixed = b.op("matmul", {query, key}, {{"transpose_b", int64_t{1}}}, "scores");
+  mixed = b.op("softmax", {mixed}, {{"axis", int64_t{-1}}});
+  if (decodes) mixed = b.op("sub", {mixed, b.op("square", {mixed})});  // not shares of anything
+  mixed = b.op("matmul", {mixed, flat(b.conv(rows, 16, 16, 1, "value"))}, {}, "mix");
+  const ir::ValueId sum = b.op("add", {mixed, stem});
+  const ir::ValueId picture = b.op("reshape", {sum}, {{"shape", std::vector<int64_t>{1, kSize, kSize, 16}}});
+  b.graph.add_output(b.conv(picture, 16, 7, 1, "head"));
+  return std::move(b.graph);
+}
+
+TEST(Quantize, AttentionIsIntegerBetweenLayersOfEightBits) {
+  const ir::Graph graph = attention_network(false);
+  const Dims dims{1, kSize, kSize, 3};
+  const auto quantized = quantize(graph, samples_of(dims, 16));
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  EXPECT_EQ(count_ops(quantized->graph, "quantize"), 1U);
+  EXPECT_EQ(count_ops(quantized->graph, "dequantize"), 0U);
+  EXPECT_EQ(nlohmann::json::parse(quantized->report_json)["float_nodes"], 0);
+  EXPECT_GT(sqnr_db(graph, quantized->graph, dims), 25.0);
+}
+
+// Logits of anything but attention are no longer themselves in 8 bits, nor is attention between layers of 16.
+TEST(Quantize, OtherSoftmaxesAndAttentionOfSixteenBitsStayFloat) {
+  for (const bool wide : {false, true}) {
+    const ir::Graph graph = attention_network(!wide);
+    const Dims dims{1, kSize, kSize, 3};
+    QuantizeOptions options;
+    if (wide) options.precision = {8, 16, false};
+    const auto quantized = quantize(graph, samples_of(dims, 16), options);
+    ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+    for (ir::NodeId id = 0; id < quantized->graph.node_slots(); ++id) {
+      const ir::Node& node = quantized->graph.node(id);
+      if (!node.alive || (node.op != "softmax" && !(wide && node.name == "mix"))) continue;
+      EXPECT_EQ(quantized->graph.value(node.outputs[0]).type.dtype, DataType::kF32) << node.name;
+    }
+    EXPECT_GT(sqnr_db(graph, quantized->graph, dims), wide ? 33.0 : 25.0);
+  }
+}
+
 TEST(Quantize, AZeroChannelGetsAUsableMultiplier) {
   NetworkBuilder b(4);
   const ir::ValueId x = b.input({1, kSize, kSize, 3});

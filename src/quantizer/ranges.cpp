@@ -90,13 +90,15 @@ class Raiser {
       if (!plan_.float_result[id]) visit_mac(id);
       return;
     }
-    if (plan_.roles[id] == Role::kClamp || plan_.roles[id] == Role::kMover) return;  // one scale on both sides
-    if (is_table(node.op)) return;
+    if (plan_.roles[id] == Role::kClamp || plan_.roles[id] == Role::kMover) return;    // one scale on both sides
+    if (is_table(node.op) || node.op == "softmax" || node.op == "layer_norm") return;  // no multiplier of scales
     const uint32_t output = plan_.group[node.outputs[0]];
-    double least = node.op == "mul" ? 1.0 / kLargestMultiplier : 0.0;
+    const bool multiplies = node.op == "mul" || node.op == "matmul";
+    double least = multiplies ? 1.0 / kLargestMultiplier : 0.0;
     for (const ir::ValueId input : node.inputs) {
-      const double scale = scale_of(input, plan_.bits_of(node.outputs[0]), takes_mixed_widths(node.op));
-      least = node.op == "mul" ? least * scale : std::max(least, scale / kLargestMultiplier);
+      const int bits = takes_bytes(node.op) ? 8 : plan_.bits_of(node.outputs[0]);
+      const double scale = scale_of(input, bits, takes_mixed_widths(node.op));
+      least = multiplies ? least * scale : std::max(least, scale / kLargestMultiplier);
     }
     raise((plan_.bits[output] == 16 ? ranges_.sixteen : ranges_.eight)[output], least);
     keep_ratio(output);

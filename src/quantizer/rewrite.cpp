@@ -192,16 +192,18 @@ class Rewriter {
 
   Status rewrite_integer(ir::NodeId id) {
     const ir::Node& node = graph_.node(id);
-    const int bits = plan_.bits_of(node.outputs[0]);
+    const int bits = node.op == "softmax" ? 8 : plan_.bits_of(node.outputs[0]);
     std::vector<ir::ValueId> inputs;
     for (const ir::ValueId input : node.inputs) {
-      if (input == ir::kNone || graph_.value(input).type.dtype != DataType::kF32) {  // gather's indices
+      if (input == ir::kNone || graph_.value(input).type.dtype != DataType::kF32 ||  // gather's indices
+          inputs.size() >= data_operands(node)) {
         HAI_TRY(const ir::ValueId form, float_form(input));
         inputs.push_back(form);
         continue;
       }
       const bool own_width = takes_mixed_widths(node.op) && !graph_.value(input).is_constant();
-      HAI_TRY(const ir::ValueId form, integer_form(input, own_width ? plan_.bits_of(input) : bits));
+      const int read = takes_bytes(node.op) ? 8 : own_width ? plan_.bits_of(input) : bits;
+      HAI_TRY(const ir::ValueId form, integer_form(input, read));
       inputs.push_back(form);
     }
     std::vector<std::optional<ir::TensorType>> declared;

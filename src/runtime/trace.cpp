@@ -1,8 +1,7 @@
 // Trace events as the JSON that chrome://tracing and Perfetto read.
 //
 // Method: one fixed shape of event, written by hand into a string: a JSON library would be the largest part of the
-// runtime, and nothing is ever parsed here. Names come from files and may hold anything; bytes that are not printable
-// ASCII or well-formed UTF-8 continuation are escaped, so the text is always valid JSON.
+// runtime, and nothing is ever parsed here. Names come from files and may hold anything; base/json_text.h escapes them.
 #include "runtime/trace.h"
 
 #include <fmt/format.h>
@@ -10,30 +9,10 @@
 
 #include <iterator>
 
-#include "base/utf8.h"
+#include "base/json_text.h"
 
 namespace hai::runtime {
 namespace {
-
-void append_string(std::string& out, std::string_view text) {
-  out += '"';
-  while (!text.empty()) {
-    const char c = text[0];
-    const size_t length = utf8_length(text);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-    } else if (length == 0) {
-      out += "\\ufffd";
-    } else {
-      out += text.substr(0, length);
-    }
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  out += '"';
-}
 
 // Microseconds with three decimals, exact.
 void append_us(std::string& out, int64_t ns) {
@@ -50,22 +29,22 @@ std::string trace_json(const TraceRing& ring, std::span<const TraceLabel> labels
                  R"({{"name":"process_name","ph":"M","pid":{},"tid":0,"args":{{"name":"hai"}}}},)", process);
   fmt::format_to(std::back_inserter(out), R"({{"name":"thread_name","ph":"M","pid":{},"tid":{},"args":{{"name":)",
                  process, row_number);
-  append_string(out, row);
+  append_json_string(out, row);
   out += "}}";
   ring.each([&](const TraceEvent& event) {
     const bool whole = event.instruction == TraceEvent::kWholeRun;
     out += ",\n{\"name\":";
-    append_string(out, whole ? std::string_view("run") : std::string_view(labels[event.instruction].name));
+    append_json_string(out, whole ? std::string_view("run") : std::string_view(labels[event.instruction].name));
     fmt::format_to(std::back_inserter(out), R"(,"ph":"X","pid":{},"tid":{},"ts":)", process, row_number);
     append_us(out, event.start_ns);
     out += ",\"dur\":";
     append_us(out, event.duration_ns);
     fmt::format_to(std::back_inserter(out), R"(,"args":{{"batch":{},"time":"measured","device":)", event.batch);
-    append_string(out, device);
+    append_json_string(out, device);
     if (!whole) {
       const TraceLabel& label = labels[event.instruction];
       out += ",\"kernel\":";
-      append_string(out, label.kernel);
+      append_json_string(out, label.kernel);
       fmt::format_to(std::back_inserter(out), R"(,"macs":{},"bytes":{})", label.macs_per_sample * event.batch,
                      label.bytes_fixed + label.bytes_per_sample * event.batch);
     }

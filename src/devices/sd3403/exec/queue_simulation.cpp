@@ -205,6 +205,7 @@ bool QueueSimulation::take_transfer(size_t number) {
   if (channel.in_flight >= in_flight_) return false;
   ++channel.in_flight;
   times[number].issued = now_;
+  times[number].channel = static_cast<int64_t>(index % 2);
   channel.taken.push(number);
   if (channel.taken.size() == 1) expect_first_byte(index);
   return true;
@@ -241,6 +242,7 @@ void QueueSimulation::bytes_done(size_t index) {
   const size_t number = channel.taken.front();
   channel.taken.pop();
   channel.flows = false;
+  times[number].bytes_end = now_;
   if (!channel.taken.empty()) expect_first_byte(index);
   if (!std::holds_alternative<WeightLoad>(commands_[number].body)) {
     finish_transfer(number);

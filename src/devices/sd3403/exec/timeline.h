@@ -26,7 +26,9 @@ struct CommandTime {
   int64_t issued = 0;  // its engine has taken it from the queue
   int64_t start = 0;   // arithmetic, or first byte of a transfer; a wait begins to hold its queue
   int64_t end = 0;
+  int64_t bytes_end = 0;     // of a transfer: its last byte; a WeightLoad ends when it is decoded
   int64_t decode_start = 0;  // of a WeightLoad: the decoder begins
+  int64_t channel = -1;      // of a transfer: of its core's
   // Of a wait that held its queue: the command whose end let it go on; -1: none did.
   int64_t released_by = -1;
 };
@@ -39,7 +41,7 @@ struct LayerTime {
   int64_t core_ticks = 0;
   int64_t busy_core_ticks = 0;
   std::array<int64_t, kStallCount> stall_core_ticks{};  // by StallOn; with busy_core_ticks they come to core_ticks
-  int64_t transfer_ticks = 0;                           // of the DMA channels, from first byte to last
+  int64_t transfer_ticks = 0;                           // of the DMA channels, from first byte to last, summed
   int64_t decode_ticks = 0;                             // of the weight decoders
   int64_t commands = 0;
   std::array<int64_t, kProductKinds> products{};  // by ProductKind

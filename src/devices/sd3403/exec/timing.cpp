@@ -108,7 +108,7 @@ void add_command(const Command& command, const CommandCycles& cost, const Comman
   add(layer.cache_bytes, cost.cache_read_bytes + cost.cache_written_bytes);
   add(layer.line_bytes, cost.line_bytes);
   add(layer.sum_bytes, cost.sum_bytes);
-  if (cost.ddr_ticks != 0) add(layer.transfer_ticks, time.end - time.start);
+  if (cost.ddr_ticks != 0) add(layer.transfer_ticks, time.bytes_end - time.start);
   if (weights) add(layer.decode_ticks, cost.decode_cycles * kTicksPerCycle);
 }
 

@@ -31,17 +31,20 @@ struct Wanted {
   int64_t most_window = 3;
   int64_t most_channels = 40;
   int64_t most_columns = 9;
+  int64_t least_rows = 1;
+  bool any_bounds = false;  // zero points and bounds that fit no type
+  int64_t bias = 0;         // of all channels, where not 0
 };
 
 void draw_window(ProgramBuilder& b, const Wanted& wanted, Convolve& c) {
   c.window_rows = b.uniform(1, wanted.most_window);
   c.window_columns = b.uniform(1, wanted.most_window);
-  c.stride_rows = b.uniform(1, 3);
-  c.stride_columns = b.uniform(1, 3);
+  c.stride_rows = wanted.least_rows > 1 ? 1 : b.uniform(1, 3);
+  c.stride_columns = wanted.least_rows > 1 ? 1 : b.uniform(1, 3);
   c.dilation_rows = b.chance(70) ? 1 : b.uniform(2, 3);
   c.dilation_columns = b.chance(70) ? 1 : b.uniform(2, 3);
-  c.output_rows = b.uniform(1, 5);
-  c.output_columns = b.uniform(1, wanted.most_columns);
+  c.output_rows = b.uniform(wanted.least_rows, wanted.least_rows + 4);
+  c.output_columns = b.uniform(wanted.least_rows, wanted.most_columns);
   c.pad_top = b.chance(50) ? 0 : b.uniform(0, 3);
   c.pad_left = b.chance(50) ? 0 : b.uniform(0, 3);
   // Often the rows that the windows need, often fewer, so that windows reach below and beyond the tile.
@@ -71,10 +74,11 @@ Bytes draw_weights(ProgramBuilder& b, const Convolve& c) {
   return bytes;
 }
 
-Bytes draw_channels(ProgramBuilder& b, const Convolve& c, double sum_steps, double result_steps) {
+Bytes draw_channels(ProgramBuilder& b, const Wanted& wanted, const Convolve& c, double sum_steps, double result_steps) {
   Bytes bytes;
   for (int64_t o = 0; o < c.output_channels; ++o) {
-    const auto bias = b.uniform(static_cast<int64_t>(-sum_steps), static_cast<int64_t>(sum_steps));
+    const auto drawn = b.uniform(static_cast<int64_t>(-sum_steps), static_cast<int64_t>(sum_steps));
+    const int64_t bias = wanted.bias != 0 ? wanted.bias + drawn : drawn;
     const double multiplier = result_steps / sum_steps;
     const auto real = static_cast<uint32_t>(b.real(multiplier / 2, multiplier * 2));
     if (c.input_type == kI16) {
@@ -96,19 +100,23 @@ void draw_epilogue(ProgramBuilder& b, const Wanted& wanted, Convolve& c, int64_t
   const bool words = wanted.output_type == kI16;
   const bool inner_words = (wanted.function || wanted.residual_type >= 0) && (words || b.chance(40));
   const double steps = inner_words || words ? 8000.0 : 70.0;
-  c.channel_table = b.load(draw_channels(b, c, sum, wanted.output_type == kF32 ? 1.0 : steps));
+  c.channel_table = b.load(draw_channels(b, wanted, c, sum, wanted.output_type == kF32 ? 1.0 : steps));
   const auto bounds = [&](int64_t type, int64_t& zero, int64_t& least, int64_t& greatest) {
     zero = b.zero_point(type);
     least = type == kI8 ? -128 : type == kU8 ? 0 : -32768;
     greatest = type == kI8 ? 127 : type == kU8 ? 255 : 32767;
     if (b.chance(40)) least = std::min(greatest, std::max(least, zero));  // as relu
+    if (!wanted.any_bounds) return;
+    zero = b.uniform(-32768, 65535);
+    least = b.uniform(-32768, 65535);
+    greatest = b.uniform(least, 65535);
   };
   if (wanted.output_type == kF32) return;
   bounds(wanted.output_type, c.zero_point, c.least, c.greatest);
   bounds(inner_words ? int64_t{kI16} : wanted.output_type, c.sum_zero_point, c.sum_least, c.sum_greatest);
   if (wanted.function) {
     c.function = kTable;
-    const bool all = b.chance(50);
+    const bool all = !wanted.any_bounds && b.chance(50);
     c.function_first = all ? c.sum_least : c.sum_least + b.uniform(0, 50);
     c.function_entries = all && !inner_words ? c.sum_greatest - c.sum_least + 1 : b.uniform(1, 3000);
     Bytes entries;
@@ -181,7 +189,7 @@ TEST(Convolve, BytesOfEveryPairOfTypes) {
   for (const int64_t input : {kI8, kU8}) {
     for (const int64_t output : {kI8, kU8, kI16, kF32}) {
       for (const int64_t weights : {kWeightI8, kWeightI4}) {
-        compare({.input_type = input, .weights = weights, .output_type = output}, 12,
+        compare({.input_type = input, .weights = weights, .output_type = output}, 8,
                 fmt::format("input {} weights {} output {}", input, weights, output));
       }
     }
@@ -227,7 +235,7 @@ TEST(Convolve, FunctionsAndResiduals) {
                      .output_type = output,
                      .function = function,
                      .residual_type = residual},
-                    4, fmt::format("{} to {}, residual {}, function {}", input, output, residual, function));
+                    3, fmt::format("{} to {}, residual {}, function {}", input, output, residual, function));
           }
         }
       }
@@ -249,6 +257,60 @@ TEST(Convolve, SumsOverSeveralCommands) {
                .residual_type = input,
                .most_channels = 24},
               6, fmt::format("chain of input {} with all", input), 2);
+    }
+  }
+}
+
+// Large enough to be cut into blocks and shared by threads.
+TEST(Convolve, LargeTiles) {
+  for (const int64_t connection : {kDense, kDepthwise}) {
+    for (const int64_t window : {1, 3}) {
+      compare({.connection = connection,
+               .function = true,
+               .most_window = window,
+               .most_channels = 70,
+               .most_columns = 30,
+               .least_rows = 14},
+              3, fmt::format("large, connection {}, window {}", connection, window));
+      compare({.input_type = kI16,
+               .connection = connection,
+               .output_type = kI16,
+               .residual_type = kI16,
+               .most_window = window,
+               .most_channels = 24,
+               .most_columns = 20,
+               .least_rows = 14},
+              3, fmt::format("large of i16, connection {}, window {}", connection, window));
+    }
+  }
+}
+
+// Sums that the depthwise kernels would not add exactly.
+TEST(Convolve, LargeSums) {
+  for (const int64_t sign : {-1, 1}) {
+    compare({.connection = kDepthwise, .bias = sign << 25}, 4, "bias of 2^25");
+    compare({.connection = kDepthwise, .output_type = kF32, .bias = sign << 25}, 4, "bias of 2^25 to f32");
+    compare({.input_type = kI16, .connection = kDepthwise, .output_type = kI16, .bias = sign << 40}, 4, "bias of 2^40");
+  }
+}
+
+TEST(Convolve, BoundsThatFitNoType) {
+  for (const int64_t input : {kI8, kI16}) {
+    for (const int64_t output : {kI8, kU8, kI16}) {
+      for (const int64_t residual : {int64_t{-1}, int64_t{kU8}, int64_t{kI16}}) {
+        for (const int64_t connection : {kDense, kDepthwise}) {
+          for (const bool function : {false, true}) {
+            compare({.input_type = input,
+                     .connection = connection,
+                     .output_type = output,
+                     .function = function,
+                     .residual_type = residual,
+                     .any_bounds = true},
+                    3,
+                    fmt::format("any bounds, {} to {}, residual {}, function {}", input, output, residual, function));
+          }
+        }
+      }
     }
   }
 }

@@ -330,7 +330,6 @@ Result<StepPointer> make_step(const Combine& command, const StepSources& sources
     return StepPointer(std::make_unique<MapStep>(command, std::move(map), sources.isa));
   }
   HAI_TRY_STATUS(check_zero_point("left_zero_point", command.left_zero_point, command.left_type));
-  HAI_TRY_STATUS(check_zero_point("zero_point", command.zero_point, command.output_type));
   HAI_TRY_STATUS(check_multiplier("left_multiplier", real_of(command.left_multiplier)));
   if (command.arithmetic == kRescale) {
     ElementMap map =

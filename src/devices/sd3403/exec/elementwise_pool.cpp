@@ -239,12 +239,10 @@ Result<StepPointer> make_average(const Pool& command, const StepSources& sources
 Result<StepPointer> make_step(const Pool& command, const StepSources& sources) {
   HAI_TRY_STATUS(check_zero_point("input_zero_point", command.input_zero_point, command.input_type));
   if (command.pooling == kAverage) {
-    HAI_TRY_STATUS(check_zero_point("zero_point", command.zero_point, command.output_type));
     return make_average(command, sources);
   }
   std::optional<ElementMap> map;
   if (command.multiplier != 0) {
-    HAI_TRY_STATUS(check_zero_point("zero_point", command.zero_point, command.output_type));
     HAI_TRY_STATUS(check_multiplier("multiplier", real_of(command.multiplier)));
     const hai_output_range out = {static_cast<int32_t>(command.zero_point), static_cast<int32_t>(command.least),
                                   static_cast<int32_t>(command.greatest)};

@@ -200,7 +200,6 @@ Result<StepPointer> make_step(const Resize& command, const StepSources& sources)
   std::optional<ElementMap> map;
   if (linear || command.multiplier != 0) {
     HAI_TRY_STATUS(check_zero_point("input_zero_point", command.input_zero_point, command.input_type));
-    HAI_TRY_STATUS(check_zero_point("zero_point", command.zero_point, command.output_type));
     HAI_TRY_STATUS(check_multiplier("multiplier", real_of(command.multiplier)));
   }
   if (linear) {

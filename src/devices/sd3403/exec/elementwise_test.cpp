@@ -36,6 +36,10 @@ void draw_range(ProgramBuilder& b, int64_t type, C& c) {
   c.least = type == kI8 ? -128 : type == kU8 ? 0 : -32768;
   c.greatest = type == kI8 ? 127 : type == kU8 ? 255 : 32767;
   if (b.chance(30)) c.least = std::min(c.greatest, std::max(c.least, c.zero_point));
+  if (!b.chance(15)) return;
+  c.zero_point = b.uniform(-32768, 65535);  // of no type: low bits are stored
+  c.least = b.uniform(-32768, 65535);
+  c.greatest = b.uniform(c.least, 65535);
 }
 
 // From steps of one type to steps of another.

@@ -269,7 +269,8 @@ end queue=store
   refused("row_table=0x180", "row_table=0x188", "N068");
   refused("multiplier=0x30000000", "multiplier=0x43c00000", "N065");
   refused("left_multiplier=0x3f000000", "left_multiplier=0x7fc00000", "N065");
-  refused("combine ", "combine output_type=u8 zero_point=-1 ", "N065");
+  refused("combine ", "combine left_type=u8 left_zero_point=-1 ", "N065");
+  refused("combine ", "combine right_zero_point=128 ", "N065");
   refused("output_address=0x2000", "output_address=0x1001", "N074");
   refused("combine ", "combine arithmetic=table function_table=0x400 function_entries=5 ", "N064");
   refused("combine ", "copy output_type=f32 fills=1 fill_value=3 output_address=0x3000 \ncombine ", "N066");

@@ -77,8 +77,8 @@ Status check_machine(const Machine& machine) {
   for (const MachineValueInfo& info : kValues) {
     const double value = machine.*info.value;
     if (!(value >= info.least && value <= info.greatest)) {
-      return make_error(StatusCode::kOutOfRange, "N040", "machine {}: {} is {}, outside of {} to {} ({})", machine.name,
-                        info.name, value, info.least, info.greatest, info.doc);
+      return make_error(StatusCode::kOutOfRange, "N040", "machine {}: {} is {}; it must be from {} to {} ({})",
+                        machine.name, info.name, value, info.least, info.greatest, info.doc);
     }
     if (!may_be_fraction(info.name) && value != std::floor(value)) {
       return make_error(StatusCode::kInvalidArgument, "N040", "machine {}: {} is {} and must be an integer ({})",

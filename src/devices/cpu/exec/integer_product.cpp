@@ -4,8 +4,8 @@
 // z_w the zero points of these,
 //   sum (l - z_l)(w - z_w) = sum l w - z_w sum l - z_l sum w + K z_l z_w,
 // where the second term belongs to a row and the last two to a column: a tile's sums start from them. All of it is
-// taken modulo 2^32 (2^64 for an i16 a), and make() proves that the true sum fits: K max|q_a - z_a| max|q_b - z_b| and
-// the largest bias stay within the accumulator.
+// taken modulo 2^32 (an i16 a has 64 bits, which hold every term), and make() proves that the true sum fits: K max|q_a
+// - z_a| max|q_b - z_b| and the largest bias stay within the accumulator.
 //
 // A task is some panels of columns of one product: the thread packs them, then runs over all rows of a, block by block.
 // Each element is one micro-kernel call over all of k. run() does not allocate.
@@ -27,7 +27,8 @@ constexpr int64_t kPanelsBytes = 96 * 1024;  // of packed columns in one task: t
 constexpr int64_t kRowsBytes = 32 * 1024;    // of rows in the form that the kernel reads
 constexpr int64_t kTasksPerThread = 3;
 constexpr int64_t kMaxScratchBytes = int64_t{1} << 30;
-constexpr int64_t kSlackBytes = 64;  // a step may read past the last row
+constexpr int64_t kSlackBytes = 64;   // a step may read past the last row
+constexpr int64_t kMostColumns = 64;  // of a kernel's panel
 constexpr int64_t kLargestLeft = 32768;
 constexpr int64_t kLargestRight = 128;
 
@@ -76,8 +77,6 @@ class IntegerProduct final : public CpuKernel {
   const std::byte* read_rows(const Task& task, int64_t first, int64_t count) const;
   void run_panel(const Task& task, const std::byte* left, int64_t first_row, int64_t count, int64_t panel) const;
   void run_tile(const Task& task, const hai_gemm_operands& in, int64_t row, int64_t row_in_block, int64_t panel) const;
-  template <bool kAdd, typename Sum>
-  void put_terms(const Task& task, int32_t rows, int64_t row_in_block, int64_t panel, Sum* sums) const;
 
   MatrixShapes shapes_;
   Isa isa_ = Isa::kScalar;
@@ -114,6 +113,7 @@ Result<std::unique_ptr<CpuKernel>> IntegerProduct::make(const KernelContext& con
   out->isa_ = context.isa;
   out->wide_ = !byte_a;
   out->kernel_ = out->wide_ ? gemm_s16_s8_for(context.isa)() : gemm_s8_s8_s32_for(context.isa)();
+  HAI_CHECK(out->kernel_->nr <= kMostColumns);
   out->left_ = left_operand(*out->kernel_, a, from_a.zero_point);
   out->zero_a_ = from_a.zero_point;
   out->zero_left_ = from_a.zero_point + out->left_.offset;
@@ -177,25 +177,28 @@ void IntegerProduct::run(const RunContext& context) const {
   });
 }
 
-// [k / k_group][nr][k % k_group]; places past the matrix hold 0. `column_sums`: of what is packed.
+// Packs, and leaves the column sums of what is packed in `column_sums`.
 void IntegerProduct::pack_panel(const uint8_t* b, int64_t panel, int8_t* out, int64_t* column_sums) const {
   const int64_t nr = kernel_->nr;
-  const int64_t group = kernel_->k_group;
-  const int64_t k_count = shapes_.k;
-  const int64_t n = shapes_.n;
   const int64_t first = panel * nr;
-  const int64_t cols = std::min(nr, n - first);
-  if (cols < nr || k_count % group != 0) std::memset(out, 0, static_cast<size_t>(steps_ * nr * group));
+  const bool by_columns = shapes_.transpose_b && shapes_.k > 1;
+  int32_t sums[kMostColumns];
+  hai_pack_right p = {};
+  p.k_step = by_columns ? 1 : shapes_.n;
+  p.column_step = by_columns ? shapes_.k : 1;
+  p.columns = static_cast<int32_t>(std::min(nr, shapes_.n - first));
+  p.nr = kernel_->nr;
+  p.k_group = kernel_->k_group;
+  p.flip = flip_b_;
+  p.sums = sums;
   std::fill(column_sums, column_sums + nr, 0);
-  for (int64_t k = 0; k < k_count; ++k) {
-    const uint8_t* from = shapes_.transpose_b ? b + first * k_count + k : b + k * n + first;
-    const int64_t step = shapes_.transpose_b ? k_count : 1;
-    int8_t* to = out + k / group * nr * group + k % group;
-    for (int64_t j = 0; j < cols; ++j) {
-      const auto value = static_cast<int8_t>(from[j * step] ^ flip_b_);
-      to[j * group] = value;
-      column_sums[j] += value;
-    }
+  for (int64_t k = 0; k < shapes_.k; k += HAI_PACK_MOST_K) {
+    std::fill(sums, sums + nr, 0);
+    p.from = b + k * p.k_step + first * p.column_step;
+    p.k_count = std::min<int64_t>(HAI_PACK_MOST_K, shapes_.k - k);
+    p.out = out + k * nr;
+    pack_right_s8_for(isa_)(&p);
+    for (int64_t column = 0; column < nr; ++column) column_sums[column] += sums[column];
   }
 }
 
@@ -270,22 +273,6 @@ void IntegerProduct::run_panel(const Task& task, const std::byte* left, int64_t 
   }
 }
 
-// The terms of rows and columns, into the sums or (kAdd) on top of them. Unsigned: they wrap on the way, as the
-// kernels' sums do.
-template <bool kAdd, typename Sum>
-void IntegerProduct::put_terms(const Task& task, int32_t rows, int64_t row_in_block, int64_t panel, Sum* sums) const {
-  const int64_t nr = kernel_->nr;
-  const int64_t* columns = task.column_terms(scratch_) + panel * nr;
-  for (int32_t i = 0; i < rows; ++i) {
-    const auto row_term = static_cast<uint64_t>(task.row_terms(scratch_)[row_in_block + i]);
-    Sum* row = sums + i * nr;
-    for (int64_t j = 0; j < nr; ++j) {
-      const auto term = static_cast<Sum>(row_term + static_cast<uint64_t>(columns[j]));
-      row[j] = kAdd ? row[j] + term : term;
-    }
-  }
-}
-
 void IntegerProduct::run_tile(const Task& task, const hai_gemm_operands& in, int64_t row, int64_t row_in_block,
                               int64_t panel) const {
   const int64_t nr = kernel_->nr;
@@ -295,15 +282,20 @@ void IntegerProduct::run_tile(const Task& task, const hai_gemm_operands& in, int
       task.residual == nullptr ? nullptr : task.residual + first * epilogue_.residual_element_bytes();
   std::byte* out = task.y + first * epilogue_.output_element_bytes();
   std::byte* sums = task.scratch + scratch_.sums;
+  const int64_t* row_terms = task.row_terms(scratch_) + row_in_block;
+  const int64_t* column_terms = task.column_terms(scratch_) + panel * nr;
   if (wide_) {
     const hai_gemm_s16_tile tile = {in, reinterpret_cast<int64_t*>(sums), most_steps_};
     kernel_->run_s16(&tile);
-    put_terms<true>(task, in.rows, row_in_block, panel, reinterpret_cast<uint64_t*>(sums));
+    for (int32_t i = 0; i < in.rows; ++i) {
+      for (int64_t j = 0; j < nr; ++j) tile.sums[i * nr + j] += row_terms[i] + column_terms[j];  // all below 2^62
+    }
     epilogue_.store_s16(tile.sums, nr, in.rows, in.cols, column, out, shapes_.n);
     epilogue_.finish_s16(out, shapes_.n, in.rows, in.cols, residual, shapes_.n);
     return;
   }
-  put_terms<false>(task, in.rows, row_in_block, panel, reinterpret_cast<uint32_t*>(sums));
+  const hai_start_sums start = {row_terms, column_terms, in.rows, kernel_->nr, reinterpret_cast<int32_t*>(sums)};
+  start_sums_s32_for(isa_)(&start);
   const bool stores = epilogue_.stores_in_kernel();
   hai_gemm_i8_tile tile = {};
   tile.in = in;

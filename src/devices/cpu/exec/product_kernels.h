@@ -7,6 +7,7 @@
 #include "devices/cpu/exec/kernels/epilogue.h"
 #include "devices/cpu/exec/kernels/epilogue_s16.h"
 #include "devices/cpu/exec/kernels/gemm.h"
+#include "devices/cpu/exec/kernels/pack_right.h"
 #include "devices/cpu/exec/kernels/stripe.h"
 #include "devices/cpu/exec/kernels/unpack.h"
 
@@ -15,6 +16,8 @@ HAI_DOT_KERNEL_FAMILY(gemm_s8_s8_s32, const hai_gemm_kernel*, (void));
 HAI_DOT_KERNEL_FAMILY(gemm_s16_s8, const hai_gemm_kernel*, (void));
 HAI_DOT_KERNEL_FAMILY(gemm_s16_s16, const hai_gemm_kernel*, (void));
 HAI_KERNEL_FAMILY(unpack_s4, void, (const uint8_t*, int8_t*, int64_t));
+HAI_KERNEL_FAMILY(pack_right_s8, void, (const hai_pack_right*));
+HAI_KERNEL_FAMILY(start_sums_s32, void, (const hai_start_sums*));
 HAI_KERNEL_FAMILY(dequantize_panel, void, (const hai_dequantize_panel*));
 HAI_KERNEL_FAMILY(stripe_copy, void, (const hai_stripe*));
 HAI_KERNEL_FAMILY(epilogue_f32, void, (const hai_epilogue_f32*));

@@ -36,7 +36,7 @@ Geometry geometry_of(const ir::Graph& graph, const ir::Node& node) {
 }
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(product_supports(graph, node));
+  HAI_TRY_STATUS(product_supports(graph, node, 0));
   const Geometry g = geometry_of(graph, node);
   const auto beyond = [](const std::vector<int64_t>& values, int64_t most) {
     return *std::max_element(values.begin(), values.end()) > most;
@@ -45,6 +45,9 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
       g.kernel_columns > 127) {
     return refuse(node, "strides, dilations and pads reach 63, windows 127");
   }
+  // A tile has a row at least: some row of every window must lie in the image.
+  const int64_t window = (g.kernel_rows - 1) * g.dilations[0] + 1;
+  if (g.pads[0] >= window || g.pads[2] >= window) return refuse(node, "windows that lie in the padding alone");
   if (!g.depthwise && g.groups > kMostGroups) return refuse(node, "more than 64 groups that are not depthwise");
   return {};
 }
@@ -146,7 +149,7 @@ Status lower(SegmentBuilder& builder) {
   c.pad_left = g.pads[1];
   layer.constants.window = g.kernel_rows * g.kernel_columns;
   layer.constants.depth = g.depth;
-  HAI_TRY(layer.constants.weights, centred_weights(builder.graph(), node, 0));
+  layer.constants.weights = centred_weights(builder.graph(), node, 0);
   Slice x = builder.operand(node.inputs[0]);
   const int64_t out_columns = builder.type(node.outputs[0]).shape[2].value;
   const bool runs = g.groups == 1 && g.dilations[1] == 1 && g.kernel_columns > 1 && 2 * x.channels <= kLanes &&

@@ -6,10 +6,12 @@
 namespace hai::sd3403 {
 namespace {
 
+// Of the matrix: [K, N], or [N, K].
+int channel_axis(const ir::Node& node) { return node.int_attribute("transpose_b", 0) != 0 ? 0 : 1; }
+
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(product_supports(graph, node));
   if (graph.value(node.inputs[1]).type.shape.size() != 2) return refuse(node, "its matrices are a batch");
-  return {};
+  return product_supports(graph, node, channel_axis(node));
 }
 
 // [K][N] to [N][K].
@@ -23,12 +25,12 @@ std::vector<int16_t> transposed(const std::vector<int16_t>& from, size_t rows, s
 
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
-  const bool transpose_b = node.int_attribute("transpose_b", 0) != 0;
+  const bool transpose_b = channel_axis(node) == 0;
   const Shape& b = builder.type(node.inputs[1]).shape;
   Layer layer;
   layer.macs = builder.macs();
   layer.constants.depth = b[transpose_b ? 1 : 0].value;
-  HAI_TRY(layer.constants.weights, centred_weights(builder.graph(), node, transpose_b ? 0 : 1));
+  layer.constants.weights = centred_weights(builder.graph(), node, channel_axis(node));
   if (!transpose_b) {
     layer.constants.weights =
         transposed(layer.constants.weights, static_cast<size_t>(b[0].value), static_cast<size_t>(b[1].value));

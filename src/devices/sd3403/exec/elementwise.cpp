@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/parallel_range.h"
@@ -330,7 +331,10 @@ Result<StepPointer> make_step(const Combine& command, const StepSources& sources
     return StepPointer(std::make_unique<MapStep>(command, std::move(map), sources.isa));
   }
   HAI_TRY_STATUS(check_zero_point("left_zero_point", command.left_zero_point, command.left_type));
-  HAI_TRY_STATUS(check_multiplier("left_multiplier", real_of(command.left_multiplier)));
+  // b - a is a sum with a negative multiplier.
+  const bool either_sign = command.arithmetic == kAdd || command.arithmetic == kSubtract;
+  const auto magnitude = [&](int64_t bits) { return either_sign ? std::fabs(real_of(bits)) : real_of(bits); };
+  HAI_TRY_STATUS(check_multiplier("left_multiplier", magnitude(command.left_multiplier)));
   if (command.arithmetic == kRescale) {
     ElementMap map =
         ElementMap::rescale(command.left_type, command.output_type, static_cast<int32_t>(command.left_zero_point),
@@ -339,7 +343,7 @@ Result<StepPointer> make_step(const Combine& command, const StepSources& sources
   }
   HAI_TRY_STATUS(check_zero_point("right_zero_point", command.right_zero_point, command.right_type));
   if (command.arithmetic != kMultiply) {
-    HAI_TRY_STATUS(check_multiplier("right_multiplier", real_of(command.right_multiplier)));
+    HAI_TRY_STATUS(check_multiplier("right_multiplier", magnitude(command.right_multiplier)));
   }
   if (is_wide(command.left_type) || is_wide(command.right_type) || is_wide(command.output_type)) {
     return StepPointer(std::make_unique<WidePairStep>(command, sources.isa));

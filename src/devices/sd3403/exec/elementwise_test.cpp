@@ -80,6 +80,7 @@ TEST(Combine, EveryArithmeticOfEveryTypes) {
                     draw_range(b, output, c);
                     c.left_multiplier = draw_multiplier(b, left, output);
                     c.right_multiplier = draw_multiplier(b, right, output);
+                    if (arithmetic <= kSubtract && b.chance(20)) c.left_multiplier |= int64_t{1} << 31;  // its sign
                     if (arithmetic == kMultiply) c.left_multiplier = b.real(0.0001, 0.02);
                     if (arithmetic == kLookUp) {
                       c.function_first = b.chance(50) ? (left == kI16  ? -3000

@@ -45,7 +45,7 @@ class Lowering {
   Result<Lowered> run(const cpu::AddWeights& add_weights) {
     HAI_TRY_STATUS(check_machine(options_.machine));
     Lowered out;
-    HAI_TRY(Partition parts, partition(graph_));
+    HAI_TRY(Partition parts, partition(graph_, options_.partition));
     out.placements = std::move(parts.placements);
     for (const std::vector<ir::NodeId>& nodes : parts.segments) {
       HAI_TRY(SegmentReport report, replace(nodes));

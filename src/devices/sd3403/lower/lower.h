@@ -21,6 +21,7 @@ namespace hai::sd3403 {
 
 struct LowerOptions {
   Machine machine;
+  PartitionOptions partition;
   ScheduleOptions schedule;
   EmitOptions emit;
 };

@@ -16,8 +16,6 @@
 namespace hai::sd3403 {
 namespace {
 
-constexpr int64_t kLeastMacs = 20000;  // of a segment: about what a CPU core computes while 20 us of hand-over pass
-
 // Phase of each node; NPU nodes have odd ones.
 std::map<ir::NodeId, int64_t> phases_of(const ir::Graph& graph, const std::vector<Placement>& placements) {
   std::map<ir::NodeId, int64_t> phases;
@@ -52,7 +50,7 @@ bool reads_npu(const ir::Node& node, const std::set<ir::ValueId>& made_on_npu) {
 
 }  // namespace
 
-Result<Partition> partition(const ir::Graph& graph) {
+Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& options) {
   HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
   Partition out;
   std::set<ir::ValueId> made_on_npu;
@@ -64,7 +62,7 @@ Result<Partition> partition(const ir::Graph& graph) {
       placement.reason = "the NPU has no " + node.op;
     } else if (const Status status = lowering->supports(graph, node); !status) {
       placement.reason = status.error().message;
-    } else if (lowering->moves_nothing && !reads_npu(node, made_on_npu)) {
+    } else if (lowering->moves_nothing && options.least_macs > 0 && !reads_npu(node, made_on_npu)) {
       placement.reason = "it only views what the CPU has";
     } else {
       placement.on_npu = true;
@@ -75,7 +73,7 @@ Result<Partition> partition(const ir::Graph& graph) {
   for (const auto& [phase, members] : segments_of(graph, out.placements)) {
     int64_t macs = 0;
     for (const size_t i : members) macs += ops::macs_of(graph, graph.node(out.placements[i].node));
-    if (macs >= kLeastMacs) continue;
+    if (macs >= options.least_macs) continue;
     for (const size_t i : members) {
       out.placements[i].on_npu = false;
       out.placements[i].reason = "too little work between operators of the CPU to hand over";

@@ -1,6 +1,7 @@
 // partition(): which nodes of a graph run on the NPU, and in which segments.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,14 @@ struct Partition {
   std::vector<std::vector<ir::NodeId>> segments;  // of the NPU, in order; each can run in one piece
 };
 
+struct PartitionOptions {
+  // Of a segment that is worth handing over: about what a CPU core computes while 20 us of that pass. 0, for tests: all
+  // that the NPU takes runs there.
+  int64_t least_macs = 20000;
+};
+
 // By the legality of each operator's lowering, then by cost: a segment whose data takes longer to hand over than the
 // CPU takes to compute it stays on the CPU.
-Result<Partition> partition(const ir::Graph& graph);
+Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& options = {});
 
 }  // namespace hai::sd3403

@@ -16,6 +16,9 @@
 namespace hai::sd3403 {
 namespace {
 
+// Half of a core's weight cache, so that weights may be there too.
+constexpr int64_t kMostTableBytes = 65536;
+
 const ir::TensorType* type_of(const ir::Graph& graph, const ir::Node& node, size_t operand) {
   if (operand >= node.inputs.size() || node.inputs[operand] == ir::kNone) return nullptr;
   return &graph.value(node.inputs[operand]).type;
@@ -46,9 +49,72 @@ void set_result(Convolve& c, const hai_output_range& range) {
   c.greatest = range.hi;
 }
 
+// The points where a sum is rounded first, where it is before the residual, and where it is last.
+struct Points {
+  RoundingPoint first, before_add, last;
+};
+Points points_of(const ir::Graph& graph, const ir::Node& node, const Epilogue& epilogue) {
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  Points points;
+  if (y.dtype != DataType::kF32) points.last = {scale_of(y), zero_point_of(y)};
+  points.before_add = type_of(graph, node, 3) != nullptr ? *epilogue.pre_residual : points.last;
+  points.first = epilogue.activation.is_clamp() ? points.before_add : *epilogue.conv;
+  return points;
+}
+
+FunctionTable table_of(const Points& points, const Epilogue& epilogue, DataType y) {
+  return make_function_table(epilogue.activation, points.first.scale, full_range(y, points.first),
+                             points.before_add.scale, full_range(y, points.before_add));
+}
+
+Status table_fits(const ir::Graph& graph, const ir::Node& node, const Epilogue& epilogue) {
+  const DataType y = graph.value(node.outputs[0]).type.dtype;
+  if (epilogue.activation.is_clamp() || y == DataType::kF32) return {};
+  const Points points = points_of(graph, node, epilogue);
+  if (bit_width(points.first.dtype(y)) == 8) return {};
+  const auto bytes = 2 * static_cast<int64_t>(table_of(points, epilogue, y).entries.size());
+  if (bytes <= kMostTableBytes) return {};
+  return refuse(node, fmt::format("a table of {} bytes; {} fit", bytes, kMostTableBytes));
+}
+
+// Weights less their zero points, in the order of the constant.
+template <typename Use>
+void for_each_weight(const ir::Graph& graph, const ir::Node& node, int channel_axis, Use use) {
+  const ir::Value& value = graph.value(node.inputs[1]);
+  const Quantization& quantization = *value.type.quantization;
+  TensorView view;
+  view.data = value.constant->bytes().data();
+  view.dtype = value.type.dtype;
+  view.dims = resolve(value.type.shape, {});
+  int64_t inner = 1;
+  for (int axis = channel_axis + 1; axis < view.dims.rank; ++axis) inner *= view.dims[axis];
+  const int64_t channels = view.dims[channel_axis];
+  const int64_t count = view.count();
+  for (int64_t i = 0; i < count; ++i) {
+    const size_t at = quantization.per_tensor() ? 0 : static_cast<size_t>(i / inner % channels);
+    use(ops::load_integer(view, i) - quantization.zero_points[at]);
+  }
+}
+
+// Zero points can take weights out of the 8 bits that go with an 8-bit x, and of the 16 that go with any.
+Status weights_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  const std::vector<int32_t>& zero_points = graph.value(node.inputs[1]).type.quantization->zero_points;
+  const bool is_signed = !is_unsigned_integer(graph.value(node.inputs[1]).type.dtype);
+  if (is_signed && std::all_of(zero_points.begin(), zero_points.end(), [](int32_t z) { return z == 0; })) return {};
+  const bool wide = graph.value(node.inputs[0]).type.dtype == DataType::kI16;
+  const int64_t least = wide ? INT16_MIN : INT8_MIN;
+  const int64_t greatest = wide ? INT16_MAX : INT8_MAX;
+  std::optional<int64_t> beyond;
+  for_each_weight(graph, node, channel_axis, [&](int64_t weight) {
+    if (weight < least || weight > greatest) beyond = weight;
+  });
+  if (!beyond) return {};
+  return refuse(node, fmt::format("a weight less its zero point is {}, outside of {} to {}", *beyond, least, greatest));
+}
+
 }  // namespace
 
-Status product_supports(const ir::Graph& graph, const ir::Node& node) {
+Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
   HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
   const ir::Value& weights = graph.value(node.inputs[1]);
@@ -69,30 +135,14 @@ Status product_supports(const ir::Graph& graph, const ir::Node& node) {
   if (x.dtype == DataType::kI16 && y.dtype != DataType::kI16 && y.dtype != DataType::kF32)
     return refuse(node, fmt::format("i16 gives {}", data_type_name(y.dtype)));
   if (type_of(graph, node, 3) != nullptr) HAI_TRY_STATUS(require_integers(graph, node, node.inputs[3]));
-  return {};
+  HAI_TRY_STATUS(table_fits(graph, node, *epilogue));
+  return weights_fit(graph, node, channel_axis);
 }
 
-Result<std::vector<int16_t>> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
-  const ir::Value& value = graph.value(node.inputs[1]);
-  const Quantization& quantization = *value.type.quantization;
-  const bool is_wide = graph.value(node.inputs[0]).type.dtype == DataType::kI16;
-  TensorView view;
-  view.data = value.constant->bytes().data();
-  view.dtype = value.type.dtype;
-  view.dims = resolve(value.type.shape, {});
-  int64_t inner = 1;
-  for (int axis = channel_axis + 1; axis < view.dims.rank; ++axis) inner *= view.dims[axis];
-  const int64_t channels = view.dims[channel_axis];
-  std::vector<int16_t> out(static_cast<size_t>(view.count()));
-  for (int64_t i = 0; i < view.count(); ++i) {
-    const size_t at = quantization.per_tensor() ? 0 : static_cast<size_t>(i / inner % channels);
-    const int64_t weight = ops::load_integer(view, i) - quantization.zero_points[at];
-    if (!is_wide && (weight < INT8_MIN || weight > INT8_MAX)) {
-      return make_error(StatusCode::kUnsupported, "N101",
-                        "weight {} of \"{}\" less its zero point is {}, which is no i8", i, node.name, weight);
-    }
-    out[static_cast<size_t>(i)] = static_cast<int16_t>(weight);
-  }
+std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  std::vector<int16_t> out;
+  out.reserve(graph.value(node.inputs[1]).constant->bytes().size());
+  for_each_weight(graph, node, channel_axis, [&](int64_t weight) { out.push_back(static_cast<int16_t>(weight)); });
   return out;
 }
 
@@ -115,9 +165,8 @@ Status finish_product(SegmentBuilder& builder, Layer& layer) {
   HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
   const bool to_float = y.dtype == DataType::kF32;
   const ir::TensorType* residual = type_of(graph, node, 3);
-  const RoundingPoint last = to_float ? RoundingPoint{} : RoundingPoint{scale_of(y), zero_point_of(y)};
-  const RoundingPoint before_add = residual != nullptr ? *epilogue.pre_residual : last;
-  const RoundingPoint first = epilogue.activation.is_clamp() ? before_add : *epilogue.conv;
+  const Points points = points_of(graph, node, epilogue);
+  const auto& [first, before_add, last] = points;
   for (size_t channel = 0; channel < channels; ++channel) {
     const float s_w = scales.scales[scales.per_tensor() ? 0 : channel];
     layer.constants.multipliers.push_back(hai_multiplier_product(scale_of(x), s_w, to_float ? 1.0F : first.scale));
@@ -127,8 +176,7 @@ Status finish_product(SegmentBuilder& builder, Layer& layer) {
   if (epilogue.activation.is_clamp()) {
     range = clamp_range(epilogue.activation, first.scale, range);
   } else {
-    const FunctionTable table =
-        make_function_table(epilogue.activation, first.scale, range, before_add.scale, full_range(y.dtype, before_add));
+    const FunctionTable table = table_of(points, epilogue, y.dtype);
     range.lo = table.first;
     range.hi = table.last();
     c.function = kTable;

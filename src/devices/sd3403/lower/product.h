@@ -5,12 +5,12 @@
 
 namespace hai::sd3403 {
 
-// Integers with constant weights of 4 or 8 bits (16 where x has them), rounding half to even.
-Status product_supports(const ir::Graph& graph, const ir::Node& node);
+// Integers with constant weights of 4 or 8 bits (16 where x has them), rounding half to even; `channel_axis` is that of
+// the weights.
+Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis);
 
-// Weights less their zero points, in the order of the constant. Error N101 where one needs more than 8 bits beside an
-// 8-bit x.
-Result<std::vector<int16_t>> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis);
+// Weights less their zero points, in the order of the constant.
+std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis);
 
 // Fills types, zero points, epilogue and constants of `layer`, whose body is a Convolve with its geometry and whose
 // constants have weights [output channel][window][depth]; adds the residual's operand; sets `writes`.

@@ -91,7 +91,7 @@ void put_positions(Writer& out, const std::vector<Position>& positions, const Ra
 
 }  // namespace
 
-PackedConstants pack_constants(const Layer& layer, const Chunk& chunk, const Range& rows, int64_t first_input_row) {
+PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& rows, int64_t first_input_row) {
   PackedConstants packed;
   Writer out(packed.bytes);
   const Constants& k = layer.constants;
@@ -101,17 +101,6 @@ PackedConstants pack_constants(const Layer& layer, const Chunk& chunk, const Ran
     put_weights(out, layer, chunk, packed.bytes);
     packed.channels = out.begin();
     put_channels(out, layer, chunk.channels);
-  }
-  if (!k.table.empty()) {
-    packed.table = out.begin();
-    const bool bytes = !convolves && element_bytes(layer.writes.type) == 1;
-    for (const int16_t entry : k.table) {
-      if (bytes) {
-        out.put(static_cast<uint8_t>(entry));
-      } else {
-        out.put(entry);
-      }
-    }
   }
   if (!k.averages.empty()) {
     packed.averages = out.begin();
@@ -125,6 +114,22 @@ PackedConstants pack_constants(const Layer& layer, const Chunk& chunk, const Ran
   }
   out.begin();
   return packed;
+}
+
+std::vector<std::byte> pack_table(const Layer& layer) {
+  std::vector<std::byte> bytes;
+  Writer out(bytes);
+  // Combine has entries of its result's type, Convolve of 16 bits.
+  const bool narrow = !std::holds_alternative<Convolve>(layer.body) && element_bytes(layer.writes.type) == 1;
+  for (const int16_t entry : layer.constants.table) {
+    if (narrow) {
+      out.put(static_cast<uint8_t>(entry));
+    } else {
+      out.put(entry);
+    }
+  }
+  out.begin();
+  return bytes;
 }
 
 }  // namespace hai::sd3403

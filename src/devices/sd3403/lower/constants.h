@@ -1,4 +1,5 @@
-// The constants of a piece of a layer as the weight cache holds them.
+// The constants of a layer as the weight cache holds them: those of a piece, and the table of its function, which all
+// pieces share.
 #pragma once
 
 #include <vector>
@@ -10,10 +11,12 @@ namespace hai::sd3403 {
 
 struct PackedConstants {
   std::vector<std::byte> bytes;
-  int64_t weights = 0, channels = 0, table = 0, averages = 0, rows = 0, columns = 0;  // where each begins
+  int64_t weights = 0, channels = 0, averages = 0, rows = 0, columns = 0;  // where each begins
 };
 
 // `rows` of Resize's result, with positions counted from input row `first_input_row`.
-PackedConstants pack_constants(const Layer& layer, const Chunk& chunk, const Range& rows, int64_t first_input_row);
+PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& rows, int64_t first_input_row);
+
+std::vector<std::byte> pack_table(const Layer& layer);
 
 }  // namespace hai::sd3403

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -29,10 +30,11 @@ constexpr int64_t kCores = 2;
 // Layer, channels, depth, rows and first input row (of Resize only).
 using StreamKey = std::tuple<LayerId, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 
-// Which streams lie where in the weight cache of a core.
+// Which streams lie where in a part of the weight cache of a core.
 class CacheUse {
  public:
-  explicit CacheUse(int64_t size) : size_(size) {}
+  CacheUse(int64_t begin, int64_t size) : begin_(begin), size_(size) {}
+  int64_t size() const { return size_; }
 
   // From here on `bytes` will be wanted together: begins at 0 where they would not fit behind what is there.
   void expect(int64_t bytes) {
@@ -46,11 +48,11 @@ class CacheUse {
   }
   int64_t take(const StreamKey& key, int64_t bytes) {
     if (next_ + bytes > size_) next_ = 0;
-    const int64_t address = next_;
+    const int64_t address = begin_ + next_;
     std::erase_if(entries_,
                   [&](const Entry& e) { return e.address < address + bytes && address < e.address + e.bytes; });
     entries_.push_back({key, address, bytes});
-    next_ = address + bytes;
+    next_ += bytes;
     return address;
   }
 
@@ -59,7 +61,7 @@ class CacheUse {
     StreamKey key;
     int64_t address, bytes;
   };
-  int64_t size_;
+  int64_t begin_, size_;
   int64_t next_ = 0;
   std::vector<Entry> entries_;
 };
@@ -68,7 +70,10 @@ class Emitter {
  public:
   Emitter(const Segment& segment, const Schedule& schedule, const Machine& machine, const EmitOptions& options)
       : segment_(segment), schedule_(schedule), machine_(machine), options_(options), uses_(uses_of(segment)) {
-    caches_.assign(kCores, CacheUse(static_cast<int64_t>(machine.weight_cache_bytes)));
+    const int64_t tables = table_room(machine);
+    const int64_t weights = static_cast<int64_t>(machine.weight_cache_bytes) - tables;
+    weights_.assign(kCores, CacheUse(0, weights));
+    tables_.assign(kCores, CacheUse(weights, tables));
   }
 
   Result<EmittedSegment> run() {
@@ -185,50 +190,74 @@ class Emitter {
 
   // --- constants
   void expect_constants() {
-    std::vector<int64_t> bytes(kCores, 0);
+    std::vector<int64_t> bytes(kCores, 0);  // large tables lie among the weights
     for (LayerId l = group_->begin; l < group_->end; ++l) {
-      if (!has_constants(layer(l))) continue;
       for (const Share& share : shares_of(layer(l), machine_, options_.split)) {
+        if (table_bytes(layer(l)) > table_room(machine_) / 2)
+          bytes[static_cast<size_t>(share.core)] += table_bytes(layer(l));
         for (const Chunk& chunk : chunks_of(layer(l), machine_, share.channels))
           bytes[static_cast<size_t>(share.core)] += chunk.bytes;
       }
     }
-    for (size_t core = 0; core < kCores; ++core) caches_[core].expect(bytes[core]);
+    for (size_t core = 0; core < kCores; ++core) weights_[core].expect(bytes[core]);
   }
 
-  // Loads the chunk into the core's cache unless it is there; where it begins, and its layout.
-  Result<std::pair<int64_t, const PackedConstants*>> constants(int64_t core, LayerId l, const Chunk& chunk,
-                                                               const Range& rows, int64_t first_input_row) {
-    const bool by_rows = !layer(l).constants.rows.empty();
-    const StreamKey key{l,
-                        chunk.channels.first,
-                        chunk.channels.count,
-                        chunk.depth.first,
-                        chunk.depth.count,
-                        by_rows ? rows.first : 0,
-                        by_rows ? rows.count : 0};
-    auto at = streams_.find(key);
-    if (at == streams_.end()) {
-      stored_.push_back(pack_constants(layer(l), chunk, rows, first_input_row));
-      at = streams_.emplace(key, stored_.size() - 1).first;
-    }
-    const PackedConstants& packed = stored_[at->second];
-    const auto bytes = static_cast<int64_t>(packed.bytes.size());
-    const auto cache = static_cast<int64_t>(machine_.weight_cache_bytes);
-    if (bytes > cache) {
+  // Loads a stream into the core's cache unless it is there; where it begins.
+  Result<int64_t> place(int64_t core, LayerId l, const StreamKey& key, size_t stream, bool is_table) {
+    const auto bytes = static_cast<int64_t>(stored_[stream].bytes.size());
+    CacheUse& tables = tables_[static_cast<size_t>(core)];
+    CacheUse& use = is_table && bytes <= tables.size() / 2 ? tables : weights_[static_cast<size_t>(core)];
+    if (bytes > use.size()) {
       return make_error(StatusCode::kResourceExhausted, "N120",
-                        "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache {}; keep this "
-                        "layer on the CPU",
-                        layer(l).name, bytes, cache);
+                        "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache room for {}; "
+                        "keep this layer on the CPU",
+                        layer(l).name, bytes, use.size());
     }
-    CacheUse& use = caches_[static_cast<size_t>(core)];
-    if (const auto address = use.find(key)) return std::pair(*address, &packed);
+    if (const auto address = use.find(key)) return *address;
     WeightLoad c;
-    c.entry = static_cast<int64_t>(at->second) * kStreamEntryBytes;
+    c.entry = static_cast<int64_t>(stream) * kStreamEntryBytes;
     c.destination = use.take(key, bytes);
     c.expanded_bytes = bytes;
     put(core, l, c);
-    return std::pair(c.destination, &packed);
+    return c.destination;
+  }
+
+  size_t stream_of(const StreamKey& key, const std::function<PackedConstants()>& pack) {
+    const auto at = streams_.find(key);
+    if (at != streams_.end()) return at->second;
+    stored_.push_back(pack());
+    streams_.emplace(key, stored_.size() - 1);
+    return stored_.size() - 1;
+  }
+
+  // What a piece finds in the cache.
+  struct Found {
+    int64_t base = 0;   // of the piece's own constants
+    int64_t table = 0;  // of the function's table
+    const PackedConstants* packed = nullptr;
+  };
+  Result<Found> constants(int64_t core, LayerId l, const Chunk& chunk, const Range& rows, int64_t first_input_row) {
+    const Layer& at = layer(l);
+    Found out;
+    if (!at.constants.table.empty()) {
+      const StreamKey key{l, -1, 0, 0, 0, 0, 0};
+      const size_t stream = stream_of(key, [&] { return PackedConstants{pack_table(at)}; });
+      HAI_TRY(out.table, place(core, l, key, stream, true));
+    }
+    if (has_constants(at)) {
+      const bool by_rows = !at.constants.rows.empty();
+      const StreamKey key{l,
+                          chunk.channels.first,
+                          chunk.channels.count,
+                          chunk.depth.first,
+                          chunk.depth.count,
+                          by_rows ? rows.first : 0,
+                          by_rows ? rows.count : 0};
+      const size_t stream = stream_of(key, [&] { return pack_piece(at, chunk, rows, first_input_row); });
+      HAI_TRY(out.base, place(core, l, key, stream, false));
+      out.packed = &stored_[stream];
+    }
+    return out;
   }
 
   // --- layers
@@ -300,13 +329,9 @@ class Emitter {
     const Layer& at = layer(l);
     const Rows in = at.reads.empty() ? Rows{} : input_rows(at.reads[0], rows);
     CommandBody body = at.body;
-    int64_t base = 0;
-    const PackedConstants* packed = nullptr;
-    if (has_constants(at)) {
-      HAI_TRY(const auto found, constants(core, l, chunk, rows, in.first));
-      base = found.first;
-      packed = found.second;
-    }
+    HAI_TRY(const Found found, constants(core, l, chunk, rows, in.first));
+    const int64_t base = found.base;
+    const PackedConstants* packed = found.packed;
     const Tile output = tile_of(at.writes, rows.first, chunk.channels.first);
     const int64_t channel = chunk.channels.first;
     if (auto* c = std::get_if<Convolve>(&body)) {
@@ -319,7 +344,7 @@ class Emitter {
       c->last_sum = last_sum ? 1 : 0;
       c->weight_address = base + packed->weights;
       c->channel_table = base + packed->channels;
-      if (c->function == kTable) c->function_table = base + packed->table;
+      if (c->function == kTable) c->function_table = found.table;
       if (c->adds_residual != 0) {
         const Rows residual = input_rows(at.reads[1], rows);
         set_residual_tile(*c, tile_of(at.reads[1].slice, residual.first, channel));
@@ -336,7 +361,7 @@ class Emitter {
       set_output_tile(*combine, output);
       combine->rows = rows.count;
       combine->channels = chunk.channels.count;
-      if (combine->arithmetic == kLookUp) combine->function_table = base + packed->table;
+      if (combine->arithmetic == kLookUp) combine->function_table = found.table;
     } else if (auto* pool = std::get_if<Pool>(&body)) {
       set_input_tile(*pool, tile_of(at.reads[0].slice, in.first, channel));
       pool->input_rows = in.count;
@@ -392,7 +417,7 @@ class Emitter {
   const std::vector<Home>* homes_ = nullptr;
   std::vector<Command> commands_;
   std::map<LayerId, int64_t> tiles_;
-  std::vector<CacheUse> caches_;
+  std::vector<CacheUse> weights_, tables_;  // by core
   std::map<StreamKey, size_t> streams_;
   std::deque<PackedConstants> stored_;
   int64_t next_load_core_ = 0;

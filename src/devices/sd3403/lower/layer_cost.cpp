@@ -33,7 +33,7 @@ double group_cycles(const Segment& segment, const std::vector<BufferUses>&, cons
     int64_t on_a_core = 0;
     for (const Share& share : shares) {
       const int64_t bytes = constant_bytes(layer, share.channels, {0, layer.constants.depth}, layer.writes.rows);
-      constants += static_cast<double>(bytes);
+      constants += static_cast<double>(bytes + table_bytes(layer));
       on_a_core = std::max(on_a_core, bytes);
     }
     most_on_a_core += on_a_core;

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "devices/sd3403/cost/command_cycles.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -16,18 +17,6 @@ namespace {
 constexpr int64_t kAlignment = 16;
 
 int64_t blocks_of(int64_t channels) { return ceil_div(channels, kBlockChannels); }
-
-int64_t bytes_a_cycle(const Machine& machine) {
-  return std::max<int64_t>(
-      1, static_cast<int64_t>(machine.ddr_gigabytes * 1000 * machine.ddr_long_efficiency / machine.clock_mhz));
-}
-
-// How many times slower than 8-bit products.
-int64_t slowness(const Convolve& c) {
-  if (c.input_type == kF16) return 4;
-  if (c.input_type != kI16) return 1;
-  return c.weights == kWeightI16 ? 4 : 2;
-}
 
 const Convolve* as_convolve(const Layer& layer) { return std::get_if<Convolve>(&layer.body); }
 
@@ -43,7 +32,17 @@ int64_t input_type(const Layer& layer) { return layer.reads.empty() ? layer.writ
 
 bool has_constants(const Layer& layer) {
   const Constants& c = layer.constants;
-  return !c.weights.empty() || !c.table.empty() || !c.averages.empty() || !c.rows.empty();
+  return !c.weights.empty() || !c.averages.empty() || !c.rows.empty();
+}
+
+int64_t table_bytes(const Layer& layer) {
+  const bool convolves = std::holds_alternative<Convolve>(layer.body);
+  const int64_t entry = convolves ? 2 : element_bytes(layer.writes.type);
+  return align_up(static_cast<int64_t>(layer.constants.table.size()) * entry, kAlignment);
+}
+
+int64_t table_room(const Machine& machine) {
+  return align_up(static_cast<int64_t>(machine.weight_cache_bytes) / 8, kAlignment);
 }
 
 int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& depth, int64_t rows) {
@@ -54,9 +53,7 @@ int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& d
     bytes +=
         align_up(blocks_of(channels.count) * kBlockChannels * taps * weight_bits(convolve->weights) / 8, kAlignment);
     bytes += align_up(channels.count * channel_entry_bytes(input_type(layer)), kAlignment);
-    bytes += align_up(static_cast<int64_t>(c.table.size()) * 2, kAlignment);
   } else {
-    bytes += align_up(static_cast<int64_t>(c.table.size()) * element_bytes(layer.writes.type), kAlignment);
     bytes += align_up(static_cast<int64_t>(c.averages.size()) * 4, kAlignment);
     if (!c.rows.empty()) {
       bytes += align_up(rows * kPositionBytes, kAlignment);
@@ -67,36 +64,37 @@ int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& d
 }
 
 int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels) {
-  const int64_t pixels = rows * layer.writes.columns;
-  const auto post = static_cast<int64_t>(machine.post_values);
-  const int64_t values = ceil_div(pixels * channels, post);
-  if (const Convolve* c = as_convolve(layer)) {
-    int64_t cycles = 0;
-    if (c->connection == kDepthwise) {
-      cycles = ceil_div(pixels * align_up(channels, kBlockChannels), static_cast<int64_t>(machine.depthwise_outputs)) *
-               ceil_div(layer.constants.window, static_cast<int64_t>(machine.array_input_channels));
-    } else {
-      const int64_t steps =
-          layer.constants.window * ceil_div(layer.constants.depth, static_cast<int64_t>(machine.array_input_channels));
-      const int64_t quads = ceil_div(pixels, static_cast<int64_t>(machine.array_pixels));
-      cycles = blocks_of(channels) * steps * std::max(quads, static_cast<int64_t>(machine.block_load_cycles));
+  Command command{0, 0, 0, layer.body};
+  const Slice& out = layer.writes;
+  const auto set = [&](auto& c) {
+    if constexpr (requires { c.output_rows; }) c.output_rows = rows;
+    if constexpr (requires { c.rows; }) c.rows = rows;
+    if constexpr (requires { c.output_channels; }) {
+      c.output_channels = channels;
+      if (c.connection == kDepthwise) c.input_channels = channels;
+      if (c.adds_residual != 0) c.residual_type = layer.reads[1].slice.type;
+    } else if constexpr (requires { c.channels; }) {
+      c.channels = channels;
     }
-    return std::max(cycles * slowness(*c), values);
-  }
-  int64_t read = 0;
-  for (const Operand& operand : layer.reads) read += element_bytes(operand.slice.type);
-  int64_t taps = 1;
-  if (const auto* pool = std::get_if<Pool>(&layer.body)) taps = pool->window_rows * pool->window_columns;
-  if (const auto* resize = std::get_if<Resize>(&layer.body)) taps = resize->interpolation == kLinear ? 4 : 1;
-  const int64_t in =
-      ceil_div(pixels * channels * taps * std::max<int64_t>(read, 1), static_cast<int64_t>(machine.sram_read_bytes));
-  return std::max(std::max(values * taps, in), ceil_div(pixels * channels * element_bytes(layer.writes.type),
-                                                        static_cast<int64_t>(machine.sram_write_bytes)));
+    if constexpr (requires { c.input_rows; }) {
+      const RowWindow& window = layer.reads[0].window;
+      c.input_rows = std::min(layer.reads[0].slice.rows, window.end(rows - 1) - window.begin(0));
+    }
+    if constexpr (requires { c.input_type; }) {
+      if (!layer.reads.empty()) c.input_type = layer.reads[0].slice.type;
+    }
+    if constexpr (requires { c.left_type; }) {
+      c.left_type = layer.reads[0].slice.type;
+      if (layer.reads.size() > 1) c.right_type = layer.reads[1].slice.type;
+    }
+    if constexpr (requires { c.output_type; }) c.output_type = out.type;
+  };
+  std::visit(set, command.body);
+  return cycles_of(machine, command).cycles;
 }
 
 int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine) {
-  const int64_t sum_bytes = input_type(layer) == kI16 ? 8 : 4;
-  return static_cast<int64_t>(machine.accumulator_bytes) / 2 / (kBlockChannels * sum_bytes);
+  return pass_pixels(machine, input_type(layer) == kI16);
 }
 
 std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split forced) {
@@ -113,7 +111,7 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
   if (!channels_can) return by_rows;
   if (!rows_can) return by_channels;
   const int64_t bytes = constant_bytes(layer, {0, channels}, {0, layer.constants.depth}, rows);
-  const int64_t rate = bytes_a_cycle(machine);
+  const auto rate = std::max<int64_t>(1, static_cast<int64_t>(ddr_bytes_a_cycle(machine)));
   const int64_t rows_cycles = std::max(layer_cycles(layer, machine, ceil_div(rows, 2), channels), 2 * bytes / rate);
   const int64_t channels_cycles = std::max(layer_cycles(layer, machine, rows, half(channels, 0).count), bytes / rate);
   // Weights that come twice cost energy where they do not cost time.
@@ -123,7 +121,7 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
 std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels) {
   const Range depth{0, std::max<int64_t>(layer.constants.depth, 1)};
   const auto bytes = [&](const Range& c, const Range& d) { return constant_bytes(layer, c, d, layer.writes.rows); };
-  const auto cache = static_cast<int64_t>(machine.weight_cache_bytes);
+  const int64_t cache = static_cast<int64_t>(machine.weight_cache_bytes) - table_room(machine);
   const int64_t wanted = cache / 4;
   const Convolve* convolve = as_convolve(layer);
   if (convolve == nullptr) return {{channels, depth, bytes(channels, depth)}};

@@ -34,10 +34,15 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
 // Chunks of a share, in order. `whole_rows` says whether all rows run with each chunk, so that it is loaded once.
 std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels);
 
-// Bytes in the weight cache, tables included. `rows` are those of Resize's result.
+// Bytes of a piece in the weight cache, without the function's table. `rows` are those of Resize's result.
 int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& depth, int64_t rows);
-// Whether the layer has anything in the weight cache.
+int64_t table_bytes(const Layer& layer);
+// Whether pieces of the layer have anything in the weight cache besides the table.
 bool has_constants(const Layer& layer);
+
+// The part of the weight cache, at its end, that is kept for functions' tables, so that streaming weights do not push
+// them out; tables larger than half of it lie among the weights.
+int64_t table_room(const Machine& machine);
 
 // Cycles of the array or the post-processing for so many rows and channels of a layer.
 int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels);

@@ -229,6 +229,28 @@ void add_ops(CLI::App& app, OpsArguments& a, std::function<Status()>& chosen) {
   command->callback([&] { chosen = [&] { return ops_command(a); }; });
 }
 
+void add_disasm(CLI::App& app, DisasmArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand("disasm", "Print the NPU's program of a .hai file, a command a line");
+  command->add_option("input", a.input, "model.hai, or words that `hai asm` wrote")->required();
+  command->add_option("--segment", a.segment, "one segment of the model, such as npu0 (default: all)");
+  command->footer("Examples:\n  hai disasm net.hai\n  hai disasm net.hai --segment npu0 > net.s");
+  command->callback([&] { chosen = [&] { return disasm_command(a); }; });
+}
+
+void add_asm(CLI::App& app, AsmArguments& a, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand("asm", "Turn a listing of NPU commands into words");
+  command->add_option("input", a.input, "the text that `hai disasm` prints")->required();
+  command->add_option("-o,--output", a.output, "file of the words, 128 bytes each")->required();
+  command->footer("Example:\n  hai asm net.s -o net.words");
+  command->callback([&] { chosen = [&] { return asm_command(a); }; });
+}
+
+void add_isa(CLI::App& app, bool& json, std::function<Status()>& chosen) {
+  CLI::App* command = app.add_subcommand("isa", "The reference of the NPU's commands");
+  command->add_flag("--json", json, "for programs");
+  command->callback([&] { chosen = [&] { return isa_command(json); }; });
+}
+
 }  // namespace
 
 namespace {
@@ -288,6 +310,12 @@ int main(int argc, char** argv) {
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);
   add_ops(app, ops, chosen);
+  DisasmArguments disasm;
+  AsmArguments assembly;
+  bool isa_json = false;
+  add_disasm(app, disasm, chosen);
+  add_asm(app, assembly, chosen);
+  add_isa(app, isa_json, chosen);
   CLI::App* devices = app.add_subcommand("devices", "List the devices and instruction sets of this build and machine");
   devices->add_flag("--json", devices_json, "print JSON");
   devices->callback([&] { chosen = [&] { return devices_command(devices_json); }; });
@@ -302,7 +330,8 @@ int main(int argc, char** argv) {
     const Status status = chosen();
     if (status.has_value()) return std::fflush(stdout) == 0 ? 0 : kExitFailed;
     end_progress();
-    const bool json = app.get_subcommands().front()->count("--json") > 0;
+    const CLI::App* command = app.get_subcommands().front();
+    const bool json = command->get_option_no_throw("--json") != nullptr && command->count("--json") > 0;
     print_error(status.error(), json);
   } catch (const std::bad_alloc&) {
     end_progress();

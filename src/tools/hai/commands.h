@@ -119,4 +119,18 @@ Status ops_command(const OpsArguments& arguments);
 
 Status devices_command(bool json);
 
+struct DisasmArguments {
+  std::string input;    // .hai, or words of commands
+  std::string segment;  // of the .hai; empty: all
+};
+Status disasm_command(const DisasmArguments& arguments);
+
+struct AsmArguments {
+  std::string input;   // text
+  std::string output;  // words
+};
+Status asm_command(const AsmArguments& arguments);
+
+Status isa_command(bool json);
+
 }  // namespace hai::tools

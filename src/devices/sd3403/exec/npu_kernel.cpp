@@ -16,7 +16,6 @@ namespace {
 constexpr size_t kConstants = 1;    // the operand
 constexpr size_t kFirstInput = 2;   // the operand, and its image
 constexpr size_t kMostImages = 64;  // what a command can name
-constexpr int64_t kMostCommands = int64_t{1} << 24;
 constexpr int64_t kMostScratchImage = int64_t{1} << 30;
 
 std::string place(const cpu::KernelContext& context) {
@@ -54,21 +53,8 @@ Result<std::span<const std::byte>> constant_bytes(const cpu::KernelContext& cont
 
 Result<std::vector<Command>> decode_commands(const cpu::KernelContext& context) {
   HAI_TRY(const auto bytes, constant_bytes(context, 0, "commands"));
-  const auto size = static_cast<int64_t>(bytes.size());
-  if (size % static_cast<int64_t>(kWordBytes) != 0 || size / static_cast<int64_t>(kWordBytes) > kMostCommands) {
-    return context.refuse(fmt::format("{} bytes of commands: there must be {} a command, and at most {} commands", size,
-                                      kWordBytes, kMostCommands));
-  }
-  std::vector<Command> commands;
-  commands.reserve(bytes.size() / kWordBytes);
-  for (size_t at = 0; at < bytes.size(); at += kWordBytes) {
-    CommandWord word;
-    std::memcpy(word.data(), bytes.data() + at, kWordBytes);
-    auto command = decode(word);
-    if (!command)
-      return with_where(with_where(command.error(), fmt::format("command {}", at / kWordBytes)), place(context));
-    commands.push_back(*command);
-  }
+  auto commands = decode_words(bytes);
+  if (!commands) return with_where(commands.error(), place(context));
   return commands;
 }
 

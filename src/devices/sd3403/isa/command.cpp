@@ -4,7 +4,10 @@
 // their widths. Packing walks a description and a struct side by side.
 #include "devices/sd3403/isa/command.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstring>
 
 namespace hai::sd3403 {
 namespace {
@@ -218,6 +221,33 @@ Result<Command> decode(const CommandWord& word) {
   if (again == word) return command;
   return make_error(StatusCode::kCorrupt, "N005", "{}: bits that belong to no field are set; they must be zero",
                     info->name);
+}
+
+Result<std::vector<Command>> decode_words(std::span<const std::byte> bytes) {
+  if (bytes.size() % kWordBytes != 0 || bytes.size() / kWordBytes > kMostCommands) {
+    return make_error(StatusCode::kCorrupt, "N006", "{} bytes of commands; they are words of {} bytes, at most {}",
+                      bytes.size(), kWordBytes, kMostCommands);
+  }
+  std::vector<Command> commands;
+  commands.reserve(bytes.size() / kWordBytes);
+  for (size_t at = 0; at < bytes.size(); at += kWordBytes) {
+    CommandWord word;
+    std::memcpy(word.data(), bytes.data() + at, kWordBytes);
+    Result<Command> command = decode(word);
+    if (!command) return with_where(command.error(), fmt::format("command {}", at / kWordBytes));
+    commands.push_back(std::move(*command));
+  }
+  return commands;
+}
+
+std::vector<std::byte> encode_words(std::span<const Command> commands) {
+  std::vector<std::byte> bytes(commands.size() * kWordBytes);
+  for (size_t i = 0; i < commands.size(); ++i) {
+    const Result<CommandWord> word = encode(commands[i]);
+    HAI_CHECK(word.has_value());
+    std::memcpy(bytes.data() + i * kWordBytes, word->data(), kWordBytes);
+  }
+  return bytes;
 }
 
 }  // namespace hai::sd3403

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -147,5 +148,12 @@ std::optional<CommandBody> make_body(std::string_view name, std::span<const int6
 Result<CommandWord> encode(const Command& command);
 // Errors: N004 unknown opcode, N005 reserved bits that are set, N001.
 Result<Command> decode(const CommandWord& word);
+
+// Words one after the other, little-endian. Errors: N006 no whole number of words, or more than kMostCommands; those of
+// decode(), with the command's number.
+inline constexpr size_t kMostCommands = size_t{1} << 22;
+Result<std::vector<Command>> decode_words(std::span<const std::byte> bytes);
+// Precondition: encode() takes every command.
+std::vector<std::byte> encode_words(std::span<const Command> commands);
 
 }  // namespace hai::sd3403

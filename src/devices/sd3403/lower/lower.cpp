@@ -26,18 +26,6 @@ const cpu::LowerRegistry& registry() {
   return kRegistry;
 }
 
-std::shared_ptr<const ir::ConstantData> words_of(const std::vector<Command>& commands) {
-  const auto data = ir::ConstantData::allocate(commands.size() * kWordBytes);
-  size_t at = 0;
-  for (const Command& command : commands) {
-    const Result<CommandWord> word = encode(command);
-    HAI_CHECK(word.has_value());  // verify_commands has encoded it before
-    std::memcpy(data->mutable_bytes().data() + at, word->data(), kWordBytes);
-    at += kWordBytes;
-  }
-  return data;
-}
-
 class Lowering {
  public:
   Lowering(const ir::Graph& graph, const LowerOptions& options) : graph_(graph), options_(options) {}
@@ -116,7 +104,7 @@ class Lowering {
       return graph_.add_constant(fmt::format("{}.{}", name, what), type, std::move(data));
     };
     std::vector<ir::ValueId> inputs = {
-        add_bytes("commands", words_of(code.commands)),
+        add_bytes("commands", ir::ConstantData::copy_of(encode_words(code.commands))),
         add_bytes("constants", ir::ConstantData::copy_of(std::span<const std::byte>(code.constants)))};
     inputs.insert(inputs.end(), segment.inputs.begin(), segment.inputs.end());
     std::vector<ir::TensorType> types;

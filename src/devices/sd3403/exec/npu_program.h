@@ -1,0 +1,31 @@
+// NpuProgram: an instruction "npu" read for those who do not run it: timing, disassembly, tables.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "devices/sd3403/isa/command.h"
+#include "devices/sd3403/machine/machine.h"
+#include "format/program.h"
+
+namespace hai::sd3403 {
+
+struct NpuProgram {
+  std::string name;
+  std::vector<Command> commands;
+  std::span<const std::byte> constants;  // image 0, of whoever gave it
+  Machine machine;                       // that it was compiled for
+  // By the numbers in the commands; a layer without a name is "layer <number>".
+  std::vector<std::string> layer_names;
+  std::vector<std::string> layer_ops;
+  std::vector<int64_t> layer_macs;
+};
+
+// `weights` is the model's weights section and outlives the result. Errors: N070 operands or attributes that an
+// instruction "npu" does not have, those of decode_words() and check_machine().
+Result<NpuProgram> read_npu_program(const format::Program& program, const format::Instruction& instruction,
+                                    std::span<const std::byte> weights);
+
+}  // namespace hai::sd3403

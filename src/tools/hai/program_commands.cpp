@@ -44,10 +44,10 @@ Status disassemble_model(const DisasmArguments& arguments) {
   }
   if (found) return {};
   if (names.empty()) {
-    return make_error(StatusCode::kNotFound, "L070",
+    return make_error(StatusCode::kNotFound, "L080",
                       "{} has no program for an NPU; compile the model with --device sd3403", arguments.input);
   }
-  return make_error(StatusCode::kNotFound, "L071", "{} has no segment \"{}\"; it has {}", arguments.input,
+  return make_error(StatusCode::kNotFound, "L081", "{} has no segment \"{}\"; it has {}", arguments.input,
                     arguments.segment, names);
 }
 

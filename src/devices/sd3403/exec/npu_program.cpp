@@ -10,7 +10,7 @@ namespace hai::sd3403 {
 namespace {
 
 Error refuse(const format::Instruction& instruction, std::string_view what) {
-  return make_error(StatusCode::kCorrupt, "N070", "instruction \"{}\": {}", instruction.name, what);
+  return make_error(StatusCode::kCorrupt, "N090", "instruction \"{}\": {}", instruction.name, what);
 }
 
 Result<std::span<const std::byte>> operand(const format::Program& program, const format::Instruction& instruction,

@@ -23,7 +23,7 @@ struct NpuProgram {
   std::vector<int64_t> layer_macs;
 };
 
-// `weights` is the model's weights section and outlives the result. Errors: N070 operands or attributes that an
+// `weights` is the model's weights section and outlives the result. Errors: N090 operands or attributes that an
 // instruction "npu" does not have, those of decode_words() and check_machine().
 Result<NpuProgram> read_npu_program(const format::Program& program, const format::Instruction& instruction,
                                     std::span<const std::byte> weights);

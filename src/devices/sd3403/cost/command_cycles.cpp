@@ -51,7 +51,8 @@ struct Count {
   // The same with a stride between channels: runs of channels, else of pixels, else element by element.
   int64_t strided(const Tile& tile, int64_t channel_stride, const Copy& c) const {
     const int64_t element = element_bytes(tile.type);
-    if (channel_stride == element || c.channels == 1) return this->tile(tile, c.rows, c.columns, c.channels);
+    if (channel_stride == element || channel_stride == 0 || c.channels == 1)
+      return this->tile(tile, c.rows, c.columns, c.channels);
     if (tile.pixel_stride == element) return words(c.columns * element, times(c.rows, c.channels));
     return words(element, times(c.rows, c.columns, c.channels));
   }

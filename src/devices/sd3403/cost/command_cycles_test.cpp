@@ -187,6 +187,8 @@ TEST(CommandCycles, ResizeAndCopy) {
   c.rows = c.columns = 10;
   c.channels = 16;
   EXPECT_EQ(count(c).cycles, 25);
+  c.input_channel_stride = c.output_channel_stride = 0;  // the same: they follow each other
+  EXPECT_EQ(count(c).cycles, 25);
   c.output_channel_stride = 100;  // planes: rows of 10 bytes move as 16
   c.output_row_stride = 10;
   c.output_pixel_stride = 1;

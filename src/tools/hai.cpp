@@ -104,6 +104,9 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
   command->add_option("-o,--output", a.output, "the .hai file to write; an old one stays until the new one is whole")
       ->required();
   command->add_option("--device", a.device, "device to compile for")->capture_default_str();
+  command->add_option("--machine", a.machine, "sd3403: profile of the machine, a built-in name or a JSON file")
+      ->capture_default_str();
+  command->add_flag("!--no-cascade", a.cascade, "sd3403: run every layer whole, never several in stripes");
   command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
   add_quantization(*command, a);
   command->add_option("--resize", a.resize,
@@ -179,6 +182,10 @@ void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
       ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();
   command->add_option("--profile", a.trace, "write a trace for Perfetto or chrome://tracing to this file");
+  command->add_option("--clock", a.clock_mhz, "sd3403: operating point, MHz (default: the machine's own clock)")
+      ->check(CLI::Range(0.001, 1e6));
+  command->add_option("--deadline", a.deadline_ms, "sd3403: take the slowest clock that makes a frame in so many ms")
+      ->check(CLI::Range(1e-6, 1e9));
   command->add_flag("--json", a.json, "print JSON");
   command->footer(
       "Examples:\n  hai run net.hai photo.jpg --labels imagenet.txt\n  hai run net.hai --input image=x.npy -o "

@@ -19,6 +19,8 @@ struct CompileArguments {
   std::string model;   // .onnx, or .hai whose portable graph is compiled again
   std::string output;  // .hai
   std::string device = "cpu";
+  std::string machine = "sd3403";   // of device sd3403: a built-in profile or a JSON file
+  bool cascade = true;              // of device sd3403: layers in stripes through the scratchpad
   std::vector<std::string> dims;    // "name=number" or "name=low..high"
   std::string quantize;             // "", "int8", "w8a16", "mixed", ...
   std::optional<double> max_drop;   // points, for "mixed"
@@ -81,7 +83,9 @@ struct RunArguments {
   int top = 5;
   int threads = 0;
   std::string isa;
-  std::string trace;  // Chrome trace JSON
+  std::string trace;       // Chrome trace JSON
+  double clock_mhz = 0;    // sd3403: an operating point; 0: the machine's own clock
+  double deadline_ms = 0;  // sd3403: the slowest point that makes a frame in time; 0: none
   bool json = false;
 };
 Status run_command(const RunArguments& arguments);

@@ -18,6 +18,7 @@
 #include "compiler/portable_graph.h"
 #include "data/picture_folder.h"
 #include "data/preprocess.h"
+#include "devices/sd3403/profile/machine_file.h"
 #include "importers/onnx/onnx_import.h"
 #include "quantizer/mixed_search.h"
 #include "quantizer/quantizer.h"
@@ -317,6 +318,21 @@ Status quantize(const CompileArguments& arguments, Source& source) {
   return {};
 }
 
+// What runs on the NPU; --verbose says of each other operator why it does not.
+void print_shares(const compiler::CompileReport& report) {
+  int64_t layers = 0;
+  int64_t macs = 0;
+  for (const auto& place : report.placement) {
+    if (place.device != "npu") continue;
+    ++layers;
+    macs += place.macs;
+  }
+  const auto others = static_cast<int64_t>(report.placement.size()) - layers;
+  const double share = report.macs == 0 ? 0.0 : 100.0 * static_cast<double>(macs) / static_cast<double>(report.macs);
+  fmt::print("npu: {} operators, {:.2f} % of the MACs, in {} segments; cpu: {} (--verbose says why)\n", layers, share,
+             report.segments.size(), others);
+}
+
 void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
                   const std::string& mixed_report, const CompileArguments& arguments) {
   const auto mixed = mixed_report.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(mixed_report);
@@ -346,9 +362,7 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
   }
   if (mixed.is_object()) fmt::print("{}", mixed.at("text").get<std::string>());
   if (arguments.verbose) fmt::print("{}\n", compiler::to_string(report));
-  for (const auto& place : report.placement) {
-    if (!place.reason.empty()) fmt::print("{} ({}) runs on {}: {}\n", place.node, place.op, place.device, place.reason);
-  }
+  if (!report.segments.empty() && !arguments.verbose) print_shares(report);
   const bool smaller = written.stored_weights_bytes < written.weights_bytes;
   fmt::print("{}: {}, weights {}{}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output,
              format_bytes(written.file_bytes), format_bytes(written.weights_bytes),
@@ -372,6 +386,8 @@ Status compile_command(const CompileArguments& arguments) {
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));
   compiler::CompileOptions options;
   options.device = arguments.device;
+  HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine));
+  options.sd3403.schedule.cascade = arguments.cascade;
   options.dims = std::move(dims);
   options.disabled_passes = arguments.disabled_passes;
   options.print_ir = arguments.print_ir;

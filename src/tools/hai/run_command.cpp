@@ -10,12 +10,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 
 #include "base/file.h"
 #include "data/image.h"
 #include "data/preprocess.h"
 #include "tools/hai/api_errors.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/npu_profile.h"
 #include "tools/hai/npy.h"
 #include "tools/hai/output_paths.h"
 #include "tools/hai/table.h"
@@ -216,7 +218,7 @@ void print_text(const api::Model& model, const std::vector<api::Tensor>& outputs
 }
 
 void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs,
-                const std::vector<std::string>& labels, int top, double milliseconds) {
+                const std::vector<std::string>& labels, int top, double milliseconds, const std::string& npu) {
   nlohmann::ordered_json document;
   document["run_ms"] = milliseconds;
   document["outputs"] = nlohmann::ordered_json::array();
@@ -235,6 +237,7 @@ void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs
     }
     document["outputs"].push_back(std::move(entry));
   }
+  if (!npu.empty()) document["npu"] = nlohmann::ordered_json::parse(npu);
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -257,11 +260,21 @@ Status run_command(const RunArguments& arguments) {
   const double milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   if (!arguments.output_folder.empty()) HAI_TRY_STATUS(save_outputs(model, outputs, arguments.output_folder));
-  if (!arguments.trace.empty()) HAI_TRY_STATUS(from_api(session.write_trace(arguments.trace)));
+  const bool modelled = std::string_view(session.device()) == "sd3403";
+  std::optional<NpuProfile> profile;
+  if (modelled) {
+    HAI_TRY(profile, profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms}));
+  }
+  // Of a simulated device the trace is its virtual time; what the simulation took is of no interest beside it.
+  if (!arguments.trace.empty()) {
+    HAI_TRY_STATUS(modelled ? write_file_atomically(arguments.trace, std::as_bytes(std::span(profile->trace)))
+                            : from_api(session.write_trace(arguments.trace)));
+  }
   if (arguments.json) {
-    print_json(model, outputs, labels, arguments.top, milliseconds);
+    print_json(model, outputs, labels, arguments.top, milliseconds, profile ? profile->json : std::string());
   } else {
     print_text(model, outputs, labels, arguments.top, milliseconds);
+    if (profile) fmt::print("{}", profile->text);
   }
   return {};
 }

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "devices/sd3403/machine/profiles.h"
+
 namespace hai::sd3403 {
 namespace {
 
@@ -56,7 +58,10 @@ Result<NpuProgram> read_npu_program(const format::Program& program, const format
   auto commands = decode_words(words);
   if (!commands) return with_where(commands.error(), instruction.name);
   out.commands = std::move(*commands);
-  HAI_TRY(out.machine.name, attribute<std::string>(instruction, "machine", "sd3403"));
+  HAI_TRY(const std::string machine, attribute<std::string>(instruction, "machine", "sd3403"));
+  // Operating points are the profile's; the program has the values that it was compiled for.
+  if (auto known = find_machine(machine)) out.machine = std::move(*known);
+  out.machine.name = machine;
   for (const MachineValueInfo& info : machine_values()) {
     HAI_TRY(out.machine.*info.value,
             attribute<double>(instruction, fmt::format("machine.{}", info.name), out.machine.*info.value));

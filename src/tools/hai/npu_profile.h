@@ -1,0 +1,24 @@
+// Time and energy of a model's NPU programs, modelled, for `hai run --device sd3403`.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace hai::tools {
+
+struct NpuProfileOptions {
+  double clock_mhz = 0;    // an operating point of the machine; 0: its own clock
+  double deadline_ms = 0;  // the slowest point that makes a frame in time; 0: none
+};
+
+struct NpuProfile {
+  std::string text;   // tables of all segments
+  std::string json;   // an array, an entry a segment
+  std::string trace;  // trace events of all segments
+};
+
+// Errors: those of reading the file, its programs and of timing them; L082 both a clock and a deadline.
+Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOptions& options);
+
+}  // namespace hai::tools

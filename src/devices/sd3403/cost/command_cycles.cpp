@@ -38,23 +38,26 @@ struct Count {
   int64_t words(int64_t run_bytes, int64_t runs) const {
     return times(align_up(run_bytes, whole(machine.sram_word_bytes)), runs);
   }
-
-  // Bytes of a tile in whole words; pixels and rows that follow each other are one run.
-  int64_t tile(const Tile& tile, int64_t rows, int64_t columns, int64_t channels) const {
-    const int64_t pixel = channels * element_bytes(tile.type);
-    if (tile.pixel_stride != pixel) return words(pixel, times(rows, columns));
-    const int64_t row = times(columns, pixel);
-    if (tile.row_stride != row || tile.ring_rows != 0) return words(row, rows);
-    return words(times(row, rows), 1);
+  // Of `count` pieces `stride` apart: the words of each, or all from the first to the last, whichever are fewer.
+  int64_t pieces(int64_t count, int64_t stride, int64_t bytes) const {
+    return std::min(words(bytes, count), words(times(count - 1, stride) + bytes, 1));
   }
 
-  // The same with a stride between channels: runs of channels, else of pixels, else element by element.
+  // Bytes of a tile in whole words.
+  int64_t tile(const Tile& tile, int64_t rows, int64_t columns, int64_t channels) const {
+    const int64_t pixel = channels * element_bytes(tile.type);
+    const int64_t row = times(columns, pixel);
+    const bool follow = tile.pixel_stride == pixel && tile.row_stride == row && tile.ring_rows == 0;
+    return follow ? words(times(row, rows), 1) : times(pieces(columns, tile.pixel_stride, pixel), rows);
+  }
+
+  // The same with a stride between channels: along the channels of a pixel or the pixels of a row.
   int64_t strided(const Tile& tile, int64_t channel_stride, const Copy& c) const {
     const int64_t element = element_bytes(tile.type);
     if (channel_stride == element || channel_stride == 0 || c.channels == 1)
       return this->tile(tile, c.rows, c.columns, c.channels);
-    if (tile.pixel_stride == element) return words(c.columns * element, times(c.rows, c.channels));
-    return words(element, times(c.rows, c.columns, c.channels));
+    return std::min(times(pieces(c.channels, channel_stride, element), c.rows, c.columns),
+                    times(pieces(c.columns, tile.pixel_stride, element), c.rows, c.channels));
   }
 
   // Cycles of a command of the post-processing unit alone.

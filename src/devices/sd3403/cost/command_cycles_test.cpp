@@ -193,8 +193,13 @@ TEST(CommandCycles, ResizeAndCopy) {
   c.output_row_stride = 10;
   c.output_pixel_stride = 1;
   EXPECT_EQ(count(c).cycles, 10 * 16 * 16 / 64);
-  c.output_pixel_stride = 3;  // element by element
+  c.output_pixel_stride = 3;  // every third byte of rows of 28
+  EXPECT_EQ(count(c).cycles, 10 * 16 * 32 / 64);
+  c.output_pixel_stride = 1000;  // element by element
   EXPECT_EQ(count(c).cycles, 1600 * 16 / 64);
+  c.output_pixel_stride = 32;  // every other channel of 32: both words of a pixel
+  c.output_channel_stride = 2;
+  EXPECT_EQ(count(c).cycles, 100 * 32 / 64);
   c.fills = 1;
   EXPECT_EQ(count(c).sram_read_bytes, 0);
 }

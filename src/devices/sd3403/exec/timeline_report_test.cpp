@@ -105,7 +105,7 @@ TEST(TimelineTrace, RowsOfEnginesInVirtualTime) {
     if (event["ph"] != "X") continue;
     EXPECT_EQ(event["args"]["time"], "modelled");
     ++events[rows[event["tid"]]];
-    EXPECT_GE(event["ts"].get<double>(), row_end[event["tid"]] - 1e-6);  // engines do one thing at a time
+    EXPECT_GE(event["ts"].get<double>(), row_end[event["tid"]] - 1e-9);  // engines do one thing at a time
     row_end[event["tid"]] = event["ts"].get<double>() + event["dur"].get<double>();
   }
   EXPECT_EQ(rows.size(), 10U);

@@ -1,11 +1,13 @@
 // Rows: of each core its arithmetic unit, what that waits for, its two DMA channels and its weight decoder; one
 // counter.
 //
-// Times are microseconds of the machine's clock, from ticks, with as many digits as a tick needs.
+// Times are whole nanoseconds, as Perfetto keeps them: starts and ends are rounded and durations are their differences,
+// so that what follows each other on a row never overlaps on it.
 #include "devices/sd3403/exec/timeline_trace.h"
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <iterator>
 
 #include "base/json_text.h"
@@ -41,17 +43,20 @@ class TraceWriter {
     for (const ScratchpadUse& use : scratchpad_use(commands, timeline_)) {
       fmt::format_to(
           std::back_inserter(out_),
-          ",\n{{\"name\":\"scratchpad KiB in use\",\"ph\":\"C\",\"pid\":{},\"ts\":{:.6f},\"args\":{{\"KiB\":{}}}}}",
-          process_, microseconds(use.ticks), use.bytes / 1024);
+          ",\n{{\"name\":\"scratchpad KiB in use\",\"ph\":\"C\",\"pid\":{},\"ts\":{},\"args\":{{\"KiB\":{}}}}}",
+          process_, microseconds(nanoseconds(use.ticks)), use.bytes / 1024);
     }
     out_ += "\n]}\n";
     return std::move(out_);
   }
 
  private:
-  double microseconds(int64_t ticks) const {
-    return static_cast<double>(ticks) / (static_cast<double>(kTicksPerCycle) * timeline_.machine.clock_mhz);
+  int64_t nanoseconds(int64_t ticks) const {
+    return std::llround(static_cast<double>(ticks) * 1e3 /
+                        (static_cast<double>(kTicksPerCycle) * timeline_.machine.clock_mhz));
   }
+  // In microseconds, exact.
+  static std::string microseconds(int64_t ns) { return fmt::format("{}.{:03}", ns / 1000, ns % 1000); }
 
   void command(std::span<const Command> commands, size_t number) {
     const Command& c = commands[number];
@@ -78,11 +83,12 @@ class TraceWriter {
   }
 
   void event(const Command& c, size_t number, int64_t row, std::string_view name, int64_t start, int64_t end) {
+    const int64_t first = nanoseconds(start);
     out_ += ",\n{\"name\":";
     append_json_string(out_, name);
     fmt::format_to(std::back_inserter(out_),
-                   R"(,"ph":"X","pid":{},"tid":{},"ts":{:.6f},"dur":{:.6f},"args":{{"time":"modelled","command":{},)",
-                   process_, c.core * kRowsOfCore + row, microseconds(start), microseconds(end - start), number);
+                   R"(,"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},"args":{{"time":"modelled","command":{},)", process_,
+                   c.core * kRowsOfCore + row, microseconds(first), microseconds(nanoseconds(end) - first), number);
     fmt::format_to(std::back_inserter(out_), R"("kind":"{}","layer":{},"tile":{}}}}})", info_of(c.body).name, c.layer,
                    c.tile);
   }

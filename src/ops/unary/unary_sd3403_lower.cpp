@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "devices/sd3403/lower/chain.h"
+#include "devices/sd3403/lower/constants.h"
 #include "types/unary_functions.h"
 
 namespace hai::sd3403 {
@@ -18,11 +19,9 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
   if (comes_from_bytes(graph, node.outputs[0])) return {};
   const int64_t entry = bit_width(graph.value(node.outputs[0]).type.dtype) / 8;
-  const auto entries = static_cast<int64_t>(wide_table(graph, node).entries.size());
-  if (entries * entry > kMostTableBytes) {
-    return refuse(node,
-                  fmt::format("a table of {} entries of {} bytes; {} bytes fit", entries, entry, kMostTableBytes));
-  }
+  int64_t form = 0;
+  const int64_t bytes = choose_table_form(wide_table(graph, node).entries, entry, kLookUp, kLookUpCurve, form);
+  if (bytes > kMostTableBytes) return refuse(node, fmt::format("a table of {} bytes; {} fit", bytes, kMostTableBytes));
   return {};
 }
 
@@ -31,7 +30,8 @@ Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
   const FunctionTable table = wide_table(builder.graph(), node);
   Combine c;
-  c.arithmetic = kLookUp;
+  choose_table_form(table.entries, element_bytes(*element_of(builder.type(node.outputs[0]).dtype)), kLookUp,
+                    kLookUpCurve, c.arithmetic);
   c.function_first = table.first;
   c.function_entries = static_cast<int64_t>(table.entries.size());
   Layer layer;

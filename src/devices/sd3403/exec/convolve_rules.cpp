@@ -3,6 +3,7 @@
 // Tables lie in the weight cache and may hold anything: multipliers must be usable and zero points of their type, so
 // that every instruction set rounds alike; a function's entries are taken as they are.
 #include "devices/sd3403/exec/convolve_rules.h"
+#include "devices/sd3403/isa/curve.h"
 
 #include <fmt/format.h>
 
@@ -17,7 +18,11 @@ hai_output_range range_of(int64_t zero_point, int64_t least, int64_t greatest) {
   return {static_cast<int32_t>(zero_point), static_cast<int32_t>(least), static_cast<int32_t>(greatest)};
 }
 
-bool rounds_twice(const Convolve& c) { return c.function == kTable || c.adds_residual != 0; }
+int64_t function_bytes(const Convolve& c) {
+  return c.function == kCurve ? curve_bytes(c.function_entries) : 2 * c.function_entries;
+}
+
+bool rounds_twice(const Convolve& c) { return c.function != kNoFunction || c.adds_residual != 0; }
 
 }  // namespace
 
@@ -46,10 +51,14 @@ Result<ConvolveRules> ConvolveRules::make(const Convolve& c, const WeightCache& 
   if (c.output_type == kF32) return out;
   out.last = range_of(c.zero_point, c.least, c.greatest);
   out.first = rounds_twice(c) ? range_of(c.sum_zero_point, c.sum_least, c.sum_greatest) : out.last;
-  if (c.function == kTable) {
-    HAI_TRY(const auto entries, cache.read(c.function_table, 2 * c.function_entries));
-    out.table.resize(static_cast<size_t>(c.function_entries));
-    std::memcpy(out.table.data(), entries.data(), entries.size());
+  if (c.function != kNoFunction) {
+    HAI_TRY(const auto entries, cache.read(c.function_table, function_bytes(c)));
+    if (c.function == kCurve) {
+      out.table = expand_curve(entries, c.function_entries);
+    } else {
+      out.table.resize(static_cast<size_t>(c.function_entries));
+      std::memcpy(out.table.data(), entries.data(), entries.size());
+    }
     out.table_first = static_cast<int32_t>(c.function_first);
   }
   if (c.adds_residual == 0) return out;
@@ -72,7 +81,7 @@ Result<ConvolveRules> ConvolveRules::make(const Convolve& c, const WeightCache& 
 
 void ConvolveRules::append_key(const Convolve& c, const WeightCache& cache, CacheKey& key) {
   cache.append_key(c.channel_table, channel_entry_bytes(c.input_type) * c.output_channels, key);
-  if (c.function == kTable) cache.append_key(c.function_table, 2 * c.function_entries, key);
+  if (c.function != kNoFunction) cache.append_key(c.function_table, function_bytes(c), key);
   key.insert(key.end(),
              {c.input_type, c.output_type, c.zero_point, c.least, c.greatest, c.function, c.function_first,
               c.function_entries, c.sum_zero_point, c.sum_least, c.sum_greatest, c.adds_residual, c.residual_type,

@@ -5,6 +5,7 @@
 // loops, anything with 16 bits widened in pieces. 8-bit maps between types are tables of 256 entries. All arithmetic is
 // types/arithmetic.h's. A result may lie where its operand lies; then each run is read before it is written.
 #include "devices/sd3403/exec/elementwise.h"
+#include "devices/sd3403/isa/curve.h"
 
 #include <fmt/format.h>
 
@@ -323,6 +324,18 @@ class WidePairStep final : public PairStep {
 Result<StepPointer> make_step(const Combine& command, const StepSources& sources) {
   const hai_output_range out = {static_cast<int32_t>(command.zero_point), static_cast<int32_t>(command.least),
                                 static_cast<int32_t>(command.greatest)};
+  if (command.arithmetic == kLookUpCurve) {
+    HAI_TRY(const auto bytes, sources.cache.read(command.function_table, curve_bytes(command.function_entries)));
+    const std::vector<int16_t> values = expand_curve(bytes, command.function_entries);
+    std::vector<std::byte> entries;
+    for (const int16_t value : values) {
+      entries.push_back(static_cast<std::byte>(value));
+      if (element_bytes(command.output_type) == 2) entries.push_back(static_cast<std::byte>(value >> 8));
+    }
+    ElementMap map = ElementMap::table(command.left_type, command.output_type,
+                                       static_cast<int32_t>(command.function_first), entries, sources.isa);
+    return StepPointer(std::make_unique<MapStep>(command, std::move(map), sources.isa));
+  }
   if (command.arithmetic == kLookUp) {
     const int64_t bytes = command.function_entries * element_bytes(command.output_type);
     HAI_TRY(const auto entries, sources.cache.read(command.function_table, bytes));

@@ -5,6 +5,7 @@
 #include "devices/sd3403/isa/access.h"
 
 #include "base/checked.h"
+#include "devices/sd3403/isa/curve.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -46,8 +47,10 @@ class Collector {
     tile("output", true, output_tile(c), c.output_rows, c.output_columns, c.output_channels);
     bytes("channel_table", Memory::kCache, core_, false, c.channel_table,
           c.output_channels * channel_entry_bytes(c.input_type), 8);
-    if (c.function == kTable)
-      bytes("function_table", Memory::kCache, core_, false, c.function_table, 2 * c.function_entries, 2);
+    if (c.function != kNoFunction) {
+      bytes("function_table", Memory::kCache, core_, false, c.function_table,
+            c.function == kCurve ? curve_bytes(c.function_entries) : 2 * c.function_entries, 2);
+    }
     if (c.adds_residual != 0)
       tile("residual", false, residual_tile(c), c.output_rows, c.output_columns, c.output_channels);
   }
@@ -56,9 +59,11 @@ class Collector {
     tile("left", false, left_tile(c), c.rows, c.columns, c.channels);
     if (c.arithmetic <= kMultiply)
       tile("right", false, right_tile(c), c.rows, c.columns, c.right_repeats ? 1 : c.channels);
-    if (c.arithmetic == kLookUp) {
+    if (c.arithmetic >= kLookUp) {
+      const bool curve = c.arithmetic == kLookUpCurve;
+      const int64_t entry = curve ? 2 : element_bytes(c.output_type);
       bytes("function_table", Memory::kCache, core_, false, c.function_table,
-            c.function_entries * element_bytes(c.output_type), element_bytes(c.output_type));
+            curve ? curve_bytes(c.function_entries) : c.function_entries * entry, entry);
     }
     tile("output", true, output_tile(c), c.rows, c.columns, c.channels);
   }

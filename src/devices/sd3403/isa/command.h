@@ -57,8 +57,8 @@ struct Command {
 enum Element : int64_t { kI8, kU8, kI16, kI32, kF16, kF32 };
 enum Weight : int64_t { kWeightI8, kWeightI4, kWeightI16, kWeightF16 };
 enum Connection : int64_t { kDense, kDepthwise };
-enum Function : int64_t { kNoFunction, kTable };
-enum Arithmetic : int64_t { kAdd, kSubtract, kMultiply, kRescale, kLookUp };
+enum Function : int64_t { kNoFunction, kTable, kCurve };
+enum Arithmetic : int64_t { kAdd, kSubtract, kMultiply, kRescale, kLookUp, kLookUpCurve };
 enum Pooling : int64_t { kMaximum, kAverage };
 enum Interpolation : int64_t { kNearest, kLinear };
 

@@ -133,7 +133,8 @@ class CommandVerifier {
     if (!result) return refuse("N021", "output_type must be i8, u8, i16 or f32; of f16 input f16 or f32");
     const bool alone = c.function == kNoFunction && c.adds_residual == 0;
     if (real && !alone) return refuse("N021", "a real output takes neither function nor residual");
-    if (c.function == kTable && c.function_entries == 0) return refuse("N021", "a function with a table of no entries");
+    if (c.function != kNoFunction && c.function_entries == 0)
+      return refuse("N021", "a function with a table of no entries");
     if (c.adds_residual != 0) HAI_TRY_STATUS(integers("residual_type", c.residual_type));
     HAI_TRY_STATUS(ordered(c.least, c.greatest));
     return ordered(c.sum_least, c.sum_greatest);
@@ -143,7 +144,7 @@ class CommandVerifier {
     HAI_TRY_STATUS(integers("left_type", c.left_type));
     HAI_TRY_STATUS(integers("output_type", c.output_type));
     if (c.arithmetic <= kMultiply) HAI_TRY_STATUS(integers("right_type", c.right_type));
-    if (c.arithmetic == kLookUp && c.function_entries == 0) return refuse("N021", "a table of no entries");
+    if (c.arithmetic >= kLookUp && c.function_entries == 0) return refuse("N021", "a table of no entries");
     return ordered(c.least, c.greatest);
   }
 

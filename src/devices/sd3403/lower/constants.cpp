@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "devices/sd3403/isa/curve.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -116,7 +117,23 @@ PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& 
   return packed;
 }
 
+int64_t choose_table_form(const std::vector<int16_t>& entries, int64_t entry_bytes, int64_t table_form,
+                          int64_t curve_form, int64_t& field) {
+  const auto count = static_cast<int64_t>(entries.size());
+  const bool curve = curve_bytes(count) < count * entry_bytes && encode_curve(entries).has_value();
+  field = curve ? curve_form : table_form;
+  return curve ? curve_bytes(count) : count * entry_bytes;
+}
+
 std::vector<std::byte> pack_table(const Layer& layer) {
+  const auto* convolve = std::get_if<Convolve>(&layer.body);
+  const auto* combine = std::get_if<Combine>(&layer.body);
+  const bool curve = convolve != nullptr ? convolve->function == kCurve : combine->arithmetic == kLookUpCurve;
+  if (curve) {
+    std::vector<std::byte> coded = *encode_curve(layer.constants.table);
+    Writer(coded).begin();
+    return coded;
+  }
   std::vector<std::byte> bytes;
   Writer out(bytes);
   // Combine has entries of its result's type, Convolve of 16 bits.

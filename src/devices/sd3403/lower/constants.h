@@ -19,4 +19,9 @@ PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& 
 
 std::vector<std::byte> pack_table(const Layer& layer);
 
+// A function's entries as a curve where that is smaller: sets `function` of Convolve, `arithmetic` of Combine. Bytes in
+// the weight cache are the result.
+int64_t choose_table_form(const std::vector<int16_t>& entries, int64_t entry_bytes, int64_t table_form,
+                          int64_t curve_form, int64_t& field);
+
 }  // namespace hai::sd3403

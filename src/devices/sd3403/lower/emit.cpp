@@ -344,7 +344,7 @@ class Emitter {
       c->last_sum = last_sum ? 1 : 0;
       c->weight_address = base + packed->weights;
       c->channel_table = base + packed->channels;
-      if (c->function == kTable) c->function_table = found.table;
+      if (c->function != kNoFunction) c->function_table = found.table;
       if (c->adds_residual != 0) {
         const Rows residual = input_rows(at.reads[1], rows);
         set_residual_tile(*c, tile_of(at.reads[1].slice, residual.first, channel));
@@ -361,7 +361,7 @@ class Emitter {
       set_output_tile(*combine, output);
       combine->rows = rows.count;
       combine->channels = chunk.channels.count;
-      if (combine->arithmetic == kLookUp) combine->function_table = found.table;
+      if (combine->arithmetic >= kLookUp) combine->function_table = found.table;
     } else if (auto* pool = std::get_if<Pool>(&body)) {
       set_input_tile(*pool, tile_of(at.reads[0].slice, in.first, channel));
       pool->input_rows = in.count;

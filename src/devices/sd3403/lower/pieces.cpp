@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "devices/sd3403/cost/command_cycles.h"
+#include "devices/sd3403/isa/curve.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -36,9 +37,13 @@ bool has_constants(const Layer& layer) {
 }
 
 int64_t table_bytes(const Layer& layer) {
-  const bool convolves = std::holds_alternative<Convolve>(layer.body);
-  const int64_t entry = convolves ? 2 : element_bytes(layer.writes.type);
-  return align_up(static_cast<int64_t>(layer.constants.table.size()) * entry, kAlignment);
+  const auto entries = static_cast<int64_t>(layer.constants.table.size());
+  const auto* convolve = as_convolve(layer);
+  const auto* combine = std::get_if<Combine>(&layer.body);
+  const bool curve =
+      convolve != nullptr ? convolve->function == kCurve : combine != nullptr && combine->arithmetic == kLookUpCurve;
+  if (curve) return align_up(curve_bytes(entries), kAlignment);
+  return align_up(entries * (convolve != nullptr ? 2 : element_bytes(layer.writes.type)), kAlignment);
 }
 
 int64_t table_room(const Machine& machine) {

@@ -4,6 +4,8 @@
 // the point in front of it. Multipliers are made from scales as every device makes them (types/arithmetic.h).
 #include "devices/sd3403/lower/product.h"
 
+#include "devices/sd3403/lower/constants.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -72,7 +74,8 @@ Status table_fits(const ir::Graph& graph, const ir::Node& node, const Epilogue& 
   if (epilogue.activation.is_clamp() || y == DataType::kF32) return {};
   const Points points = points_of(graph, node, epilogue);
   if (bit_width(points.first.dtype(y)) == 8) return {};
-  const auto bytes = 2 * static_cast<int64_t>(table_of(points, epilogue, y).entries.size());
+  int64_t form = 0;
+  const int64_t bytes = choose_table_form(table_of(points, epilogue, y).entries, 2, kTable, kCurve, form);
   if (bytes <= kMostTableBytes) return {};
   return refuse(node, fmt::format("a table of {} bytes; {} fit", bytes, kMostTableBytes));
 }
@@ -179,10 +182,10 @@ Status finish_product(SegmentBuilder& builder, Layer& layer) {
     const FunctionTable table = table_of(points, epilogue, y.dtype);
     range.lo = table.first;
     range.hi = table.last();
-    c.function = kTable;
     c.function_first = table.first;
     c.function_entries = static_cast<int64_t>(table.entries.size());
     layer.constants.table = table.entries;
+    choose_table_form(table.entries, 2, kTable, kCurve, c.function);
   }
   if (c.function == kNoFunction && residual == nullptr) {
     set_result(c, range);

@@ -7,3 +7,6 @@ ensure_python "$python_set"
 if ! diff <(build/bin/hai ops --markdown) docs/reference/operators.md >/dev/null; then
   die "docs/reference/operators.md is out of date: build/bin/hai ops --markdown > docs/reference/operators.md"
 fi
+if ! diff <(build/bin/hai isa) docs/reference/npu_commands.md >/dev/null; then
+  die "docs/reference/npu_commands.md is out of date: build/bin/hai isa > docs/reference/npu_commands.md"
+fi

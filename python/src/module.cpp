@@ -3,6 +3,7 @@
 // Errors: a Result's error is raised as hai_toolkit.HaiError(code, message); the class lives in Python and is looked up
 // when it is first needed.
 #include "binding.h"
+#include "devices/sd3403/simulator/install.h"
 
 namespace hai::python {
 namespace {
@@ -23,6 +24,7 @@ void translate(const std::exception_ptr& pointer, void*) {
 }  // namespace hai::python
 
 NB_MODULE(_core, module) {  // NOLINT: the macro's names are nanobind's
+  hai::sd3403::install_simulator();
   module.doc() =
       "HAI's compiler, quantizer and runtime, as the Python package uses them. Not a public interface: use "
       "hai_toolkit.";

@@ -7,8 +7,12 @@
 #include <sched.h>
 
 #include <array>
+#include <map>
+#include <mutex>
+#include <string_view>
 
 #include "devices/cpu/exec/isa.h"
+#include "runtime/devices.h"
 #include "types/data_type.h"
 
 namespace hai::runtime {
@@ -132,18 +136,23 @@ int32_t hai_dtype_bits(int32_t dtype) {
   return dtype < 0 || dtype >= hai::kDataTypeCount ? 0 : hai::bit_width(static_cast<hai::DataType>(dtype));
 }
 
-size_t hai_device_count(void) { return 2; }
+size_t hai_device_count(void) { return hai::runtime::devices().size(); }
 
 const hai_device_info* hai_device(size_t index) {
   static const hai::runtime::CpuDevice cpu;
-  // The board's NPU is simulated; its programs' other kernels run on the cpu's instruction sets.
-  static const hai_device_info npu = [] {
-    hai_device_info info = cpu.info;
-    info.name = "sd3403";
-    info.description = "an SD3403-class board, simulated: exact values, modelled time and energy";
-    return info;
-  }();
-  return index == 0 ? &cpu.info : index == 1 ? &npu : nullptr;
+  if (index == 0) return &cpu.info;
+  // Programs of other devices run on the instruction sets of this one. Their entries stay for good, as their addresses
+  // do.
+  static std::mutex mutex;
+  static std::map<std::string_view, hai_device_info> others;
+  const auto known = hai::runtime::devices();
+  if (index >= known.size()) return nullptr;
+  const std::lock_guard lock(mutex);
+  hai_device_info& info = others[known[index].name];
+  info = cpu.info;
+  info.name = known[index].name.data();  // literals: they end with NUL
+  info.description = known[index].description.data();
+  return &info;
 }
 
 }  // extern "C"

@@ -4,29 +4,9 @@
 // remembered, so that a later attempt may succeed (memory, a file put back).
 #include "runtime/model.h"
 
-#include "devices/sd3403/exec/npu_kernel.h"
+#include "runtime/devices.h"
 
 namespace hai::runtime {
-namespace {
-
-constexpr std::string_view kNpuDevice = "sd3403";
-constexpr std::string_view kDevices[] = {"cpu", kNpuDevice};
-
-// The cpu's kernels, and the NPU's.
-const cpu::ExecRegistry& npu_registry() {
-  static const cpu::ExecRegistry kRegistry = [] {
-    cpu::ExecRegistry registry;
-    cpu::register_all_exec(registry);
-    sd3403::register_exec(registry);
-    return registry;
-  }();
-  return kRegistry;
-}
-
-}  // namespace
-
-std::span<const std::string_view> runnable_devices() { return kDevices; }
-
 Result<std::shared_ptr<Model>> Model::load(std::shared_ptr<const ByteSource> source, std::string where,
                                            const cpu::ExecRegistry& registry) {
   HAI_TRY(auto reader, format::ModelReader::open(std::move(source), std::move(where)));
@@ -38,11 +18,19 @@ Result<std::shared_ptr<Model>> Model::load_file(const std::string& path, const c
   return load(std::move(source), path, registry);
 }
 
+// The cpu's are those that the model was loaded with.
+const cpu::ExecRegistry& Model::kernels_of(std::string_view device) const {
+  for (const Device& known : devices()) {
+    if (known.name == device && device != "cpu") return known.kernels();
+  }
+  return registry_;
+}
+
 Result<std::shared_ptr<const Executable>> Model::executable(const std::string& device, cpu::Isa isa) {
   const std::lock_guard lock(mutex_);
   const auto found = executables_.find({device, isa});
   if (found != executables_.end()) return found->second;
-  HAI_TRY(auto executable, Executable::make(reader_, device, isa, device == kNpuDevice ? npu_registry() : registry_));
+  HAI_TRY(auto executable, Executable::make(reader_, device, isa, kernels_of(device)));
   executables_.emplace(std::pair(device, isa), executable);
   return executable;
 }

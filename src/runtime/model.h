@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,9 +17,6 @@
 #include "runtime/executable.h"
 
 namespace hai::runtime {
-
-// Devices whose programs this build can run, in the order of preference.
-std::span<const std::string_view> runnable_devices();
 
 class Model {
  public:
@@ -36,6 +32,7 @@ class Model {
  private:
   Model(std::shared_ptr<const format::ModelReader> reader, const cpu::ExecRegistry& registry)
       : reader_(std::move(reader)), registry_(registry) {}
+  const cpu::ExecRegistry& kernels_of(std::string_view device) const;
 
   std::shared_ptr<const format::ModelReader> reader_;
   const cpu::ExecRegistry& registry_;

@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "devices/cpu/exec/isa.h"
+#include "runtime/devices.h"
 
 namespace hai::runtime {
 namespace {
@@ -67,9 +68,9 @@ Status check_options(const SessionOptions& options) {
 // The device to run on: the one that is wanted, or the first that the file has a program for. A file without any
 // program gets its own error when the program is read.
 Result<std::string> choose_device(const std::string& wanted, const std::vector<std::string>& in_file) {
-  const auto devices = runnable_devices();
+  const std::vector<Device> known = devices();
   const auto runs = [&](const std::string& device) {
-    return std::find(devices.begin(), devices.end(), device) != devices.end();
+    return std::any_of(known.begin(), known.end(), [&](const Device& one) { return one.name == device; });
   };
   if (wanted.empty()) {
     const auto first = std::find_if(in_file.begin(), in_file.end(), runs);
@@ -78,7 +79,7 @@ Result<std::string> choose_device(const std::string& wanted, const std::vector<s
   }
   if (runs(wanted)) return wanted;
   std::string names;
-  for (const std::string_view device : devices) names += (names.empty() ? "" : ", ") + std::string(device);
+  for (const Device& device : known) names += (names.empty() ? "" : ", ") + std::string(device.name);
   return make_error(StatusCode::kUnsupported, "R013",
                     "device '{}' is not in this build, which has: {}; compile the model for one of them",
                     wanted.empty() ? in_file.front() : wanted, names);

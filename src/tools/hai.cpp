@@ -12,6 +12,7 @@
 #include <new>
 #include <nlohmann/json.hpp>
 
+#include "devices/sd3403/simulator/install.h"
 #include "hai/hai.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/progress.h"
@@ -298,6 +299,7 @@ void print_error(const hai::Error& error, bool json) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hai::sd3403::install_simulator();
   CLI::App app("hai: compile, run, inspect and measure models on edge devices", "hai");
   app.set_version_flag("--version", hai_version());
   app.require_subcommand(1);

@@ -9,11 +9,15 @@
 
 #include "compiler/compile.h"
 #include "devices/cpu/exec/isa.h"
+#include "devices/sd3403/simulator/install.h"
 #include "format/model.h"
 #include "hai/hai.h"
 #include "ops/interpreter.h"
 
 namespace hai::testing {
+
+// Programs of the sd3403 run in every test that includes this.
+inline const bool kSimulatorInstalled = sd3403::install_simulator();
 
 struct Setting {
   cpu::Isa isa = cpu::Isa::kScalar;

@@ -1,0 +1,22 @@
+// The devices whose programs this process can run: the cpu, and what has been added to it.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "devices/cpu/exec/exec_registry.h"
+
+namespace hai::runtime {
+
+struct Device {
+  std::string_view name;  // of programs; literals
+  std::string_view description;
+  const cpu::ExecRegistry& (*kernels)();
+};
+
+// A device of this name is replaced. Thread-safe, as all of these.
+void add_device(const Device& device);
+// The cpu first, then in the order of their addition.
+std::vector<Device> devices();
+
+}  // namespace hai::runtime

@@ -1,7 +1,7 @@
 // Accesses of each command, from its tiles.
 //
 // Method: one function a command names its tiles and tables; a tile becomes a box of bytes. Two boxes are apart when
-// their stretches are, or when both keep to lanes of pixels of one size that do not overlap (channels of one tensor).
+// their stretches are, or when both keep to lanes of one period that do not overlap (channels of one tensor).
 #include "devices/sd3403/isa/access.h"
 
 #include "base/checked.h"
@@ -128,17 +128,22 @@ class Collector {
   std::vector<Access>& out_;
 };
 
-// The lanes of pixels that an access keeps to: bytes [first, first + count) of every `period`; count == period: all.
-struct Lanes {
-  int64_t period, first, count;
-};
-Lanes lanes_of(const Access& access) {
-  const int64_t period = access.pixel_stride;
-  const bool regular = period > 0 && access.planes == 1 && access.row_stride % period == 0;
-  if (!regular) return {1, 0, 1};
-  const int64_t first = access.address % period;
-  if (first + access.pixel_bytes > period) return {1, 0, 1};
-  return {period, first, access.pixel_bytes};
+// Whether all runs of bytes of an access begin at the same place of a period, and none reaches into the next.
+bool keeps_to(const Access& access, int64_t period) {
+  const auto steps = [period](int64_t count, int64_t stride) { return count == 1 || stride % period == 0; };
+  return access.pixel_bytes <= period && steps(access.pixels, access.pixel_stride) &&
+         steps(access.rows, access.row_stride) && steps(access.planes, access.plane_stride);
+}
+
+// Of the innermost axis that has steps; 0: there is none.
+int64_t period_of(const Access& access) {
+  return access.pixels > 1 ? access.pixel_stride : access.rows > 1 ? access.row_stride : 0;
+}
+
+bool lanes_are_apart(const Access& a, const Access& b, int64_t period) {
+  if (period <= 0 || !keeps_to(a, period) || !keeps_to(b, period)) return false;
+  const int64_t from_a = ((b.address - a.address) % period + period) % period;
+  return from_a >= a.pixel_bytes && from_a + b.pixel_bytes <= period;
 }
 
 }  // namespace
@@ -156,10 +161,7 @@ void accesses_of(const Command& command, std::vector<Access>& out) {
 bool may_touch(const Access& a, const Access& b) {
   if (a.memory != b.memory || a.image != b.image) return false;
   if (a.end() <= b.address || b.end() <= a.address) return false;
-  const Lanes x = lanes_of(a);
-  const Lanes y = lanes_of(b);
-  if (x.period != y.period) return true;
-  return x.first < y.first + y.count && y.first < x.first + x.count;
+  return !lanes_are_apart(a, b, period_of(a)) && !lanes_are_apart(a, b, period_of(b));
 }
 
 }  // namespace hai::sd3403

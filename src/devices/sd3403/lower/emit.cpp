@@ -40,6 +40,7 @@ class CacheUse {
   void expect(int64_t bytes) {
     if (next_ + bytes > size_) next_ = 0;
   }
+  void restart() { next_ = 0; }
   std::optional<int64_t> find(const StreamKey& key) const {
     for (const Entry& entry : entries_) {
       if (entry.key == key) return entry.address;
@@ -131,7 +132,7 @@ class Emitter {
 
   void load(int64_t stripe) {
     for (const GroupBuffer& own : group_->buffers) {
-      if (own.keep != Keep::kLoaded) continue;
+      if (!own.is_loaded()) continue;
       const Buffer& buffer = segment_.buffers[own.buffer];
       const BufferUses& uses = uses_[own.buffer];
       const int64_t first = stripe == 0 ? first_row_read(segment_, uses, *group_, own.buffer, 0)
@@ -165,13 +166,55 @@ class Emitter {
     });
   }
 
+  // What a layer has written of a buffer of which other groups write other parts.
+  void store_part(LayerId l, int64_t first, int64_t last) {
+    const Slice& slice = layer(l).writes;
+    const Buffer& buffer = segment_.buffers[slice.buffer];
+    const int64_t unit = element_bytes(slice.type);
+    const bool adjacent = slice.channel_stride == unit;
+    // Rows of pixels of channels; or, where channels are apart, one row at a time of pixels of channels of an element.
+    const auto put_box = [&](int64_t row, int64_t count, int64_t address) {
+      DmaStore c;
+      c.image = image_of(buffer);
+      c.source = address;
+      c.destination = image_offset(slice.buffer) + slice.offset_bytes + row * slice.row_stride;
+      c.row_bytes = adjacent ? slice.channels * unit : unit;
+      c.rows = adjacent ? slice.columns : slice.channels;
+      c.planes = adjacent ? count : slice.columns;
+      c.source_row_stride = c.destination_row_stride = adjacent ? slice.pixel_stride : slice.channel_stride;
+      c.source_plane_stride = c.destination_plane_stride = adjacent ? slice.row_stride : slice.pixel_stride;
+      c.channel = machine_.dma_channels > 1 ? 1 : 0;
+      put(next_store_core_, l, c);
+      next_store_core_ = other(next_store_core_);
+    };
+    const auto put_rows = [&](int64_t row, int64_t count, int64_t address) {
+      if (adjacent) return put_box(row, count, address);
+      for (int64_t i = 0; i < count; ++i) put_box(row + i, 1, address + i * slice.row_stride);
+    };
+    if (slice.whole) {
+      put_rows(first, last - first, (*homes_)[slice.buffer].address + slice.offset_bytes + first * slice.row_stride);
+      return;
+    }
+    for_stretches(
+        slice.buffer, slice.first_row + first, slice.first_row + last,
+        [&](int64_t row, int64_t count, int64_t address) { put_rows(row, count, address + slice.offset_bytes); });
+  }
+
   void store(int64_t stripe) {
     const auto written = [&](BufferId id, int64_t s) {
       return s < 0 ? 0 : rows_written(segment_, uses_[id], *group_, id, s);
     };
     for (const GroupBuffer& own : group_->buffers) {
-      if (own.keep == Keep::kStored)
+      if (own.in_parts) {
+        for (const LayerId l : uses_[own.buffer].producers) {
+          if (l < group_->begin || l >= group_->end) continue;
+          const int64_t first = group_->first_row(l, stripe);
+          const int64_t last = group_->last_row(l, stripe);
+          if (first < last) store_part(l, first, last);
+        }
+      } else if (own.keep == Keep::kStored) {
         store_rows(own.buffer, written(own.buffer, stripe - 1), written(own.buffer, stripe));
+      }
     }
     for (const BufferId id : group_->resident) {
       const LayerId last = uses_[id].producers.empty() ? 0 : uses_[id].producers.back();
@@ -193,8 +236,7 @@ class Emitter {
     std::vector<int64_t> bytes(kCores, 0);  // large tables lie among the weights
     for (LayerId l = group_->begin; l < group_->end; ++l) {
       for (const Share& share : shares_of(layer(l), machine_, options_.split)) {
-        if (table_bytes(layer(l)) > table_room(machine_) / 2)
-          bytes[static_cast<size_t>(share.core)] += table_bytes(layer(l));
+        if (!is_small_table(layer(l), machine_)) bytes[static_cast<size_t>(share.core)] += table_bytes(layer(l));
         for (const Chunk& chunk : chunks_of(layer(l), machine_, share.channels))
           bytes[static_cast<size_t>(share.core)] += chunk.bytes;
       }
@@ -202,17 +244,19 @@ class Emitter {
     for (size_t core = 0; core < kCores; ++core) weights_[core].expect(bytes[core]);
   }
 
+  int64_t bytes_of(size_t stream) const { return static_cast<int64_t>(stored_[stream].bytes.size()); }
+  Error no_room(LayerId l, int64_t bytes, int64_t room) const {
+    return make_error(StatusCode::kResourceExhausted, "N120",
+                      "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache room for {}; "
+                      "keep this layer on the CPU",
+                      layer(l).name, bytes, room);
+  }
   // Loads a stream into the core's cache unless it is there; where it begins.
   Result<int64_t> place(int64_t core, LayerId l, const StreamKey& key, size_t stream, bool is_table) {
-    const auto bytes = static_cast<int64_t>(stored_[stream].bytes.size());
-    CacheUse& tables = tables_[static_cast<size_t>(core)];
-    CacheUse& use = is_table && bytes <= tables.size() / 2 ? tables : weights_[static_cast<size_t>(core)];
-    if (bytes > use.size()) {
-      return make_error(StatusCode::kResourceExhausted, "N120",
-                        "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache room for {}; "
-                        "keep this layer on the CPU",
-                        layer(l).name, bytes, use.size());
-    }
+    const int64_t bytes = bytes_of(stream);
+    CacheUse& use = is_table && is_small_table(layer(l), machine_) ? tables_[static_cast<size_t>(core)]
+                                                                   : weights_[static_cast<size_t>(core)];
+    if (bytes > use.size()) return no_room(l, bytes, use.size());
     if (const auto address = use.find(key)) return *address;
     WeightLoad c;
     c.entry = static_cast<int64_t>(stream) * kStreamEntryBytes;
@@ -238,24 +282,42 @@ class Emitter {
   };
   Result<Found> constants(int64_t core, LayerId l, const Chunk& chunk, const Range& rows, int64_t first_input_row) {
     const Layer& at = layer(l);
+    const bool has_table = !at.constants.table.empty();
+    const StreamKey table_key{l, -1, 0, 0, 0, 0, 0};
+    const bool by_rows = !at.constants.rows.empty();
+    const StreamKey key{l,
+                        chunk.channels.first,
+                        chunk.channels.count,
+                        chunk.depth.first,
+                        chunk.depth.count,
+                        by_rows ? rows.first : 0,
+                        by_rows ? rows.count : 0};
     Found out;
-    if (!at.constants.table.empty()) {
-      const StreamKey key{l, -1, 0, 0, 0, 0, 0};
-      const size_t stream = stream_of(key, [&] { return PackedConstants{pack_table(at)}; });
-      HAI_TRY(out.table, place(core, l, key, stream, true));
+    size_t table = 0;
+    size_t piece = 0;
+    if (has_table) table = stream_of(table_key, [&] { return PackedConstants{pack_table(at)}; });
+    if (has_constants(at)) {
+      piece = stream_of(key, [&] { return pack_piece(at, chunk, rows, first_input_row); });
+      out.packed = &stored_[piece];
+    }
+    // A large table lies among the weights: neither may take the other's place.
+    CacheUse& weights = weights_[static_cast<size_t>(core)];
+    const bool beside = has_table && has_constants(at) && !is_small_table(at, machine_);
+    if (beside) {
+      const int64_t both = bytes_of(table) + bytes_of(piece);
+      if (both > weights.size()) return no_room(l, both, weights.size());
+      if (!weights.find(table_key) || !weights.find(key)) weights.expect(both);
+    }
+    if (has_table) {
+      HAI_TRY(out.table, place(core, l, table_key, table, true));
     }
     if (has_constants(at)) {
-      const bool by_rows = !at.constants.rows.empty();
-      const StreamKey key{l,
-                          chunk.channels.first,
-                          chunk.channels.count,
-                          chunk.depth.first,
-                          chunk.depth.count,
-                          by_rows ? rows.first : 0,
-                          by_rows ? rows.count : 0};
-      const size_t stream = stream_of(key, [&] { return pack_piece(at, chunk, rows, first_input_row); });
-      HAI_TRY(out.base, place(core, l, key, stream, false));
-      out.packed = &stored_[stream];
+      HAI_TRY(out.base, place(core, l, key, piece, false));
+    }
+    if (beside && !weights.find(table_key)) {
+      weights.restart();
+      HAI_TRY(out.table, place(core, l, table_key, table, true));
+      HAI_TRY(out.base, place(core, l, key, piece, false));
     }
     return out;
   }
@@ -299,8 +361,17 @@ class Emitter {
       size_t end = i + 1;
       while (end < chunks.size() && chunks[end].channels.first == chunks[i].channels.first) ++end;
       int64_t step = rows.count;
-      if (end - i > 1)
-        step = std::max<int64_t>(1, pixels_in_accumulators(layer(l), machine_) / layer(l).writes.columns);
+      if (end - i > 1) {
+        step = pixels_in_accumulators(layer(l), machine_) / layer(l).writes.columns;
+        if (step == 0) {
+          return make_error(StatusCode::kResourceExhausted, "N121",
+                            "layer \"{}\": the weights of 16 output channels do not fit the weight cache of {} bytes, "
+                            "and the sums of a row of {} pixels do not fit the accumulators of {}; keep this layer on "
+                            "the CPU",
+                            layer(l).name, static_cast<int64_t>(machine_.weight_cache_bytes), layer(l).writes.columns,
+                            static_cast<int64_t>(machine_.accumulator_bytes));
+        }
+      }
       for (int64_t row = 0; row < rows.count; row += step) {
         const Range part{rows.first + row, std::min(step, rows.count - row)};
         for (size_t k = i; k < end; ++k) {

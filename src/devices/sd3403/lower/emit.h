@@ -21,7 +21,8 @@ struct EmittedSegment {
   std::vector<std::byte> constants;  // image 0
 };
 
-// Errors: N120 a layer's smallest piece of constants is larger than the weight cache.
+// Errors: N121 a layer whose sums do not fit the accumulators where they must wait there, N120 a layer's smallest piece
+// of constants is larger than the weight cache.
 Result<EmittedSegment> emit(const Segment& segment, const Schedule& schedule, const Machine& machine,
                             const EmitOptions& options);
 

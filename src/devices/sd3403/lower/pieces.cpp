@@ -50,6 +50,10 @@ int64_t table_room(const Machine& machine) {
   return align_up(static_cast<int64_t>(machine.weight_cache_bytes) / 8, kAlignment);
 }
 
+bool is_small_table(const Layer& layer, const Machine& machine) {
+  return table_bytes(layer) <= table_room(machine) / 2;
+}
+
 int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& depth, int64_t rows) {
   const Constants& c = layer.constants;
   int64_t bytes = 0;
@@ -126,7 +130,8 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
 std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels) {
   const Range depth{0, std::max<int64_t>(layer.constants.depth, 1)};
   const auto bytes = [&](const Range& c, const Range& d) { return constant_bytes(layer, c, d, layer.writes.rows); };
-  const int64_t cache = static_cast<int64_t>(machine.weight_cache_bytes) - table_room(machine);
+  int64_t cache = static_cast<int64_t>(machine.weight_cache_bytes) - table_room(machine);
+  if (!is_small_table(layer, machine)) cache -= table_bytes(layer);
   const int64_t wanted = cache / 4;
   const Convolve* convolve = as_convolve(layer);
   if (convolve == nullptr) return {{channels, depth, bytes(channels, depth)}};

@@ -43,6 +43,7 @@ bool has_constants(const Layer& layer);
 // The part of the weight cache, at its end, that is kept for functions' tables, so that streaming weights do not push
 // them out; tables larger than half of it lie among the weights.
 int64_t table_room(const Machine& machine);
+bool is_small_table(const Layer& layer, const Machine& machine);
 
 // Cycles of the array or the post-processing for so many rows and channels of a layer.
 int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels);

@@ -87,7 +87,8 @@ class Search {
     for (BufferId b = 0; b < lives_.size(); ++b) {
       const Life& life = lives_[b];
       if (!life.resident || segment_.buffers[b].spilled || life.first > layer || life.last < layer) continue;
-      if (segment_.buffers[b].output != ir::kNone && uses_[b].readers.empty()) continue;
+      // One layer's result that nobody reads is stored as it is made anyway.
+      if (uses_[b].readers.empty() && uses_[b].producers.size() == 1) continue;
       if (!best || life.bytes > lives_[*best].bytes) best = b;
     }
     return best;

@@ -1,6 +1,6 @@
 // Cutting a group of layers into stripes.
 //
-// Method: the layers that nobody in the group reads share their rows evenly among the stripes. Going backwards, every
+// Method: the buffers that nobody in the group reads share their rows evenly among the stripes. Going backwards, every
 // other layer must have as many rows after a stripe as its readers have reached in it; rows are computed once, and kept
 // while a later stripe still reads them (a halo is kept, not computed again). A ring holds the most rows that are alive
 // in any stripe; what is loaded may be a stripe ahead, what is stored a stripe behind.
@@ -66,7 +66,9 @@ void fill_done(const Segment& segment, const std::vector<BufferUses>& uses, Grou
     const BufferId buffer = layer.writes.buffer;
     const bool is_read = any_inside(group, uses[buffer].readers);
     for (int64_t s = 0; s < group.stripes; ++s) {
-      int64_t rows = is_read ? 0 : ceil_div(layer.writes.rows * (s + 1), group.stripes);
+      // By rows of the buffer, so that what writes over another's rows (a picture on its border) comes after it.
+      const int64_t even = ceil_div(segment.buffers[buffer].rows * (s + 1), group.stripes) - layer.writes.first_row;
+      int64_t rows = is_read ? 0 : std::clamp(even, int64_t{0}, layer.writes.rows);
       for (const LayerId reader : uses[buffer].readers) {
         if (!inside(group, reader)) continue;
         const int64_t wanted = reach(segment, segment.layers[reader], buffer, group.last_row(reader, s));
@@ -85,12 +87,15 @@ int64_t ring_rows_of(const Segment& segment, const std::vector<BufferUses>& uses
   for (int64_t s = 0; s < group.stripes; ++s) {
     const int64_t next = std::min(s + 1, group.stripes - 1);
     int64_t begin = first_row_read(segment, use, group, buffer, s);
-    int64_t end = keep == Keep::kLoaded ? rows_read(segment, use, group, buffer, next) : 0;
+    const bool is_loaded = keep == Keep::kLoaded || keep == Keep::kUpdated;
+    int64_t end = is_loaded ? rows_read(segment, use, group, buffer, next) : 0;
     if (keep == Keep::kStored) begin = std::min(begin, s == 0 ? 0 : rows_written(segment, use, group, buffer, s - 1));
     for (const LayerId l : use.producers) {
       if (!inside(group, l)) continue;
       const int64_t done = group.last_row(l, keep == Keep::kStored ? next : s);
       end = std::max(end, segment.layers[l].writes.first_row + done);
+      // Rows that no window reaches are written, too.
+      begin = std::min(begin, segment.layers[l].writes.first_row + std::min(group.first_row(l, s), done));
     }
     most = std::max(most, end - begin);
   }
@@ -155,7 +160,7 @@ std::optional<Group> make_group(const Segment& segment, const std::vector<Buffer
   group.end = end;
   group.stripes = stripes;
   if (stripes > 1) {
-    const bool enough = segment.layers[end - 1].writes.rows >= 2 * stripes;
+    const bool enough = segment.layers[end - 1].writes.rows >= stripes;
     if (!enough || !can_stripe(segment, uses, group)) return std::nullopt;
   }
   fill_done(segment, uses, group);
@@ -168,11 +173,14 @@ std::optional<Group> make_group(const Segment& segment, const std::vector<Buffer
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
   for (const BufferId id : touched) {
     const Buffer& buffer = segment.buffers[id];
-    GroupBuffer own{id, Keep::kResident, 0, 0};
+    GroupBuffer own{id, Keep::kResident, 0, 0, false};
     const bool made_here = all_inside(group, uses[id].producers);
     const bool read_here = all_inside(group, uses[id].readers);
-    if (buffer.input != ir::kNone || (buffer.spilled && !made_here)) {
+    if (buffer.input != ir::kNone || (buffer.spilled && !any_inside(group, uses[id].producers))) {
       own.keep = Keep::kLoaded;
+    } else if (buffer.spilled && !made_here) {
+      own.keep = any_inside(group, uses[id].readers) ? Keep::kUpdated : Keep::kStored;
+      own.in_parts = true;
     } else if (made_here && (read_here || buffer.spilled)) {
       own.keep = buffer.output == ir::kNone && read_here ? Keep::kInside : Keep::kStored;
     }

@@ -22,7 +22,8 @@ enum class Keep : uint8_t {
   kResident,  // whole, and other groups may read it
   kInside,    // made and read in this group alone
   kLoaded,    // read from external memory by this group
-  kStored     // written to external memory by this group, and read by no other
+  kStored,    // written to external memory by this group, which reads no more of it than it has written
+  kUpdated    // both: in external memory, and this group reads it and writes parts of it
 };
 
 struct GroupBuffer {
@@ -30,6 +31,9 @@ struct GroupBuffer {
   Keep keep = Keep::kInside;
   int64_t ring_rows = 0;  // 0: whole
   int64_t bytes = 0;
+  bool in_parts = false;  // other groups write parts of it to external memory: this one stores what its layers write
+
+  bool is_loaded() const { return keep == Keep::kLoaded || keep == Keep::kUpdated; }
 };
 
 // Layers [begin, end) of a segment in stripes. Rows of layer l that are done after stripe s: done[l - begin][s].

@@ -91,6 +91,7 @@ std::span<const OpSchema> batch_norm_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {"BatchNormalization"};
+    schema.explained_holes = {{"sd3403", "floats only; passes fold it into convolutions"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

@@ -319,6 +319,11 @@ std::vector<OpSchema> make_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {kRows[i].onnx_name};
+    if (!integer) schema.explained_holes = {{"sd3403", "not defined on quantized tensors"}};
+    if (i == HAI_BINARY_min || i == HAI_BINARY_max)
+      schema.explained_holes = {{"sd3403", "no command compares two tensors: on the CPU"}};
+    if (i == HAI_BINARY_prelu)
+      schema.explained_holes = {{"sd3403", "a slope that changes along a tensor is no table: on the CPU"}};
     schema.variant = static_cast<int64_t>(i);
     schemas.push_back(std::move(schema));
   }

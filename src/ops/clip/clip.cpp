@@ -107,6 +107,7 @@ std::span<const OpSchema> clip_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {"Clip"};
+    schema.explained_holes = {{"sd3403", "an epilogue of products there; alone it is the CPU's"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

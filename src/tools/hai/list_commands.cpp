@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "devices/sd3403/lower/segment_builder.h"
 #include "hai/hai.h"
 #include "ops/op_schema.h"
 #include "tools/hai/commands.h"
@@ -50,6 +51,10 @@ std::string page(const OpSchema& schema) {
   for (const AttributeSpec& spec : schema.attributes) {
     text += fmt::format("- attribute `{}`: {}{}: {}\n", spec.name, kind_name(spec.kind),
                         spec.required ? ", required" : "", spec.doc);
+  }
+  if (sd3403::LowerRegistry::instance().find(schema.name) != nullptr) text += "- NPU: sd3403, on integers\n";
+  for (const auto& [hole, reason] : schema.explained_holes) {
+    if (hole == "sd3403") text += fmt::format("- NPU: no; {}\n", reason);
   }
   if (!schema.onnx_names.empty()) {
     text += "- ONNX:";

@@ -1,15 +1,16 @@
 // The operator matrix, from the registries that the build generates.
 //
 // A column is a place where an operator can exist: the reference, samples (which drive the generic suite), the CPU
-// device with each instruction set of this build, the ONNX importer. A hole is allowed where the schema explains it
-// (explained_holes), by the column's name or "cpu" for all instruction sets. It says that code exists, not that it is
-// right: that is the generic suite's business.
+// device with each instruction set of this build, the NPU sd3403, the ONNX importer. A hole is allowed where the schema
+// explains it (explained_holes), by the column's name or "cpu" for all instruction sets. It says that code exists, not
+// that it is right: that is the generic suite's business.
 #include "tools/hai/operator_matrix.h"
 
 #include <fmt/format.h>
 
 #include "devices/cpu/exec/exec_registry.h"
 #include "devices/cpu/lower/lower_registry.h"
+#include "devices/sd3403/lower/segment_builder.h"
 #include "ops/op_schema.h"
 
 namespace hai::tools {
@@ -31,6 +32,7 @@ OperatorMatrix operator_matrix() {
     const auto isa = static_cast<cpu::Isa>(i);
     if (cpu::isa_compiled(isa)) matrix.columns.push_back(fmt::format("cpu.{}", cpu::isa_name(isa)));
   }
+  matrix.columns.emplace_back("sd3403");
   matrix.columns.emplace_back("onnx");
   for (const OpSchema* schema : all_op_schemas()) {
     const bool on_cpu = cpu::LowerRegistry::instance().find(schema->name) != nullptr &&
@@ -40,6 +42,7 @@ OperatorMatrix operator_matrix() {
       const bool exists = column == "reference" ? schema->reference != nullptr
                           : column == "samples" ? schema->samples != nullptr && !schema->samples(*schema).empty()
                           : column == "onnx"    ? !schema->onnx_names.empty()
+                          : column == "sd3403"  ? sd3403::LowerRegistry::instance().find(schema->name) != nullptr
                                                 : on_cpu;
       const std::string_view reason = explanation(*schema, column);
       row.cells.push_back(exists ? "yes" : reason.empty() ? "-" : fmt::format("({})", reason));

@@ -17,7 +17,7 @@ namespace hai::testing {
 
 class NpuGraph {
  public:
-  explicit NpuGraph(uint32_t seed) : b_(seed) {}
+  explicit NpuGraph(uint32_t seed) : b_(seed), has_wide_(seed % 2 == 0) {}
 
   ir::Graph build() {
     b_.graph.symbols = {{"batch", 1, 16}};
@@ -43,7 +43,7 @@ class NpuGraph {
   int64_t channel_count() { return one_of({1, 2, 3, 4, 7, 8, 13, 16, 19, 24, 32, 33, 48, 64, 67, 130}); }
   DataType random_dtype() {
     const int64_t draw = b_.pick(0, 99);
-    return draw < 70 ? DataType::kI8 : draw < 85 ? DataType::kU8 : DataType::kI16;
+    return draw < 70 ? DataType::kI8 : draw < 85 || !has_wide_ ? DataType::kU8 : DataType::kI16;
   }
   // Real values are about +-1.
   ir::TensorType random_type(DataType dtype, Shape shape = {}) {
@@ -141,7 +141,7 @@ class NpuGraph {
   void add_activation(ir::Attributes& attributes, const ir::TensorType& y) {
     const int64_t draw = b_.pick(0, 99);
     if (draw < 40) return;
-    const bool wide = b_.chance(40);
+    const bool wide = has_wide_ && b_.chance(40);
     const ir::TensorType point = random_type(wide ? DataType::kI16 : y.dtype);
     if (draw < 70) {
       attributes["activation"] = std::string(one_of({"relu", "relu6", "clip"}));
@@ -162,7 +162,7 @@ class NpuGraph {
       const bool fits = size(candidate, 1) == dims[0] && size(candidate, 2) == dims[1] &&
                         size(candidate, 3) == dims[2] && is_wide(candidate) == (y.dtype == DataType::kI16);
       if (!fits || !b_.chance(70)) continue;
-      const bool wide = b_.chance(30);
+      const bool wide = has_wide_ && b_.chance(30);
       const ir::TensorType point = random_type(wide ? DataType::kI16 : y.dtype);
       attributes["pre_residual_scale"] = static_cast<double>(point.quantization->scales[0]);
       attributes["pre_residual_zero_point"] = int64_t{point.quantization->zero_points[0]};
@@ -481,6 +481,7 @@ class NpuGraph {
   }
 
   passes::testing::GraphBuilder b_;
+  bool has_wide_;
   std::vector<ir::ValueId> values_;  // [N, H, W, C]
   std::vector<ir::ValueId> extra_outputs_;
 };

@@ -64,7 +64,7 @@ std::vector<Variant> variants() {
               options.schedule.force_layers = layers;
               options.schedule.force_stripes = stripes;
               options.machine.sram_bytes = sram;
-              options.machine.weight_cache_bytes = 16384;
+              options.machine.weight_cache_bytes = 32768;
             });
       }
     }
@@ -116,7 +116,7 @@ std::vector<ops::Tensor> inputs_of(const ir::Graph& graph, uint32_t seed, int64_
 // What the tests have seen.
 struct Seen {
   int compared = 0;
-  int too_large = 0;  // N110 and N120: a machine on which a layer does not fit
+  int too_large = 0;  // N110, N120, N121: a machine on which a layer does not fit
   int64_t striped = 0, spilled = 0, segments = 0, groups = 0;
   std::map<std::string, int> layers;  // by operator, on the NPU
 };
@@ -227,12 +227,12 @@ Seen check_all(uint32_t count, size_t each, Build build) {
 bool is_shortened() { return std::getenv("HAI_RANDOM_GRAPHS") != nullptr; }
 
 TEST(NpuGraphs, ConvolutionalNetworksGiveTheSameIntegersInEveryTiling) {
-  const Seen seen = check_all(200, 6, [](uint32_t seed) { return testing::NpuGraph(seed).build(); });
+  const Seen seen = check_all(160, 6, [](uint32_t seed) { return testing::NpuGraph(seed).build(); });
   if (HasFatalFailure() || is_shortened()) return;
-  EXPECT_GT(seen.compared, 1100);
-  EXPECT_LT(seen.too_large, 250)
+  EXPECT_GT(seen.compared, 950);
+  EXPECT_LT(seen.too_large, 170)
       << "tables of 16-bit functions beside a small cache, tensors that must be whole in a small scratchpad";
-  EXPECT_GT(seen.striped, 800);
+  EXPECT_GT(seen.striped, 700);
   EXPECT_GT(seen.spilled, 10);
   EXPECT_GT(seen.groups, 4 * seen.segments);
   for (const std::string_view op :

@@ -1,0 +1,187 @@
+"""The SD3403's NPU from the command line and from Python: exact values, modelled tables, texts of programs, wrong input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import hai_toolkit as hai
+import numpy as np
+import onnx
+import onnx.helper
+import pytest
+from numpy.typing import NDArray
+from test_command_line import PROGRAM, run
+
+pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not built")
+
+
+def network(path: Path) -> Path:
+    """Convolutions (one depthwise), a residual, a pool and a classifier over 3 x 24 x 20 pictures."""
+    draw = np.random.default_rng(3)
+    constants: list[onnx.TensorProto] = []
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(name: str, *shape: int) -> str:
+        values = draw.normal(0, 0.3, shape).astype(np.float32)
+        constants.append(onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, shape, values.tobytes(), raw=True))
+        return name
+
+    def conv(x: str, y: str, outputs: int, depth: int, size: int = 3, **attributes: int) -> str:
+        weights = constant(y + ".w", outputs, depth, size, size)
+        pads = [size // 2] * 4
+        nodes.append(
+            onnx.helper.make_node(
+                "Conv", [x, weights, constant(y + ".b", outputs)], [y + ".c"], pads=pads, **attributes
+            )
+        )
+        nodes.append(onnx.helper.make_node("Relu", [y + ".c"], [y]))
+        return y
+
+    stem = conv("x", "stem", 24, 3, strides=[2, 2])
+    depthwise = conv(stem, "depthwise", 24, 1, group=24)
+    point = conv(depthwise, "point", 24, 24, size=1)
+    nodes.append(onnx.helper.make_node("Add", [stem, point], ["sum"]))
+    wide = conv("sum", "wide", 40, 24)
+    nodes.append(onnx.helper.make_node("GlobalAveragePool", [wide], ["mean"]))
+    nodes.append(onnx.helper.make_node("Flatten", ["mean"], ["flat"]))
+    nodes.append(onnx.helper.make_node("Gemm", ["flat", constant("fc.w", 40, 10), constant("fc.b", 10)], ["y"]))
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "net",
+        [value("x", onnx.TensorProto.FLOAT, ["N", 3, 24, 20])],
+        [value("y", onnx.TensorProto.FLOAT, ["N", 10])],
+        constants,
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+def pictures(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((count, 3, 24, 20), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cpu.hai and npu.hai of one INT8 network, and x.npy."""
+    folder = tmp_path_factory.mktemp("npu")
+    model = hai.from_onnx(network(folder / "net.onnx"))
+    model.quantize(8, list(pictures(8)[:, None]))
+    model.compile().save(folder / "cpu.hai")
+    model.compile(device="sd3403").save(folder / "npu.hai")
+    np.save(folder / "x.npy", pictures(1, 5))
+    return folder
+
+
+def test_values_are_those_of_the_cpu(files: Path) -> None:
+    x = pictures(5, 7)
+    for batch in (1, 5):
+        cpu = hai.load(files / "cpu.hai").session(threads=1).run({"x": x[:batch]})["y"]
+        npu = hai.load(files / "npu.hai").session(threads=2).run({"x": x[:batch]})["y"]
+        assert np.array_equal(cpu, npu)
+
+
+def test_the_report_says_where_everything_ran(files: Path) -> None:
+    text = run("compile", files / "cpu.hai", "--device", "sd3403", "-o", files / "again.hai", "--verbose")
+    assert "npu0:" in text and "lower bound" in text
+    assert "quantize) on cpu: the NPU has no quantize" in text
+    report = json.loads(run("compile", files / "cpu.hai", "--device", "sd3403", "-o", files / "again.hai", "--json"))
+    on_npu = sum(place["macs"] for place in report["placement"] if place["device"] == "npu")
+    assert on_npu == report["macs"] > 0
+    assert (files / "again.hai").read_bytes() == (files / "npu.hai").read_bytes()  # deterministic
+
+
+def test_run_prints_modelled_time_and_energy(files: Path, tmp_path: Path) -> None:
+    text = run("run", files / "npu.hai", "--input", files / "x.npy", "--profile", tmp_path / "trace.json")
+    for word in ("modelled, profile sd3403", "NPU + DRAM", "SoC", "fps", "wide"):
+        assert word in text
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert len(events) > 50
+    answer = json.loads(run("run", files / "npu.hai", "--input", files / "x.npy", "--json"))
+    assert answer["npu"][0]["segment"] == "npu0"
+
+
+def test_clock_and_deadline(files: Path) -> None:
+    arguments = ("run", files / "npu.hai", "--input", files / "x.npy")
+    assert "400 MHz" in run(*arguments, "--clock", "400")
+    assert "200 MHz" in run(*arguments, "--deadline", "1000")
+    assert "N043" in run(*arguments, "--clock", "123", code=1)
+    assert "N085" in run(*arguments, "--deadline", "0.00001", code=1)
+    assert "L082" in run(*arguments, "--deadline", "3", "--clock", "400", code=1)
+    run(*arguments, "--clock", "-1", code=2)
+    run(*arguments, "--deadline", "soon", code=2)
+
+
+def test_text_of_a_program_comes_back(files: Path, tmp_path: Path) -> None:
+    text = run("disasm", files / "npu.hai")
+    assert "convolve " in text and "# wide" in text
+    (tmp_path / "net.s").write_text(text)
+    run("asm", tmp_path / "net.s", "-o", tmp_path / "net.words")
+    bare = "".join(line.split("  #")[0] + "\n" for line in text.splitlines() if not line.startswith("#"))
+    assert run("disasm", tmp_path / "net.words") == bare
+    assert run("disasm", files / "npu.hai", "--segment", "npu0") == text
+
+
+def test_texts_that_are_no_program(files: Path, tmp_path: Path) -> None:
+    assert "L080" in run("disasm", files / "cpu.hai", code=1)
+    assert "L081" in run("disasm", files / "npu.hai", "--segment", "npu7", code=1)
+    assert "B011" in run("disasm", tmp_path / "none.hai", code=1)
+    (tmp_path / "bad.s").write_text("end\nconvolve speed=3\n")
+    error = run("asm", tmp_path / "bad.s", "-o", tmp_path / "o", code=1)
+    assert "line 2" in error and "N012" in error
+    assert not (tmp_path / "o").exists()
+    (tmp_path / "odd.words").write_bytes(b"x" * 100)
+    assert "N006" in run("disasm", tmp_path / "odd.words", code=1)
+    (tmp_path / "wild.words").write_bytes(b"\xff" * 128)
+    assert "N004" in run("disasm", tmp_path / "wild.words", code=1)
+    assert "L064" in run("asm", tmp_path / "bad.s", "-o", tmp_path / "bad.s", code=1)
+
+
+def test_the_reference_of_commands() -> None:
+    names = [command["name"] for command in json.loads(run("isa", "--json"))["commands"]]
+    assert {"dma_load", "weight_load", "convolve"} <= set(names)
+    assert all(f"## {name}" in run("isa") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("profile", "word"),
+    [
+        ('{"profile": "a", "values": {"sram_bytes": -1}}', "sram_bytes"),
+        ('{"profile": "a", "values": {"sram_banks": 0}}', "sram_banks"),
+        ('{"profile": "a", "values": {"clock_mhz": "fast"}}', "clock_mhz"),
+        ('{"profile": "a", "values": {"ddr_gigabytes": 1e300}}', "ddr_gigabytes"),
+        ('{"profile": "a", "based_on": "tpu"}', "tpu"),
+        ('{"profile": "a"', "JSON"),
+        ("", "JSON"),
+    ],
+)
+def test_absurd_machines_are_refused(files: Path, tmp_path: Path, profile: str, word: str) -> None:
+    (tmp_path / "machine.json").write_text(profile)
+    error = run(
+        "compile", files / "cpu.hai", "--device", "sd3403", "--machine", tmp_path / "machine.json", "-o",
+        tmp_path / "o.hai", code=1,
+    )  # fmt: skip
+    assert word in error
+    assert not (tmp_path / "o.hai").exists()
+
+
+def test_small_machines_give_the_same_values(files: Path, tmp_path: Path) -> None:
+    small = {"profile": "small", "values": {"sram_bytes": 16384, "weight_cache_bytes": 8192, "cores": 1}}
+    (tmp_path / "small.json").write_text(json.dumps(small))
+    outputs = []
+    for name, machine in (("small", tmp_path / "small.json"), ("ethos", "ethos-u85-2048"), ("whole", "sd3403")):
+        target = tmp_path / f"{name}.hai"
+        run("compile", files / "cpu.hai", "--device", "sd3403", "--machine", machine, "-o", target)
+        outputs.append(hai.load(target).session(threads=1).run({"x": pictures(2, 9)})["y"])
+    assert all(np.array_equal(outputs[0], other) for other in outputs[1:])
+
+
+def test_a_damaged_program_is_refused(files: Path, tmp_path: Path) -> None:
+    good = bytearray((files / "npu.hai").read_bytes())
+    for at in range(len(good) // 7, len(good), len(good) // 7):
+        bad = bytearray(good)
+        bad[at] ^= 0x10
+        (tmp_path / "bad.hai").write_bytes(bad)
+        run("run", tmp_path / "bad.hai", "--input", files / "x.npy", code=1)

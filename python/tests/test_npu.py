@@ -100,7 +100,7 @@ def test_run_prints_modelled_time_and_energy(files: Path, tmp_path: Path) -> Non
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert len(events) > 50
     answer = json.loads(run("run", files / "npu.hai", "--input", files / "x.npy", "--json"))
-    assert answer["npu"][0]["segment"] == "npu0"
+    assert answer["npu"]["segments"][0]["segment"] == "npu0"
 
 
 def test_clock_and_deadline(files: Path) -> None:
@@ -112,6 +112,19 @@ def test_clock_and_deadline(files: Path) -> None:
     assert "L082" in run(*arguments, "--deadline", "3", "--clock", "400", code=1)
     run(*arguments, "--clock", "-1", code=2)
     run(*arguments, "--deadline", "soon", code=2)
+
+
+def test_the_camera_pipeline(files: Path) -> None:
+    arguments = ("run", files / "npu.hai", "--input", files / "x.npy")
+    text = run(*arguments, "--camera", "1280x720")
+    for word in ("pre-processing", "boxes and drawing", "A73 only", "one after the other", "pipelined"):
+        assert word in text
+    board = json.loads(run(*arguments, "--camera", "640x480", "--json"))["npu"]["board"]
+    total = sum(stage["modelled_seconds"] for stage in board["stages"])
+    assert board["modelled_latency_seconds"] == pytest.approx(total, rel=1e-9)
+    assert board["modelled_period_seconds"] < total < board["modelled_host_only_seconds"] * 10
+    for wrong in ("wide", "0x720", "1280x", "1280x720x3", "-1x5", "99999999999999999999x1"):
+        assert "L083" in run(*arguments, f"--camera={wrong}", code=1)
 
 
 def test_text_of_a_program_comes_back(files: Path, tmp_path: Path) -> None:

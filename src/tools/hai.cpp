@@ -185,6 +185,7 @@ void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
   command->add_option("--profile", a.trace, "write a trace for Perfetto or chrome://tracing to this file");
   command->add_option("--clock", a.clock_mhz, "sd3403: operating point, MHz (default: the machine's own clock)")
       ->check(CLI::Range(0.001, 1e6));
+  command->add_option("--camera", a.camera, "sd3403: model the pipeline of a camera of 1280x720, too");
   command->add_option("--deadline", a.deadline_ms, "sd3403: take the slowest clock that makes a frame in so many ms")
       ->check(CLI::Range(1e-6, 1e9));
   command->add_flag("--json", a.json, "print JSON");

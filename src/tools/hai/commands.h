@@ -85,6 +85,7 @@ struct RunArguments {
   std::string isa;
   std::string trace;       // Chrome trace JSON
   double clock_mhz = 0;    // sd3403: an operating point; 0: the machine's own clock
+  std::string camera;      // sd3403: "1280x720"
   double deadline_ms = 0;  // sd3403: the slowest point that makes a frame in time; 0: none
   bool json = false;
 };

@@ -6,11 +6,15 @@
 
 #include <fmt/format.h>
 
+#include <cinttypes>
+#include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "devices/sd3403/exec/energy.h"
 #include "devices/sd3403/exec/governor.h"
 #include "devices/sd3403/exec/npu_program.h"
+#include "devices/sd3403/exec/platform.h"
 #include "devices/sd3403/exec/timeline_report.h"
 #include "devices/sd3403/exec/timeline_trace.h"
 #include "devices/sd3403/exec/timing.h"
@@ -30,6 +34,32 @@ Result<sd3403::Timeline> time_of(const sd3403::NpuProgram& program, const NpuPro
   return sd3403::time_program(program.commands, program.constants, machine);
 }
 
+Result<sd3403::Camera> parse_camera(const std::string& text) {
+  constexpr int64_t kMostPixels = 16384;
+  sd3403::Camera camera;
+  int end = 0;
+  const int found = std::sscanf(text.c_str(), "%" SCNd64 "x%" SCNd64 "%n", &camera.width, &camera.height, &end);
+  const bool sound = found == 2 && static_cast<size_t>(end) == text.size() && camera.width >= 1 &&
+                     camera.width <= kMostPixels && camera.height >= 1 && camera.height <= kMostPixels;
+  if (sound) return camera;
+  return make_error(StatusCode::kInvalidArgument, "L083",
+                    "--camera {}: write width and height, each from 1 to {}, as in 1280x720", text, kMostPixels);
+}
+
+nlohmann::ordered_json board_json(const sd3403::PlatformTime& time) {
+  nlohmann::ordered_json stages = nlohmann::ordered_json::array();
+  constexpr const char* kEngines[] = {"host", "gpu", "npu"};
+  for (const sd3403::Stage& stage : time.stages) {
+    stages.push_back({{"name", stage.name},
+                      {"engine", kEngines[static_cast<size_t>(stage.engine)]},
+                      {"modelled_seconds", stage.seconds}});
+  }
+  return {{"stages", stages},
+          {"modelled_host_only_seconds", time.host_only_seconds},
+          {"modelled_latency_seconds", time.latency_seconds},
+          {"modelled_period_seconds", time.period_seconds}};
+}
+
 }  // namespace
 
 Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOptions& options) {
@@ -41,15 +71,25 @@ Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOp
   std::span<const std::byte> weights;
   if (!model.weights.empty()) weights = model.weights[0].bytes;
   NpuProfile out;
+  nlohmann::ordered_json board;
   nlohmann::ordered_json segments = nlohmann::ordered_json::array();
   nlohmann::json events = nlohmann::json::array();
+  std::optional<sd3403::Camera> camera;
+  if (!options.camera.empty()) {
+    HAI_TRY(camera, parse_camera(options.camera));
+  }
   for (const format::Program& program : model.programs) {
+    if (program.device != "sd3403") continue;
+    std::vector<double> npu_seconds;
+    std::optional<sd3403::Machine> machine;
     for (const format::Instruction& instruction : program.instructions) {
       if (instruction.kernel != "npu") continue;
       HAI_TRY(const sd3403::NpuProgram npu, sd3403::read_npu_program(program, instruction, weights));
       auto timed = time_of(npu, options);
       if (!timed) return with_where(with_where(timed.error(), npu.name), model_path);
       const sd3403::Energy energy = sd3403::energy_of(*timed);
+      npu_seconds.push_back(timed->seconds());
+      machine = timed->machine;
       out.text += fmt::format("{}\n{}", npu.name, sd3403::to_table(*timed, energy, npu.layer_names));
       nlohmann::ordered_json entry{{"segment", npu.name}};
       entry.update(nlohmann::ordered_json::parse(sd3403::to_json(*timed, energy, npu.layer_names)));
@@ -58,8 +98,15 @@ Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOp
       const auto trace = nlohmann::json::parse(sd3403::timeline_trace(npu.commands, *timed, npu.layer_names, number));
       for (const auto& event : trace.at("traceEvents")) events.push_back(event);
     }
+    if (!machine) continue;
+    const sd3403::PlatformTime time =
+        sd3403::platform_time(program, npu_seconds, *machine, camera ? &*camera : nullptr);
+    out.text += fmt::format("board{}\n{}", camera ? fmt::format(", pictures of {}", options.camera) : "",
+                            sd3403::to_text(time, *machine));
+    board = board_json(time);
   }
-  out.json = segments.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+  out.json = nlohmann::ordered_json{{"segments", segments}, {"board", board}}.dump(
+      2, ' ', false, nlohmann::json::error_handler_t::replace);
   out.trace = nlohmann::json{{"traceEvents", std::move(events)}}.dump();
   return out;
 }

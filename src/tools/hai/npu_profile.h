@@ -10,11 +10,12 @@ namespace hai::tools {
 struct NpuProfileOptions {
   double clock_mhz = 0;    // an operating point of the machine; 0: its own clock
   double deadline_ms = 0;  // the slowest point that makes a frame in time; 0: none
+  std::string camera;      // "1280x720": the pipeline around the network, too
 };
 
 struct NpuProfile {
   std::string text;   // tables of all segments
-  std::string json;   // an array, an entry a segment
+  std::string json;   // an object: segments, and the board's stages
   std::string trace;  // trace events of all segments
 };
 

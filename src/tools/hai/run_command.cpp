@@ -263,7 +263,7 @@ Status run_command(const RunArguments& arguments) {
   const bool modelled = std::string_view(session.device()) == "sd3403";
   std::optional<NpuProfile> profile;
   if (modelled) {
-    HAI_TRY(profile, profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms}));
+    HAI_TRY(profile, profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms, arguments.camera}));
   }
   // Of a simulated device the trace is its virtual time; what the simulation took is of no interest beside it.
   if (!arguments.trace.empty()) {

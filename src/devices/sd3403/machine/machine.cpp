@@ -18,6 +18,7 @@ constexpr MachineValueInfo kValues[] = {
 
 // Rates, shares, volts and energies may be fractions; everything else counts.
 bool may_be_fraction(std::string_view name) {
+  if (name.starts_with("host_") || name.starts_with("gpu_")) return true;
   for (const std::string_view unit : {"_gigabytes", "_efficiency", "_mhz", "_volts", "_picojoules", "_watts"}) {
     if (name.ends_with(unit)) return true;
   }

@@ -217,7 +217,6 @@ OpSchema make_schema() {
   schema.cost = cost;
   schema.samples = samples;
   schema.onnx_names = {"ConvTranspose"};
-  schema.explained_holes = {{"sd3403", "the machine gathers windows and does not scatter: on the CPU"}};
   return schema;
 }
 

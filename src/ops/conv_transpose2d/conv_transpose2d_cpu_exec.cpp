@@ -1,13 +1,12 @@
-// conv_transpose2d on the CPU: outputs i with the same i mod stride use the same taps, so each such phase is an
-// ordinary convolution of stride 1 whose results are stored `stride` pixels apart. Nothing is added up in memory.
+// conv_transpose2d on the CPU: one ordinary convolution for each phase of rows and columns (types/transpose_phase.h),
+// whose results are stored `stride` pixels apart. Nothing is added up in memory.
 //
-// For phase r, tap k counts when (r + pad - k d) is a multiple of the stride s; such taps are s / gcd(s, d) apart and
-// read the input d / gcd(s, d) apart, backwards. A phase without taps is a convolution with one tap of zero weights.
+// A phase without taps is a convolution with one tap of zero weights.
 #include <algorithm>
-#include <numeric>
 
 #include "base/checked.h"
 #include "devices/cpu/exec/product_operands.h"
+#include "types/transpose_phase.h"
 
 namespace hai::cpu {
 namespace {
@@ -40,27 +39,6 @@ class ConvTranspose2d final : public CpuKernel {
  private:
   std::vector<Phase> phases_;
 };
-
-// One axis of one phase: which taps, and the convolution that they make.
-struct PhaseAxis {
-  std::vector<int64_t> taps;  // in the order of growing input positions
-  int64_t dilation = 1;
-  int64_t pad = 0;
-  int64_t outputs = 0;
-};
-
-PhaseAxis phase_axis(int64_t r, int64_t taps, int64_t stride, int64_t dilation, int64_t pad, int64_t outputs) {
-  PhaseAxis out;
-  out.outputs = outputs > r ? ceil_div(outputs - r, stride) : 0;
-  out.dilation = dilation / std::gcd(stride, dilation);
-  for (int64_t k = taps - 1; k >= 0; --k) {
-    const int64_t at = r + pad - k * dilation;
-    if (at % stride != 0) continue;
-    if (out.taps.empty()) out.pad = -(at / stride);
-    out.taps.push_back(k);
-  }
-  return out;
-}
 
 struct TransposeGeometry {
   Shape x, w, y;

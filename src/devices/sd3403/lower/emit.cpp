@@ -195,9 +195,16 @@ class Emitter {
       put_rows(first, last - first, (*homes_)[slice.buffer].address + slice.offset_bytes + first * slice.row_stride);
       return;
     }
-    for_stretches(
-        slice.buffer, slice.first_row + first, slice.first_row + last,
-        [&](int64_t row, int64_t count, int64_t address) { put_rows(row, count, address + slice.offset_bytes); });
+    const auto put_stretch = [&](int64_t row, int64_t count, int64_t address) {
+      put_rows(row, count, address + slice.offset_bytes);
+    };
+    if (slice.row_step == 1) {
+      for_stretches(slice.buffer, slice.first_row + first, slice.first_row + last, put_stretch);
+      return;
+    }
+    for (int64_t row = first; row < last; ++row) {
+      for_stretches(slice.buffer, slice.buffer_row(row), slice.buffer_row(row) + 1, put_stretch);
+    }
   }
 
   void store(int64_t stripe) {
@@ -330,15 +337,19 @@ class Emitter {
     tile.address = home.address + slice.offset_bytes + first_channel * slice.channel_stride;
     tile.pixel_stride = slice.pixel_stride;
     tile.type = slice.type;
-    tile.row_stride = slice.whole ? slice.row_stride : row_bytes;
     if (slice.whole) {
+      tile.row_stride = slice.row_stride;
       tile.address += row * slice.row_stride;
-    } else if (home.ring_rows == 0) {
-      tile.address += (slice.first_row + row) * row_bytes;
-    } else {
-      tile.ring_rows = home.ring_rows;
-      tile.ring_first = (slice.first_row + row) % home.ring_rows;
+      return tile;
     }
+    tile.row_stride = row_bytes * slice.row_step;
+    if (home.ring_rows == 0) {
+      tile.address += slice.buffer_row(row) * row_bytes;
+      return tile;
+    }
+    tile.address += slice.first_row % slice.row_step * row_bytes;
+    tile.ring_rows = home.ring_rows / slice.row_step;
+    tile.ring_first = (slice.first_row / slice.row_step + row) % tile.ring_rows;
     return tile;
   }
 

@@ -31,8 +31,8 @@ struct Buffer {
   int64_t bytes() const { return rows * row_bytes(); }
 };
 
-// Part of a buffer as a layer sees it. Row r of the slice is row `first_row` + r of the buffer, unless `whole`: then
-// the slice is cut across rows (a transposition) and all of the buffer must be there.
+// Part of a buffer as a layer sees it. Row r of the slice is row `first_row` + r * `row_step` of the buffer, unless
+// `whole`: then the slice is cut across rows (a transposition) and all of the buffer must be there.
 struct Slice {
   BufferId buffer = 0;
   int64_t rows = 1, columns = 1, channels = 1;
@@ -43,6 +43,16 @@ struct Slice {
   int64_t channel_stride = 1;
   int64_t type = kI8;
   bool whole = false;
+  int64_t row_step = 1;  // of what is written: rows of the buffer from row to row of the slice
+
+  // Row of the buffer that a row of the slice is.
+  int64_t buffer_row(int64_t row) const { return first_row + row * row_step; }
+  // Rows of the slice that lie in the first `rows_of_buffer` rows of the buffer.
+  int64_t rows_within(int64_t rows_of_buffer) const {
+    if (rows_of_buffer <= first_row) return 0;
+    const int64_t count = (rows_of_buffer - first_row + row_step - 1) / row_step;
+    return count < rows ? count : rows;
+  }
 };
 
 // Which rows of an operand a row of the result reads: row * stride - pad + k * dilation, k < kernel, and none outside;

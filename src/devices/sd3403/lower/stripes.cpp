@@ -7,6 +7,7 @@
 #include "devices/sd3403/lower/stripes.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/checked.h"
 
@@ -67,12 +68,12 @@ void fill_done(const Segment& segment, const std::vector<BufferUses>& uses, Grou
     const bool is_read = any_inside(group, uses[buffer].readers);
     for (int64_t s = 0; s < group.stripes; ++s) {
       // By rows of the buffer, so that what writes over another's rows (a picture on its border) comes after it.
-      const int64_t even = ceil_div(segment.buffers[buffer].rows * (s + 1), group.stripes) - layer.writes.first_row;
-      int64_t rows = is_read ? 0 : std::clamp(even, int64_t{0}, layer.writes.rows);
+      const int64_t even = ceil_div(segment.buffers[buffer].rows * (s + 1), group.stripes);
+      int64_t rows = is_read ? 0 : layer.writes.rows_within(even);
       for (const LayerId reader : uses[buffer].readers) {
         if (!inside(group, reader)) continue;
         const int64_t wanted = reach(segment, segment.layers[reader], buffer, group.last_row(reader, s));
-        rows = std::max(rows, std::clamp(wanted - layer.writes.first_row, int64_t{0}, layer.writes.rows));
+        rows = std::max(rows, layer.writes.rows_within(wanted));
       }
       group.done[l - group.begin][static_cast<size_t>(s)] = s + 1 == group.stripes ? layer.writes.rows : rows;
     }
@@ -93,13 +94,16 @@ int64_t ring_rows_of(const Segment& segment, const std::vector<BufferUses>& uses
     for (const LayerId l : use.producers) {
       if (!inside(group, l)) continue;
       const int64_t done = group.last_row(l, keep == Keep::kStored ? next : s);
-      end = std::max(end, segment.layers[l].writes.first_row + done);
+      if (done > 0) end = std::max(end, segment.layers[l].writes.buffer_row(done - 1) + 1);
       // Rows that no window reaches are written, too.
-      begin = std::min(begin, segment.layers[l].writes.first_row + std::min(group.first_row(l, s), done));
+      begin = std::min(begin, segment.layers[l].writes.buffer_row(std::min(group.first_row(l, s), done)));
     }
     most = std::max(most, end - begin);
   }
-  return std::min(most, rows);
+  // Layers that write every n-th row address them as a ring of an n-th of the rows.
+  int64_t step = 1;
+  for (const LayerId l : use.producers) step = std::lcm(step, segment.layers[l].writes.row_step);
+  return std::min(ceil_div(most, step) * step, rows);
 }
 
 }  // namespace
@@ -148,7 +152,7 @@ int64_t rows_written(const Segment& segment, const BufferUses& uses, const Group
     if (!inside(group, l)) continue;
     const Slice& writes = segment.layers[l].writes;
     const int64_t done = group.last_row(l, stripe);
-    if (done < writes.rows) least = std::min(least, writes.first_row + done);
+    if (done < writes.rows) least = std::min(least, writes.buffer_row(done));
   }
   return least;
 }

@@ -143,17 +143,15 @@ std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const R
   // Sums wait in the accumulators only where a row of them fits.
   const bool waits = layer.writes.columns <= pixels_in_accumulators(layer, machine);
   const int64_t most = waits ? cache / 2 : cache;
-  int64_t slices = 1;
   const bool dense = convolve->connection == kDense;
-  while (dense && slices < depth.count && bytes({0, width}, {0, ceil_div(depth.count, slices)}) > most) ++slices;
-  const int64_t deep = align_up(ceil_div(depth.count, slices), kBlockChannels);
+  int64_t deep = depth.count;
+  const auto is_beyond = [&](int64_t limit) { return dense && bytes({0, width}, {0, deep}) > limit; };
+  while (deep > kBlockChannels && is_beyond(most)) deep = align_up(deep, kBlockChannels) - kBlockChannels;
+  if (deep < depth.count) deep = align_up(ceil_div(depth.count, ceil_div(depth.count, deep)), kBlockChannels);
+  while (deep > 1 && is_beyond(cache)) --deep;  // of so large a window that lanes must stay idle
   std::vector<Chunk> out;
   for (int64_t c = 0; c < channels.count; c += width) {
     const Range part{channels.first + c, std::min(width, channels.count - c)};
-    if (slices == 1) {
-      out.push_back({part, depth, bytes(part, depth)});
-      continue;
-    }
     for (int64_t d = 0; d < depth.count; d += deep) {
       const Range piece{d, std::min(deep, depth.count - d)};
       out.push_back({part, piece, bytes(part, piece)});

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "base/checked.h"
 #include "devices/sd3403/lower/layer_cost.h"
@@ -115,9 +116,10 @@ class Search {
   }
 
   void try_group(LayerId begin, LayerId end, std::vector<double>& least, std::vector<Group>& last) {
-    for (const int64_t stripes : kStripes) {
+    const int64_t forced[] = {1, options_.force_stripes};
+    const bool is_forced = options_.force_stripes != 0;
+    for (const int64_t stripes : is_forced ? std::span<const int64_t>(forced) : std::span<const int64_t>(kStripes)) {
       if (stripes == 1 && end - begin > 1) continue;  // the same as its layers alone
-      if (options_.force_stripes != 0 && stripes != 1 && stripes != options_.force_stripes) continue;
       std::optional<Group> group = make_group(segment_, uses_, begin, end, stripes);
       if (!group) {
         if (stripes == 1) return;
@@ -125,9 +127,9 @@ class Search {
       }
       if (group->own_bytes + alive_across(*group) > room_) continue;
       double cost = least[begin] + group_cycles(segment_, uses_, machine_, *group);
-      // A forced form is taken wherever it is possible.
-      if (options_.force_stripes != 0 && stripes == options_.force_stripes)
-        cost = least[begin] + static_cast<double>(kMostLayers - (end - begin));
+      // A forced form is taken wherever it is possible, of as many layers as may be: all of them together cost less
+      // than one cycle.
+      if (is_forced && stripes != 1) cost = least[begin] + 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin));
       if (cost >= least[end]) continue;
       least[end] = cost;
       last[end] = std::move(*group);

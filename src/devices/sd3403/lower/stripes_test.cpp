@@ -1,0 +1,193 @@
+// Stripes of small groups, worked out by hand beside them: rows that are done, halos, rings, and how buffers are kept.
+#include "devices/sd3403/lower/stripes.h"
+
+#include <gtest/gtest.h>
+
+namespace hai::sd3403 {
+namespace {
+
+class Builder {
+ public:
+  BufferId buffer(int64_t rows, ir::ValueId input = ir::kNone, ir::ValueId output = ir::kNone) {
+    segment.buffers.push_back({"b" + std::to_string(segment.buffers.size()), rows, 4, 8, kI8, input, output, false});
+    return static_cast<BufferId>(segment.buffers.size() - 1);
+  }
+  Slice slice(BufferId id, int64_t first_row = 0, int64_t rows = 0) const {
+    const Buffer& buffer = segment.buffers[id];
+    Slice out;
+    out.buffer = id;
+    out.rows = rows == 0 ? buffer.rows : rows;
+    out.columns = 4;
+    out.channels = 8;
+    out.first_row = first_row;
+    out.row_stride = buffer.row_bytes();
+    out.pixel_stride = 8;
+    return out;
+  }
+  void layer(std::vector<Operand> reads, Slice writes) {
+    Layer layer;
+    layer.body = Copy{};
+    layer.reads = std::move(reads);
+    layer.writes = writes;
+    segment.layers.push_back(std::move(layer));
+  }
+  std::optional<Group> group(int64_t stripes, LayerId begin = 0, LayerId end = 0) const {
+    const auto last = end == 0 ? static_cast<LayerId>(segment.layers.size()) : end;
+    return make_group(segment, uses_of(segment), begin, last, stripes);
+  }
+
+  Segment segment;
+};
+
+const RowWindow kThree{3, 1, 1, 1, {}, {}};  // 3 rows, padded by one
+
+const GroupBuffer* find(const Group& group, BufferId id) {
+  for (const GroupBuffer& own : group.buffers) {
+    if (own.buffer == id) return &own;
+  }
+  return nullptr;
+}
+
+// input 12 -> 3x3 -> 12 -> 3x3 -> output 12
+Builder two_windows() {
+  Builder b;
+  const BufferId x = b.buffer(12, 100);
+  const BufferId middle = b.buffer(12);
+  const BufferId y = b.buffer(12, ir::kNone, 101);
+  b.layer({{b.slice(x), kThree}}, b.slice(middle));
+  b.layer({{b.slice(middle), kThree}}, b.slice(y));
+  return b;
+}
+
+TEST(Stripes, HalosAreComputedOnceAndAhead) {
+  const Builder b = two_windows();
+  const auto group = b.group(3);
+  ASSERT_TRUE(group);
+  // Four rows of the result read up to row 4 of the middle: five rows, and those read up to row 5 of the input.
+  EXPECT_EQ(group->done[1], (std::vector<int64_t>{4, 8, 12}));
+  EXPECT_EQ(group->done[0], (std::vector<int64_t>{5, 9, 12}));
+  const auto uses = uses_of(b.segment);
+  EXPECT_EQ(rows_read(b.segment, uses[0], *group, 0, 0), 6);
+  EXPECT_EQ(rows_read(b.segment, uses[0], *group, 0, 1), 10);
+  EXPECT_EQ(rows_read(b.segment, uses[0], *group, 0, 2), 12);
+  EXPECT_EQ(first_row_read(b.segment, uses[1], *group, 1, 1), 3);  // row 4 of the result reads from row 3
+  EXPECT_EQ(rows_written(b.segment, uses[2], *group, 2, 1), 8);
+}
+
+TEST(Stripes, RingsHoldWhatIsAlive) {
+  const auto group = two_windows().group(3);
+  ASSERT_TRUE(group);
+  // In the second stripe rows 3 to 8 of the middle are there.
+  EXPECT_EQ(find(*group, 1)->keep, Keep::kInside);
+  EXPECT_EQ(find(*group, 1)->ring_rows, 6);
+  EXPECT_EQ(find(*group, 1)->bytes, 6 * 32);
+  // The input is loaded a stripe ahead: rows 0 to 9 in the first one. The result is stored a stripe behind.
+  EXPECT_EQ(find(*group, 0)->keep, Keep::kLoaded);
+  EXPECT_EQ(find(*group, 0)->ring_rows, 10);
+  EXPECT_EQ(find(*group, 2)->keep, Keep::kStored);
+  EXPECT_EQ(find(*group, 2)->ring_rows, 8);
+  EXPECT_EQ(group->own_bytes, (6 + 10 + 8) * 32);
+}
+
+TEST(Stripes, ARingThatWouldHoldAllIsNone) {
+  const auto group = two_windows().group(1);
+  ASSERT_TRUE(group);
+  for (const GroupBuffer& own : group->buffers) {
+    EXPECT_EQ(own.ring_rows, 0);
+    EXPECT_EQ(own.bytes, 12 * 32);
+  }
+}
+
+TEST(Stripes, RowsThatNoWindowReachesNeedRoomToo) {
+  Builder b;
+  const BufferId x = b.buffer(9, 100);
+  const BufferId middle = b.buffer(9);
+  const BufferId y = b.buffer(3, ir::kNone, 101);
+  b.layer({{b.slice(x), {}}}, b.slice(middle));
+  b.layer({{b.slice(middle), {1, 4, 1, 0, {}, {}}}}, b.slice(y));  // rows 0, 4, 8
+  const auto group = b.group(3);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->done[0], (std::vector<int64_t>{1, 5, 9}));
+  // The second stripe writes rows 1 to 4 in one go, of which only row 4 is read.
+  EXPECT_EQ(find(*group, 1)->ring_rows, 4);
+}
+
+TEST(Stripes, ResizeReadsTheRowsOfItsTable) {
+  Builder b;
+  const BufferId x = b.buffer(4, 100);
+  const BufferId y = b.buffer(8, ir::kNone, 101);
+  RowWindow window;
+  window.first = {0, 0, 0, 1, 1, 2, 2, 3};
+  window.last = {0, 1, 1, 2, 2, 3, 3, 3};
+  b.layer({{b.slice(x), window}}, b.slice(y));
+  const auto group = b.group(4);
+  ASSERT_TRUE(group);
+  const auto uses = uses_of(b.segment);
+  EXPECT_EQ(rows_read(b.segment, uses[0], *group, 0, 0), 2);
+  EXPECT_EQ(rows_read(b.segment, uses[0], *group, 0, 1), 3);
+  EXPECT_EQ(first_row_read(b.segment, uses[0], *group, 0, 2), 1);
+}
+
+TEST(Stripes, APictureIsWrittenAfterItsBorder) {
+  Builder b;
+  const BufferId x = b.buffer(8, 100);
+  const BufferId y = b.buffer(12, ir::kNone, 101);
+  b.layer({}, b.slice(y));                        // fills all rows
+  b.layer({{b.slice(x), {}}}, b.slice(y, 3, 8));  // rows 3 to 10
+  const auto group = b.group(4);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->done[0], (std::vector<int64_t>{3, 6, 9, 12}));
+  EXPECT_EQ(group->done[1], (std::vector<int64_t>{0, 3, 6, 8}));
+  const auto uses = uses_of(b.segment);
+  EXPECT_EQ(rows_written(b.segment, uses[1], *group, 1, 1), 6);
+}
+
+TEST(Stripes, SomeLayersNeedAllRowsAtOnce) {
+  Builder b = two_windows();
+  b.segment.layers[0].by_rows = false;
+  EXPECT_FALSE(b.group(3));
+  EXPECT_TRUE(b.group(1));
+  EXPECT_TRUE(b.group(3, 1, 2)) << "the other one can still run in stripes";
+  b = two_windows();
+  b.segment.layers[1].reads[0].slice.whole = true;
+  EXPECT_FALSE(b.group(2));
+  EXPECT_FALSE(two_windows().group(13)) << "more stripes than rows";
+  EXPECT_TRUE(two_windows().group(12));
+}
+
+TEST(Stripes, WhatOtherGroupsReadIsResidentOrStored) {
+  Builder b = two_windows();
+  const auto first = b.group(1, 0, 1);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->resident, (std::vector<BufferId>{1}));
+  EXPECT_EQ(first->buffers.size(), 1U);
+  b.segment.buffers[1].spilled = true;
+  EXPECT_EQ(find(*b.group(1, 0, 1), 1)->keep, Keep::kStored);
+  EXPECT_EQ(find(*b.group(1, 1, 2), 1)->keep, Keep::kLoaded);
+  EXPECT_EQ(find(*b.group(2), 1)->keep, Keep::kInside) << "in one group it never leaves";
+}
+
+TEST(Stripes, ASpilledBufferOfSeveralGroupsIsStoredInParts) {
+  Builder b;
+  const BufferId x = b.buffer(6, 100);
+  const BufferId y = b.buffer(12);
+  const BufferId z = b.buffer(12, ir::kNone, 101);
+  b.layer({{b.slice(x), {}}}, b.slice(y, 0, 6));
+  b.layer({{b.slice(y, 0, 6), {}}}, b.slice(y, 6, 6));  // reads one half, writes the other
+  b.layer({{b.slice(y), {}}}, b.slice(z));
+  b.segment.buffers[y].spilled = true;
+  const auto first = b.group(1, 0, 1);
+  EXPECT_EQ(find(*first, y)->keep, Keep::kStored);
+  EXPECT_TRUE(find(*first, y)->in_parts);
+  const auto second = b.group(1, 1, 2);
+  EXPECT_EQ(find(*second, y)->keep, Keep::kUpdated);
+  EXPECT_TRUE(find(*second, y)->in_parts);
+  EXPECT_TRUE(find(*second, y)->is_loaded());
+  const auto both = b.group(2, 0, 2);
+  EXPECT_EQ(find(*both, y)->keep, Keep::kStored);
+  EXPECT_FALSE(find(*both, y)->in_parts);
+  EXPECT_EQ(find(*b.group(1, 2, 3), y)->keep, Keep::kLoaded);
+}
+
+}  // namespace
+}  // namespace hai::sd3403

@@ -218,6 +218,23 @@ class NpuGraph {
     }
     return convolve(x, c);
   }
+  Value transposed_convolution(ir::ValueId x) {
+    const int64_t in = size(x, 3);
+    const int64_t out = channel_count();
+    const Ints strides = {b_.pick(1, 3), b_.pick(1, 3)};
+    const Ints kernel = {b_.pick(strides[0], 5), b_.pick(strides[1], 5)};
+    if (elements(x) * out * kernel[0] * kernel[1] > kMostMacs) return {};
+    const ir::TensorType y = random_type(is_wide(x) ? DataType::kI16 : random_dtype());
+    const int64_t terms = in * kernel[0] * kernel[1] / (strides[0] * strides[1]);
+    const ir::ValueId w = weights(x, weight_dtype(x), {out, kernel[0], kernel[1], in}, 0, terms, y);
+    ir::Attributes attributes = {
+        {"strides", strides},
+        {"pads", Ints{b_.pick(0, kernel[0] / 2), b_.pick(0, kernel[1] / 2), b_.pick(0, 1), b_.pick(0, 1)}}};
+    add_activation(attributes, y);
+    std::vector<ir::ValueId> inputs = {x, w};
+    if (b_.chance(60)) inputs.push_back(bias(x, out));
+    return append("conv_transpose2d", std::move(inputs), std::move(attributes), y);
+  }
   Value pointwise(ir::ValueId x, int64_t out, std::optional<ir::TensorType> wanted = {}) {
     Convolution c;
     c.out = out;
@@ -432,7 +449,7 @@ class NpuGraph {
       case 1:
       case 2:
       case 3:
-        return keep(random_convolution(x));
+        return keep(b_.chance(15) ? transposed_convolution(x) : random_convolution(x));
       case 4:
         return inverted_residual(x);
       case 5:

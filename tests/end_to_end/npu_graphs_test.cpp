@@ -236,8 +236,8 @@ TEST(NpuGraphs, ConvolutionalNetworksGiveTheSameIntegersInEveryTiling) {
   EXPECT_GT(seen.spilled, 10);
   EXPECT_GT(seen.groups, 4 * seen.segments);
   for (const std::string_view op :
-       {"conv2d", "matmul", "add", "sub", "mul", "concat", "copy", "pad", "resize", "max_pool", "average_pool",
-        "reduce_mean", "rescale", "silu", "tanh", "hard_sigmoid", "relu"}) {
+       {"conv2d", "conv_transpose2d", "matmul", "add", "sub", "mul", "concat", "copy", "pad", "resize", "max_pool",
+        "average_pool", "reduce_mean", "rescale", "silu", "tanh", "hard_sigmoid", "relu"}) {
     const auto at = seen.layers.find(std::string(op));
     EXPECT_TRUE(at != seen.layers.end() && at->second >= 5) << "hardly a layer of " << op << " on the NPU";
   }

@@ -224,7 +224,7 @@ std::string to_string(const CompileReport& report) {
         "bound "
         "{}\n",
         segment.name, segment.layers, segment.groups, segment.stripes, segment.commands, segment.constant_bytes,
-        segment.sram_bytes, segment.sram_lower_bound_bytes);
+        segment.sram_bytes, segment.sram_lower_bound_bytes, segment.external_lower_bound_bytes);
     for (const std::string& tensor : segment.spilled) text += fmt::format("  {} waits in external memory\n", tensor);
   }
   for (const PlacementRecord& placed : report.placement) {

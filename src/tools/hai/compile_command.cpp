@@ -350,6 +350,18 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
       document["passes"].push_back(
           {{"name", pass.name}, {"changes", pass.changes}, {"nodes", pass.nodes_after}, {"time_us", pass.time_us}});
     }
+    for (const auto& segment : report.segments) {
+      document["segments"].push_back({{"name", segment.name},
+                                      {"layers", segment.layers},
+                                      {"groups", segment.groups},
+                                      {"stripes", segment.stripes},
+                                      {"commands", segment.commands},
+                                      {"constant_bytes", segment.constant_bytes},
+                                      {"sram_bytes", segment.sram_bytes},
+                                      {"sram_lower_bound_bytes", segment.sram_lower_bound_bytes},
+                                      {"external_lower_bound_bytes", segment.external_lower_bound_bytes},
+                                      {"spilled", segment.spilled}});
+    }
     for (const auto& place : report.placement) {
       document["placement"].push_back({{"node", place.node},
                                        {"op", place.op},

@@ -63,6 +63,10 @@ class Lowering {
     report.constant_bytes = static_cast<int64_t>(code.constants.size());
     report.sram_bytes = plan.sram_bytes;
     report.sram_lower_bound_bytes = plan.sram_lower_bound_bytes;
+    report.external_lower_bound_bytes = report.constant_bytes;
+    for (const Buffer& buffer : segment.buffers) {
+      if (buffer.input != ir::kNone || buffer.output != ir::kNone) report.external_lower_bound_bytes += buffer.bytes();
+    }
     for (const Buffer& buffer : segment.buffers) {
       if (buffer.spilled) report.spilled.push_back(buffer.name);
     }

@@ -33,6 +33,8 @@ struct SegmentReport {
   int64_t commands = 0;
   int64_t constant_bytes = 0;
   int64_t sram_bytes = 0, sram_lower_bound_bytes = 0;
+  // What no schedule can save of external memory: inputs and constants read once, outputs written once.
+  int64_t external_lower_bound_bytes = 0;
   std::vector<std::string> spilled;  // tensors that wait in external memory
 };
 

@@ -329,8 +329,16 @@ void print_shares(const compiler::CompileReport& report) {
   }
   const auto others = static_cast<int64_t>(report.placement.size()) - layers;
   const double share = report.macs == 0 ? 0.0 : 100.0 * static_cast<double>(macs) / static_cast<double>(report.macs);
-  fmt::print("npu: {} operators, {:.2f} % of the MACs, in {} segments; cpu: {} (--verbose says why)\n", layers, share,
-             report.segments.size(), others);
+  int64_t stored = 0;
+  int64_t expanded = 0;
+  for (const auto& segment : report.segments) {
+    stored += segment.stream_bytes;
+    expanded += segment.expanded_bytes;
+  }
+  fmt::print(
+      "npu: {} operators, {:.2f} % of the MACs, in {} segments, weights {} stored in {}; cpu: {} (--verbose says "
+      "why)\n",
+      layers, share, report.segments.size(), format_bytes(expanded), format_bytes(stored), others);
 }
 
 void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
@@ -360,6 +368,8 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                                       {"sram_bytes", segment.sram_bytes},
                                       {"sram_lower_bound_bytes", segment.sram_lower_bound_bytes},
                                       {"external_lower_bound_bytes", segment.external_lower_bound_bytes},
+                                      {"stream_bytes", segment.stream_bytes},
+                                      {"expanded_bytes", segment.expanded_bytes},
                                       {"spilled", segment.spilled}});
     }
     for (const auto& place : report.placement) {

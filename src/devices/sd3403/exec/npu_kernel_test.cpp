@@ -85,7 +85,7 @@ TEST(NpuKernel, RefusesOperands) {
   expect_refused("C012", [](Operands& o) { o.constant = false; });
   expect_refused("C012", [](Operands& o) { o.tensors[0].dtype = DataType::kI8; });
   expect_refused("C012", [](Operands& o) { o.tensors[1].dtype = DataType::kF32; });
-  expect_refused("C012", [](Operands& o) { o.tensors[0].shape = {127}; });
+  expect_refused("N006", [](Operands& o) { o.tensors[0].shape = {127}; });
   expect_refused("C012", [](Operands& o) { o.tensors[2].dtype = DataType::kI4; });
   expect_refused("C012", [](Operands& o) { o.tensors[2].shape = {3, Dim(1, 0)}; });
   expect_refused("C012", [](Operands& o) { o.tensors[3].shape = {int64_t{1} << 40, int64_t{1} << 40}; });

@@ -23,7 +23,10 @@ namespace {
 constexpr int64_t kLine = 64;
 constexpr int kQueues = 3;
 constexpr double kMostWork = 0x1p42;                 // products and bytes of a run: minutes
-constexpr int64_t kMostExpanded = int64_t{1} << 32;  // bytes that all loads of weights expand to
+constexpr int64_t kMostExpanded = int64_t{1} << 32;  // bytes that all coded streams expand to
+// A small file must not ask for much memory: they may also expand to 64 times the constants, or to 64 MiB more.
+constexpr int64_t kMostExpansion = 64;
+constexpr int64_t kExpansionFloor = int64_t{64} << 20;
 constexpr int64_t kMostScratch = int64_t{1} << 32;
 
 double work_of(const Command& command, std::vector<Access>& accesses) {
@@ -228,8 +231,11 @@ class Processor::Maker {
     }
     if (fresh) {
       expanded_bytes_ += entry.expanded_bytes;
-      if (expanded_bytes_ > kMostExpanded) {
-        return make_error(StatusCode::kUnsupported, "N072", "streams expand to more than {} bytes", kMostExpanded);
+      const int64_t most =
+          std::min(kMostExpanded, kExpansionFloor + kMostExpansion * static_cast<int64_t>(constants_.size()));
+      if (expanded_bytes_ > most) {
+        return make_error(StatusCode::kUnsupported, "N072", "streams of {} bytes of constants expand to more than {}",
+                          constants_.size(), most);
       }
       std::vector<std::byte> expanded(static_cast<size_t>(entry.expanded_bytes));
       HAI_TRY_STATUS(expand_stream(stored, expanded));

@@ -6,6 +6,7 @@
 
 #include "devices/sd3403/exec/processor_test_model.h"
 #include "devices/sd3403/isa/assembly.h"
+#include "devices/sd3403/isa/stream_coding.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -133,6 +134,23 @@ end queue=store
   add_stream(instance, 0x10, 0x100, 256);
   add_stream(instance, 0x20, 0x200, 256);
   expect_like_model(instance, random, "weights");
+  // Coded streams are the same program.
+  const Bytes input = testing::random_bytes(kSramBytes, random);
+  const auto plain = instance.make(cpu::available_isas().back());
+  Instance coded_instance = instance;
+  for (const size_t stream : {1, 2}) {
+    const std::span<const std::byte> expanded(instance.constants.data() + 0x100 * stream, 256);
+    const auto coded = compress_stream(expanded);
+    ASSERT_FALSE(coded.empty());
+    const auto offset = static_cast<uint32_t>(0x400 + 0x100 * stream);
+    const uint32_t entry[] = {offset, static_cast<uint32_t>(coded.size()), 256, kCodedStream};
+    std::memcpy(coded_instance.constants.data() + 0x10 * stream, entry, sizeof entry);
+    std::fill_n(coded_instance.constants.begin() + 0x100 * static_cast<std::ptrdiff_t>(stream), 256, std::byte{});
+    std::copy(coded.begin(), coded.end(), coded_instance.constants.begin() + offset);
+  }
+  const auto expanding = coded_instance.make(cpu::available_isas().back());
+  ASSERT_TRUE(plain.has_value() && expanding.has_value());
+  EXPECT_TRUE(coded_instance.run(**expanding, input, 1) == instance.run(**plain, input, 1));
   // A gap in the cache is found, also behind a part that is there.
   for (const auto& [from, to] :
        {std::pair{"destination=0x180", "destination=0x280"}, std::pair{"channel_table=0x200", "channel_table=0x300"},
@@ -146,6 +164,25 @@ end queue=store
     ASSERT_FALSE(kernel.has_value()) << to;
     EXPECT_EQ(kernel.error().id, "N064") << kernel.error().to_string();
   }
+}
+
+// Zeros are a byte of 128, and streams may overlap.
+TEST(Processor, SmallFilesDoNotExpandToMuchMemory) {
+  constexpr uint32_t kStreams = 1100;
+  std::string text;
+  for (uint32_t i = 0; i < kStreams; ++i)
+    text += "weight_load entry=" + std::to_string(16 * i) + " expanded_bytes=65536\n";
+  Instance instance = assembled(text + "end queue=load\n");
+  instance.constants.assign(1 << 15, std::byte{0x80});
+  for (uint32_t i = 0; i < kStreams; ++i) {
+    const uint32_t entry[] = {16 * kStreams + i, 512, 65536, kCodedStream};
+    std::memcpy(instance.constants.data() + 16 * i, entry, sizeof entry);
+  }
+  const auto kernel = instance.make(cpu::Isa::kScalar);
+  ASSERT_FALSE(kernel.has_value());
+  EXPECT_EQ(kernel.error().id, "N072") << kernel.error().to_string();
+  instance.commands.erase(instance.commands.begin(), instance.commands.begin() + kStreams / 2);
+  EXPECT_TRUE(instance.make(cpu::Isa::kScalar).has_value());
 }
 
 TEST(Processor, SamplesOfABatchRunOneByOne) {

@@ -35,8 +35,4 @@ Result<StreamEntry> read_stream_entry(std::span<const std::byte> constants, int6
                     at, entry.offset, entry.bytes, entry.expanded_bytes, entry.form, size, expanded_bytes);
 }
 
-Status expand_stream(std::span<const std::byte>, std::span<std::byte>) {
-  return make_error(StatusCode::kUnsupported, "N063", "this build expands no coded streams: compile with plain ones");
-}
-
 }  // namespace hai::sd3403

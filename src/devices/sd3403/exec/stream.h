@@ -1,7 +1,8 @@
-// Streams of weights and tables: how a program's constants name them, and how they are expanded.
+// Streams of weights and tables: how a program's constants name them.
 //
 // A WeightLoad names an entry of 16 bytes among the constants; the entry says where the stream lies, how long it is,
-// what it expands to and in which form it is stored. So a program stays as it is when training makes a stream longer.
+// what it expands to and in which form it is stored (isa/stream_coding.h). So a program stays as it is when training
+// makes a stream longer.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +10,9 @@
 #include <span>
 
 #include "base/result.h"
+#include "devices/sd3403/isa/stream_coding.h"
 
 namespace hai::sd3403 {
-
-enum StreamForm : int64_t { kPlainStream = 0, kCodedStream = 1 };
 
 struct StreamEntry {
   int64_t offset = 0;  // in the constants
@@ -25,8 +25,5 @@ struct StreamEntry {
 // The entry at byte `at` of the constants, checked: it lies inside, its stream lies inside, its form is known, it says
 // `expanded_bytes`, and a plain stream has just as many. Error N062 says what is wrong.
 Result<StreamEntry> read_stream_entry(std::span<const std::byte> constants, int64_t at, int64_t expanded_bytes);
-
-// Writes all of `out`. Error N063: the bytes are no such stream.
-Status expand_stream(std::span<const std::byte> coded, std::span<std::byte> out);
 
 }  // namespace hai::sd3403

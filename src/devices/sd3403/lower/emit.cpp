@@ -17,6 +17,7 @@
 #include <tuple>
 
 #include "base/checked.h"
+#include "devices/sd3403/isa/stream_coding.h"
 #include "devices/sd3403/lower/constants.h"
 #include "devices/sd3403/lower/synchronise.h"
 
@@ -478,11 +479,17 @@ class Emitter {
     const size_t entries = stored_.size() * static_cast<size_t>(kStreamEntryBytes);
     out.constants.resize(static_cast<size_t>(align_up(static_cast<int64_t>(entries), 64)));
     for (size_t i = 0; i < stored_.size(); ++i) {
-      const std::vector<std::byte>& bytes = stored_[i].bytes;
+      const std::vector<std::byte>& expanded = stored_[i].bytes;
+      const std::vector<std::byte> coded = compress_stream(expanded);
+      const std::vector<std::byte>& bytes = coded.empty() ? expanded : coded;
       const auto offset = static_cast<uint32_t>(out.constants.size());
       const auto size = static_cast<uint32_t>(bytes.size());
-      const uint32_t entry[4] = {offset, size, size, 0};
+      const auto expanded_size = static_cast<uint32_t>(expanded.size());
+      const auto form = static_cast<uint32_t>(coded.empty() ? kPlainStream : kCodedStream);
+      const uint32_t entry[4] = {offset, size, expanded_size, form};
       std::memcpy(out.constants.data() + i * sizeof(entry), entry, sizeof(entry));
+      out.stream_bytes += size;
+      out.expanded_bytes += expanded_size;
       out.constants.insert(out.constants.end(), bytes.begin(), bytes.end());
       out.constants.resize(static_cast<size_t>(align_up(static_cast<int64_t>(out.constants.size()), 64)));
     }

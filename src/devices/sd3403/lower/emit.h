@@ -19,6 +19,8 @@ struct EmitOptions {
 struct EmittedSegment {
   std::vector<Command> commands;     // with waits, signals and ends
   std::vector<std::byte> constants;  // image 0
+  int64_t stream_bytes = 0;          // of the weights and tables in it, as stored
+  int64_t expanded_bytes = 0;        // and in the weight cache
 };
 
 // Errors: N121 a layer whose sums do not fit the accumulators where they must wait there, N120 a layer's smallest piece

@@ -61,6 +61,8 @@ class Lowering {
     for (const Group& group : plan.groups) report.stripes += group.stripes;
     report.commands = static_cast<int64_t>(code.commands.size());
     report.constant_bytes = static_cast<int64_t>(code.constants.size());
+    report.stream_bytes = code.stream_bytes;
+    report.expanded_bytes = code.expanded_bytes;
     report.sram_bytes = plan.sram_bytes;
     report.sram_lower_bound_bytes = plan.sram_lower_bound_bytes;
     report.external_lower_bound_bytes = report.constant_bytes;

@@ -30,6 +30,8 @@ int64_t times(int64_t a, int64_t b, Counts... more) {
   return times(times(a, b), more...);
 }
 
+constexpr int64_t kPasses = 3;  // of Softmax and LayerNorm
+
 int64_t whole(double value) { return static_cast<int64_t>(value); }
 
 struct Count {
@@ -85,6 +87,17 @@ struct Count {
   CommandCycles operator()(const Pool& c) const;
   CommandCycles operator()(const Resize& c) const;
   CommandCycles operator()(const Copy& c) const;
+  CommandCycles operator()(const WeightPack& c) const;
+  CommandCycles operator()(const Softmax& c) const { return over_channels(c); }
+  CommandCycles operator()(const LayerNorm& c) const { return over_channels(c); }
+
+  // Three passes over the values of each pixel.
+  template <typename Body>
+  CommandCycles over_channels(const Body& c) const {
+    return of_values(times(kPasses, c.rows, c.columns, c.channels),
+                     times(kPasses, tile(input_tile(c), c.rows, c.columns, c.channels)),
+                     tile(output_tile(c), c.rows, c.columns, c.channels));
+  }
 
   void add_transfer(CommandCycles& out, int64_t run_bytes, int64_t runs) const;
   void sum_dense(const Convolve& c, CommandCycles& out) const;
@@ -93,6 +106,14 @@ struct Count {
 
   int64_t stream_bytes;
 };
+
+CommandCycles Count::operator()(const WeightPack& c) const {
+  CommandCycles out = of_values(0, tile(input_tile(c), c.rows, c.columns, c.channels), 0);
+  out.cache_written_bytes = pack_bytes(c);
+  out.write_cycles = ceil_div(out.cache_written_bytes, whole(machine.sram_write_bytes));
+  out.cycles = std::max(out.read_cycles, out.write_cycles);
+  return out;
+}
 
 // How many times slower than i8 the products of a Convolve are.
 int64_t slowdown(const Machine& machine, const Convolve& c) {

@@ -204,6 +204,34 @@ TEST(CommandCycles, ResizeAndCopy) {
   EXPECT_EQ(count(c).sram_read_bytes, 0);
 }
 
+TEST(CommandCycles, WhatTransformersNeed) {
+  WeightPack pack;
+  set_input_tile(pack, packed(10, 48));
+  pack.rows = pack.columns = 10;
+  pack.channels = 48;
+  EXPECT_EQ(count(pack).cycles, 100 * 48 / 64);
+  EXPECT_EQ(count(pack).cache_written_bytes, 4800);
+  EXPECT_EQ(count(pack).values, 0);
+  pack.transposes = 1;  // 100 outputs are 7 blocks
+  EXPECT_EQ(count(pack).cache_written_bytes, 7 * 16 * 48);
+  EXPECT_EQ(count(pack).cycles, 7 * 16 * 48 / 64);
+  Softmax softmax;
+  set_input_tile(softmax, packed(10, 48));
+  set_output_tile(softmax, packed(10, 48));
+  softmax.rows = softmax.columns = 10;
+  softmax.channels = 48;
+  EXPECT_EQ(count(softmax).cycles, 3 * 75);
+  EXPECT_EQ(count(softmax).sram_read_bytes, 3 * 4800);
+  LayerNorm norm;
+  set_input_tile(norm, packed(10, 96));  // words: reading takes longer than computing
+  norm.input_type = kI16;
+  set_output_tile(norm, packed(10, 48));
+  norm.rows = norm.columns = 10;
+  norm.channels = 48;
+  EXPECT_EQ(count(norm).values, 3 * 4800);
+  EXPECT_EQ(count(norm).cycles, 3 * 150);
+}
+
 TEST(CommandCycles, Transfers) {
   DmaLoad load;
   load.row_bytes = 256;

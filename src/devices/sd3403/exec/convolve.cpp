@@ -55,7 +55,7 @@ Result<StepPointer> ConvolveMaker::make(size_t number, const Command& command, c
 }
 
 Result<StepPointer> ConvolveMaker::make_dense(const Convolve& c, const WeightCache& cache, size_t core) {
-  HAI_TRY(SharedWeights weights, weights_of(c, cache, Form::kPanels));
+  HAI_TRY(SharedWeights weights, panels_of(c, cache));
   HAI_TRY_STATUS(add_to_chain(c, *weights, dense_left_offset(c, isa_), core));
   HAI_TRY(SharedEpilogue epilogue, epilogue_of(c, cache, padded_channels(c, isa_), true, core));
   return make_dense_convolve(c, std::move(weights), std::move(epilogue), isa_);
@@ -79,6 +79,21 @@ Result<StepPointer> ConvolveMaker::make_plain(const Convolve& c, const WeightCac
   return make_plain_convolve(c, std::move(weights), cache, bounds_[core]);
 }
 
+// Panels of constants, or a tile that a WeightPack leaves: then what is known are bounds.
+Result<SharedWeights> ConvolveMaker::panels_of(const Convolve& c, const WeightCache& cache) {
+  const PackedTile* tile = cache.packed_at(c.weight_address, weight_bytes(c));
+  const bool fits = tile != nullptr && c.weights == kWeightI8 && c.window_rows == 1 && c.window_columns == 1 &&
+                    tile->inputs == c.input_channels && tile->outputs == c.output_channels;
+  if (!fits) return weights_of(c, cache, Form::kPanels);  // which refuses packed bytes
+  ConvolveWeights made;
+  const int64_t reach = std::max(127 - c.weight_zero_point, c.weight_zero_point + 128);
+  made.channels.assign(static_cast<size_t>(c.output_channels), {0, c.input_channels * reach});
+  made.number = -1 - (c.input_channels * 256 + c.weight_zero_point + 128);
+  made.largest = 128;
+  made.tile = *tile;
+  return std::make_shared<const ConvolveWeights>(std::move(made));
+}
+
 Result<SharedWeights> ConvolveMaker::weights_of(const Convolve& c, const WeightCache& cache, Form form) {
   const int64_t bytes = weight_bytes(c);
   HAI_TRY(const auto blocks, cache.read(c.weight_address, bytes));
@@ -86,7 +101,7 @@ Result<SharedWeights> ConvolveMaker::weights_of(const Convolve& c, const WeightC
   cache.append_key(c.weight_address, bytes, key);
   key.insert(key.end(),
              {static_cast<int64_t>(form), c.weights, c.connection, is_wide(c.input_type) ? 1 : 0, c.window_rows,
-              c.window_columns, c.dilation_columns == 1 ? 1 : 0, depth_of(c), c.output_channels});
+              c.window_columns, c.dilation_columns == 1 ? 1 : 0, depth_of(c), c.output_channels, c.weight_zero_point});
   SharedWeights& weights = weights_[key];
   if (weights != nullptr) return weights;
   ConvolveWeights made;

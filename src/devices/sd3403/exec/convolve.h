@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,11 +20,12 @@ namespace hai::sd3403 {
 
 // The weights of one or more Convolves, in the form that they run on.
 struct ConvolveWeights {
-  int64_t number = 0;           // equal for equal weights in one form
+  int64_t number = 0;           // equal for equal weights in one form; of packed tiles: for equal bounds of their sums
   std::vector<int16_t> values;  // for plain loops: expand_weights()
   cpu::AlignedBuffer packed;    // for kernels: panels, or rows of channels
   int64_t largest = 1;          // magnitude
   std::vector<cpu::ChannelWeights> channels;
+  std::optional<PackedTile> tile;  // known only at run time: packed then; `channels` are bounds
 
   int64_t bytes() const { return static_cast<int64_t>(values.size()) * 2 + packed.size_bytes(); }
 };
@@ -36,7 +38,7 @@ class ConvolveMaker {
   ConvolveMaker(std::span<const Command> commands, cpu::Isa isa);
 
   // To be called for the convolutions of a core in the order of its queue; `number` among all commands. Errors N064 to
-  // N071, C020.
+  // N071, N078, C020.
   Result<StepPointer> make(size_t number, const Command& command, const WeightCache& cache);
 
   int64_t packed_bytes() const { return packed_bytes_; }
@@ -47,6 +49,7 @@ class ConvolveMaker {
   Result<StepPointer> make_dense(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_depthwise(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_plain(const Convolve& command, const WeightCache& cache, size_t core);
+  Result<SharedWeights> panels_of(const Convolve& command, const WeightCache& cache);
   Result<SharedWeights> weights_of(const Convolve& command, const WeightCache& cache, Form form);
   Status add_to_chain(const Convolve& command, const ConvolveWeights& weights, int64_t left_offset, size_t core);
   // Null where sums stay in the accumulators.

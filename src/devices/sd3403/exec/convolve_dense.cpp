@@ -23,6 +23,7 @@ constexpr int64_t kBlockBytes = 192 * 1024;  // of the copy, for one task: stays
 constexpr int64_t kTasksPerThread = 2;
 constexpr int64_t kMostParts = 32;
 constexpr int64_t kMostCopyBytes = int64_t{1} << 28;
+constexpr int64_t kMostColumns = 64;        // of a kernel's panel
 constexpr int64_t kSlackBytes = 64;         // a step may read past the last pixel of a copy
 constexpr int64_t kTaskProducts = 1 << 17;  // less costs more to hand over than to do
 constexpr int64_t kLargestWide = 32768;     // of an i16 input
@@ -53,6 +54,11 @@ class DenseConvolve final : public Step {
 
   Status choose_blocks();
   int64_t scratch_bytes() const override { return scratch_.total; }
+  int64_t common_bytes() const override {
+    if (!starts_) return 0;
+    return (weights_->tile ? panels_ * panel_bytes_ : 0) +
+           panels_ * kernel_->nr * static_cast<int64_t>(sizeof(int64_t));
+  }
   int64_t accumulator_bytes() const override {
     if (!continues_ && !leaves_) return 0;
     const int64_t pixels = c_.output_rows * c_.output_columns;
@@ -62,7 +68,8 @@ class DenseConvolve final : public Step {
 
  private:
   struct Scratch {
-    int64_t segments = 0, offsets = 0, sums = 0, words = 0, copy = 0, total = 0;  // offsets in bytes
+    int64_t segments = 0, offsets = 0, sums = 0, words = 0, copy = 0, row_terms = 0;  // offsets in bytes
+    int64_t total = 0;
   };
   struct Block {
     const StepContext& context;
@@ -78,16 +85,29 @@ class DenseConvolve final : public Step {
     int64_t down, across, rows, cols, splits;
   };
 
+  // Of a run: panels that are packed in it, then what the sums of each column start from.
+  const std::byte* panels(const StepContext& context) const {
+    return weights_->tile ? context.common : weights_->packed.data();
+  }
+  int64_t* column_terms(const StepContext& context) const {
+    return reinterpret_cast<int64_t*>(context.common + (weights_->tile ? panels_ * panel_bytes_ : 0));
+  }
+
   Tiles cut(int thread_count) const;
+  void start_columns(const StepContext& context) const;
+  void pack_panel(const StepContext& context, int64_t panel) const;
+  void start_rows(const Block& block) const;
+  void start_sums(const Block& block, int64_t panel, const int64_t* row_terms, int32_t rows, int32_t* sums) const;
   void run_block(Block& block) const;
   bool reads_directly(Block& block) const;
   void copy_rows(Block& block) const;
   void set_offsets(const Block& block, int64_t pitch_bytes, int64_t pixel_bytes) const;
   void run_panel(const Block& block, int64_t panel) const;
   void run_row(const Block& block, int64_t panel, int64_t row, int64_t first_col, int64_t cols) const;
-  void run_narrow(const Block& block, hai_gemm_i8_tile& tile, int64_t panel, int64_t pixel,
+  // `row_terms` are those of the tile's pixels, where sums start from any.
+  void run_narrow(const Block& block, hai_gemm_i8_tile& tile, int64_t panel, int64_t pixel, const int64_t* row_terms,
                   const ResultPixels& results) const;
-  void run_wide(const Block& block, hai_gemm_s16_tile& tile, int64_t panel, int64_t pixel,
+  void run_wide(const Block& block, hai_gemm_s16_tile& tile, int64_t panel, int64_t pixel, const int64_t* row_terms,
                 const ResultPixels& results) const;
   ResultPixels results_at(const StepContext& context, int64_t row, int64_t col, int64_t channel) const;
 
@@ -100,6 +120,7 @@ class DenseConvolve final : public Step {
   cpu::LeftOperand left_;
   Segments segments_;
   bool wide_;
+  bool starts_;                // sums start from terms of their row and column
   bool continues_, leaves_;    // takes sums from the accumulators, leaves them there
   bool point_;                 // a window of one tap: a copy takes only the pixels that are read
   bool dense_results_ = true;  // rows of results follow each other
@@ -127,11 +148,13 @@ DenseConvolve::DenseConvolve(const Convolve& command, SharedWeights weights, Sha
       left_(left_of(command, isa)),
       segments_(command, *kernel_),
       wide_(is_wide(command.input_type)),
+      starts_(command.weight_zero_point != 0 || weights_->tile),
       continues_(command.first_sum == 0),
       leaves_(command.last_sum == 0),
       point_(command.window_rows == 1 && command.window_columns == 1),
       panels_(ceil_div(command.output_channels, int64_t{kernel_->nr})),
-      panel_bytes_(weights_->packed.size_bytes() / panels_) {
+      panel_bytes_(weights_->tile ? align_up(segments_.steps * kernel_->nr * kernel_->k_group, int64_t{64})
+                                  : weights_->packed.size_bytes() / panels_) {
   if (!leaves_) {
     dense_results_ = rows_follow(output_, c_.output_rows, c_.output_columns) &&
                      (c_.adds_residual == 0 || rows_follow(residual_, c_.output_rows, c_.output_columns));
@@ -186,6 +209,7 @@ Status DenseConvolve::choose_blocks() {
   scratch_.sums = place(sums * 8);
   scratch_.words = place(sums * 2);
   scratch_.copy = place(copy_bytes + kSlackBytes);
+  if (starts_) scratch_.row_terms = place(block_rows_ * block_cols_ * 8);
   return {};
 }
 
@@ -209,6 +233,7 @@ DenseConvolve::Tiles DenseConvolve::cut(int thread_count) const {
 }
 
 void DenseConvolve::run(const StepContext& context) const {
+  if (starts_) start_columns(context);
   const Tiles tiles = cut(context.threads.thread_count());
   context.threads.parallel(tiles.down * tiles.across * tiles.splits, [&](int64_t task, int thread) {
     const int64_t split = task % tiles.splits;
@@ -229,7 +254,91 @@ void DenseConvolve::run(const StepContext& context) const {
 
 void DenseConvolve::run_block(Block& block) const {
   if (!reads_directly(block)) copy_rows(block);
+  if (starts_) start_rows(block);
   for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) run_panel(block, panel);
+}
+
+// The kernels sum l * w, where l = q + (what the left form adds) and w is as stored. With z_l and z_w the zero points,
+//   sum (l - z_l)(w - z_w) = sum l w - z_w sum l - z_l sum w + K z_l z_w.
+// The second term belongs to a row, the others to a column; those of constants are in the bias (SumBounds).
+void DenseConvolve::start_columns(const StepContext& context) const {
+  if (weights_->tile) {
+    context.threads.parallel(panels_, [&](int64_t panel, int) { pack_panel(context, panel); });
+  } else {
+    std::fill_n(column_terms(context), panels_ * kernel_->nr, 0);
+  }
+}
+
+void DenseConvolve::pack_panel(const StepContext& context, int64_t panel) const {
+  const PackedTile& tile = *weights_->tile;
+  const int64_t nr = kernel_->nr;
+  const int64_t first = panel * nr;
+  int32_t sums[kMostColumns] = {};
+  hai_pack_right p = {};
+  p.k_step = tile.by_outputs ? 1 : tile.outputs;
+  p.column_step = tile.by_outputs ? tile.inputs : 1;
+  p.from = reinterpret_cast<const uint8_t*>(context.packed + tile.address) + first * p.column_step;
+  p.k_count = tile.inputs;
+  p.columns = static_cast<int32_t>(std::min(nr, tile.outputs - first));
+  p.nr = kernel_->nr;
+  p.k_group = kernel_->k_group;
+  p.flip = tile.flip;
+  p.out = reinterpret_cast<int8_t*>(context.common + panel * panel_bytes_);
+  p.sums = sums;
+  pack_right_s8_for(isa_)(&p);
+  const int64_t zero_left = c_.input_zero_point + left_.offset;
+  for (int64_t j = 0; j < nr; ++j) {
+    column_terms(context)[first + j] = zero_left * (tile.inputs * c_.weight_zero_point - sums[j]);
+  }
+}
+
+template <typename T>
+int64_t sum_of(const std::byte* values, int64_t count) {
+  const auto* typed = reinterpret_cast<const T*>(values);
+  int64_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += typed[i];
+  return sum;
+}
+
+void DenseConvolve::start_rows(const Block& block) const {
+  auto* terms = reinterpret_cast<int64_t*>(block.scratch + scratch_.row_terms);
+  const int64_t cols = block.col_end - block.col_begin;
+  const int64_t pixels = (block.row_end - block.row_begin) * cols;
+  if (c_.weight_zero_point == 0) {
+    std::fill_n(terms, pixels, 0);
+    return;
+  }
+  const auto* offsets = reinterpret_cast<const int64_t*>(block.scratch + scratch_.offsets);
+  const int64_t length = segments_.columns * c_.input_channels;
+  for (int64_t i = 0; i < pixels; ++i) {
+    const std::byte* base = block.base + i / cols * block.row_bytes + i % cols * block.step_bytes;
+    int64_t sum = 0;
+    for (int64_t s = 0; s < segments_.count; ++s) {
+      const std::byte* at = base + offsets[s];
+      sum += left_.element_bytes == 2            ? sum_of<int16_t>(at, length)
+             : kernel_->left == HAI_GEMM_LEFT_S8 ? sum_of<int8_t>(at, length)
+                                                 : sum_of<uint8_t>(at, length);
+    }
+    terms[i] = -c_.weight_zero_point * sum;
+  }
+}
+
+// Adds to sums that go on.
+void DenseConvolve::start_sums(const Block& block, int64_t panel, const int64_t* row_terms, int32_t rows,
+                               int32_t* sums) const {
+  const int32_t nr = kernel_->nr;
+  const int64_t* column_terms = this->column_terms(block.context) + panel * nr;
+  if (!continues_) {
+    const hai_start_sums start = {row_terms, column_terms, rows, nr, sums};
+    start_sums_s32_for(isa_)(&start);
+    return;
+  }
+  for (int32_t row = 0; row < rows; ++row) {
+    for (int32_t j = 0; j < nr; ++j) {  // modulo 2^32, like the kernels
+      const auto sum = static_cast<uint32_t>(sums[row * nr + j]);
+      sums[row * nr + j] = static_cast<int32_t>(sum + static_cast<uint32_t>(row_terms[row] + column_terms[j]));
+    }
+  }
 }
 
 // True, and the block made ready, where the kernel can read the tile itself.
@@ -334,11 +443,13 @@ void DenseConvolve::run_row(const Block& block, int64_t panel, int64_t row, int6
   in.segment_count = segments_.count;
   in.segment_steps = segments_.steps;
   in.row_stride_bytes = block.step_bytes;
-  in.panel = weights_->packed.data() + panel * panel_bytes_;
+  in.panel = panels(block.context) + panel * panel_bytes_;
   in.cols = static_cast<int32_t>(std::min<int64_t>(kernel_->nr, c_.output_channels - channel));
   const std::byte* base = block.base + (row - block.row_begin) * block.row_bytes;
   ResultPixels results = results_at(block.context, row, first_col, channel);
   std::byte* const first_out = results.out;
+  const auto* row_terms = reinterpret_cast<const int64_t*>(block.scratch + scratch_.row_terms) +
+                          (row - block.row_begin) * (block.col_end - block.col_begin);
   const int64_t tile_cols = ceil_div(cols, ceil_div(cols, int64_t{kernel_->mr}));  // even: short ones hide less latency
   for (int64_t col = 0; col < cols; col += tile_cols) {
     in.rows = static_cast<int32_t>(std::min(tile_cols, cols - col));
@@ -346,11 +457,11 @@ void DenseConvolve::run_row(const Block& block, int64_t panel, int64_t row, int6
     const int64_t pixel = row * c_.output_columns + first_col + col;
     if (wide_) {
       hai_gemm_s16_tile tile = {in, reinterpret_cast<int64_t*>(block.scratch + scratch_.sums), most_steps_};
-      run_wide(block, tile, panel, pixel, results);
+      run_wide(block, tile, panel, pixel, row_terms + col, results);
     } else {
       hai_gemm_i8_tile tile = {};
       tile.in = in;
-      run_narrow(block, tile, panel, pixel, results);
+      run_narrow(block, tile, panel, pixel, row_terms + col, results);
     }
     if (leaves_) continue;
     results.out += in.rows * output_.pixel_stride;
@@ -361,14 +472,15 @@ void DenseConvolve::run_row(const Block& block, int64_t panel, int64_t row, int6
 }
 
 void DenseConvolve::run_narrow(const Block& block, hai_gemm_i8_tile& tile, int64_t panel, int64_t pixel,
-                               const ResultPixels& results) const {
+                               const int64_t* row_terms, const ResultPixels& results) const {
   const int64_t nr = kernel_->nr;
   const int64_t pixels = c_.output_rows * c_.output_columns;
   tile.sums = reinterpret_cast<int32_t*>(block.scratch + scratch_.sums);
   if (continues_ || leaves_) {
     tile.sums = reinterpret_cast<int32_t*>(block.context.accumulators) + (panel * pixels + pixel) * nr;
   }
-  tile.accumulate = continues_ ? 1 : 0;
+  if (starts_) start_sums(block, panel, row_terms, tile.in.rows, tile.sums);
+  tile.accumulate = continues_ || starts_ ? 1 : 0;
   const bool stores = !leaves_ && epilogue_->stores_in_kernel();
   if (stores) {
     tile.out = reinterpret_cast<uint8_t*>(results.out);
@@ -386,9 +498,15 @@ void DenseConvolve::run_narrow(const Block& block, hai_gemm_i8_tile& tile, int64
 }
 
 void DenseConvolve::run_wide(const Block& block, hai_gemm_s16_tile& tile, int64_t panel, int64_t pixel,
-                             const ResultPixels& results) const {
+                             const int64_t* row_terms, const ResultPixels& results) const {
   const int64_t nr = kernel_->nr;
   kernel_->run_s16(&tile);
+  if (starts_) {
+    const int64_t* columns = column_terms(block.context) + panel * nr;
+    for (int32_t row = 0; row < tile.in.rows; ++row) {
+      for (int64_t j = 0; j < nr; ++j) tile.sums[row * nr + j] += row_terms[row] + columns[j];
+    }
+  }
   if (continues_ || leaves_) {
     const int64_t padded = align_up(c_.output_channels, kBlockChannels);
     auto* kept = reinterpret_cast<int64_t*>(block.context.accumulators) + pixel * padded + panel * nr;

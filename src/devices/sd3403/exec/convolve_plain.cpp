@@ -65,7 +65,8 @@ class PlainConvolve final : public Step {
         if (y < 0 || y >= c_.input_rows || x < 0 || x >= c_.input_columns) continue;
         const std::byte* at = sram + input_.row_address(y) + x * input_.pixel_stride + first * element;
         for (int64_t i = 0; i < depth; ++i) {
-          sum += (load_integer(at + i * element, c_.input_type) - c_.input_zero_point) * weight[i];
+          sum += (load_integer(at + i * element, c_.input_type) - c_.input_zero_point) *
+                 (weight[i] - c_.weight_zero_point);
         }
       }
     }

@@ -34,6 +34,7 @@ struct Wanted {
   int64_t least_rows = 1;
   bool any_bounds = false;  // zero points and bounds that fit no type
   int64_t bias = 0;         // of all channels, where not 0
+  bool packs = false;       // most weights come from a WeightPack
 };
 
 void draw_window(ProgramBuilder& b, const Wanted& wanted, Convolve& c) {
@@ -139,6 +140,21 @@ void draw_epilogue(ProgramBuilder& b, const Wanted& wanted, Convolve& c, int64_t
                                                                   : b.real(0.004, 0.03);
 }
 
+// Weights that the program itself makes of a tile.
+int64_t pack_weights(ProgramBuilder& b, const Convolve& c) {
+  WeightPack pack;
+  pack.transposes = b.uniform(0, 1);
+  const int64_t pixels = pack.transposes != 0 ? c.output_channels : c.input_channels;
+  pack.channels = pack.transposes != 0 ? c.input_channels : c.output_channels;
+  pack.columns = b.uniform(1, pixels);
+  while (pixels % pack.columns != 0) --pack.columns;
+  pack.rows = pixels / pack.columns;
+  set_input_tile(pack, b.tile(b.one_of<int64_t>({kI8, kU8}), pack.rows, pack.columns, pack.channels));
+  pack.destination = b.reserve_cache(pack_bytes(pack));
+  b.compute(pack);
+  return pack.destination;
+}
+
 // One convolution, or a chain of them over parts of the input channels.
 void add_convolution(ProgramBuilder& b, const Wanted& wanted, int parts) {
   Convolve c;
@@ -152,7 +168,9 @@ void add_convolution(ProgramBuilder& b, const Wanted& wanted, int parts) {
     taps += c.window_rows * c.window_columns * (c.connection == kDepthwise ? 1 : c.input_channels);
     set_input_tile(c, b.tile(wanted.input_type, c.input_rows, c.input_columns, c.input_channels));
     c.input_zero_point = b.zero_point(wanted.input_type);
-    c.weight_address = b.load(draw_weights(b, c));
+    const bool bytes = wanted.connection == kDense && wanted.weights != kWeightI16;
+    c.weight_zero_point = bytes && b.chance(40) ? b.uniform(-128, 127) : 0;
+    c.weight_address = wanted.packs && b.chance(80) ? pack_weights(b, c) : b.load(draw_weights(b, c));
     c.first_sum = part == 0 ? 1 : 0;
     c.last_sum = part + 1 == parts ? 1 : 0;
     if (c.last_sum != 0) {
@@ -258,6 +276,27 @@ TEST(Convolve, SumsOverSeveralCommands) {
                .most_channels = 24},
               6, fmt::format("chain of input {} with all", input), 2);
     }
+  }
+}
+
+TEST(Convolve, WeightsThatTheProgramPacks) {
+  for (const int64_t input : {kI8, kU8, kI16}) {
+    for (const int64_t output : {kI8, kU8, kI16, kF32}) {
+      for (const int parts : {1, 3}) {
+        compare({.input_type = input, .output_type = output, .most_window = 1, .most_channels = 75, .packs = true}, 12,
+                fmt::format("packed weights, input {} output {}, {} parts", input, output, parts), parts);
+      }
+    }
+    compare({.input_type = input,
+             .output_type = input,
+             .function = true,
+             .residual_type = input,
+             .most_window = 1,
+             .most_channels = input == kI16 ? 24 : 70,
+             .most_columns = 18,
+             .least_rows = 14,
+             .packs = true},
+            4, fmt::format("packed weights, large, input {}", input));
   }
 }
 

@@ -59,9 +59,10 @@ std::vector<cpu::ChannelWeights> measure_weights(const Convolve& c, std::span<co
   std::vector<cpu::ChannelWeights> out(static_cast<size_t>(c.output_channels));
   const size_t length = weights.size() / out.size();
   for (size_t o = 0; o < out.size(); ++o) {
-    for (const int16_t weight : weights.subspan(o * length, length)) {
+    for (const int16_t stored : weights.subspan(o * length, length)) {
+      const int64_t weight = stored - c.weight_zero_point;
       out[o].sum += weight;
-      out[o].absolute_sum += std::abs(int{weight});
+      out[o].absolute_sum += std::abs(weight);
     }
   }
   return out;

@@ -17,6 +17,52 @@ using testing::ProgramBuilder;
 constexpr double kMostWork = 3e7;  // of a program that a test runs
 
 // Every command once, over a few small tiles.
+// A product of a tile of 5 x 5 x 18 with itself, a softmax and a normalization of it.
+void add_attention(ProgramBuilder& b, const Tile& tile) {
+  WeightPack pack;
+  set_input_tile(pack, tile);
+  pack.rows = pack.columns = 5;
+  pack.channels = 18;
+  pack.transposes = b.uniform(0, 1);
+  pack.destination = b.reserve_cache(pack_bytes(pack));
+  b.compute(pack);
+  Convolve c;
+  c.first_sum = c.last_sum = 1;
+  c.input_channels = pack.transposes != 0 ? 18 : 25;
+  c.output_channels = pack.transposes != 0 ? 25 : 18;
+  c.weight_address = pack.destination;
+  c.weight_zero_point = b.uniform(-3, 3);
+  c.input_rows = c.output_rows = 7;
+  set_input_tile(c, b.tile(kI8, 7, 1, 25));
+  set_output_tile(c, b.tile(kI8, 7, 1, 25));
+  c.least = -128;
+  c.greatest = 127;
+  Bytes channels(200);
+  const float multiplier = 0.01F;
+  for (size_t o = 0; o < 25; ++o) std::memcpy(channels.data() + 8 * o + 4, &multiplier, 4);
+  c.channel_table = b.load(channels);
+  b.compute(c);
+  Softmax softmax;
+  softmax.rows = 7;
+  softmax.channels = 18;
+  set_input_tile(softmax, output_tile(c));
+  set_output_tile(softmax, b.tile(kU8, 7, 1, 18));
+  Bytes exponentials(kExponentialsBytes);
+  exponentials[2] = std::byte{0x80};  // 2^23
+  softmax.exponentials = b.load(exponentials);
+  softmax.scale = b.real(0.001, 0.01);
+  softmax.greatest = 255;
+  b.compute(softmax);
+  LayerNorm norm;
+  norm.rows = 7;
+  norm.channels = 18;
+  set_input_tile(norm, output_tile(softmax));
+  set_output_tile(norm, b.tile(kI16, 7, 1, 18));
+  norm.parameters = b.load(Bytes(static_cast<size_t>(layer_norm_bytes(18))));
+  norm.greatest = 32767;
+  b.compute(norm);
+}
+
 Instance sound(ProgramBuilder& b) {
   Convolve c;
   c.connection = b.chance(30) ? kDepthwise : kDense;
@@ -94,6 +140,7 @@ Instance sound(ProgramBuilder& b) {
   set_input_tile(copy, output_tile(resize));
   set_output_tile(copy, b.tile(kI8, 5, 5, 18));
   b.compute(copy);
+  add_attention(b, output_tile(copy));
   return b.finish();
 }
 

@@ -82,6 +82,12 @@ Status check_output(const CommandBody& body) {
   if (const auto* c = std::get_if<Copy>(&body)) {
     return check_apart(output_tile(*c), c->rows, c->columns, c->channels, c->output_channel_stride);
   }
+  if (const auto* c = std::get_if<Softmax>(&body)) {
+    return check_apart(output_tile(*c), c->rows, c->columns, c->channels, 0);
+  }
+  if (const auto* c = std::get_if<LayerNorm>(&body)) {
+    return check_apart(output_tile(*c), c->rows, c->columns, c->channels, 0);
+  }
   return {};
 }
 
@@ -158,6 +164,7 @@ class Processor::Maker {
         first_output_(first_output),
         constants_(constants),
         isa_(isa),
+        cache_bytes_(memory.cache_bytes),
         caches_{WeightCache(memory.cache_bytes), WeightCache(memory.cache_bytes)},
         convolutions_(commands, isa) {}
 
@@ -188,6 +195,12 @@ class Processor::Maker {
     if (const auto* load = std::get_if<WeightLoad>(&command.body)) return load_weights(command.core, *load);
     if (const auto* load = std::get_if<DmaLoad>(&command.body)) {
       target_.reads_constants_ = target_.reads_constants_ || load->image == 0;
+    }
+    if (const auto* pack = std::get_if<WeightPack>(&command.body)) {
+      caches_[command.core].load_packed({pack->destination, packed_inputs(*pack), packed_outputs(*pack),
+                                         pack->transposes != 0, pack->input_type == kU8 ? uint8_t{0x80} : uint8_t{0}},
+                                        pack_bytes(*pack));
+      target_.packed_cache_bytes_ = cache_bytes_;
     }
     if (const auto* store = std::get_if<DmaStore>(&command.body)) HAI_TRY_STATUS(check_store(*store));
     const StepSources sources{caches_[command.core], isa_};
@@ -250,6 +263,7 @@ class Processor::Maker {
   int64_t first_output_;
   std::span<const std::byte> constants_;
   cpu::Isa isa_;
+  int64_t cache_bytes_;
   std::array<WeightCache, 2> caches_;
   ConvolveMaker convolutions_;
   std::map<std::tuple<int64_t, int64_t, int64_t, int64_t>, int64_t> streams_;  // their numbers
@@ -275,8 +289,8 @@ Result<Processor> Processor::make(std::span<const Command> commands, const Memor
 
 int64_t Processor::scratch_bytes(int thread_count) const {
   int64_t total = thread_count * step_bytes_;
-  for (const int64_t bytes :
-       {sram_bytes_ + kLine, scratch_image_bytes_, accumulator_bytes_[0], accumulator_bytes_[1], common_bytes_}) {
+  for (const int64_t bytes : {sram_bytes_ + kLine, scratch_image_bytes_, accumulator_bytes_[0], accumulator_bytes_[1],
+                              packed_cache_bytes_, packed_cache_bytes_, common_bytes_}) {
     total += align_up(bytes, kLine);
   }
   return total;
@@ -289,12 +303,13 @@ void Processor::run(std::span<const ImageBytes> images, std::byte* scratch, Thre
   std::byte* sram = next_block(at, sram_bytes_ + kLine);
   std::byte* image = next_block(at, scratch_image_bytes_);
   const std::array<std::byte*, 2> sums{next_block(at, accumulator_bytes_[0]), next_block(at, accumulator_bytes_[1])};
+  const std::array<std::byte*, 2> packed{next_block(at, packed_cache_bytes_), next_block(at, packed_cache_bytes_)};
   std::byte* common = next_block(at, common_bytes_);
   std::memset(sram, 0, static_cast<size_t>(sram_bytes_ + kLine));
   std::memset(image, 0, static_cast<size_t>(scratch_image_bytes_));
   all[1] = {image, image};
   for (const Entry& entry : steps_) {
-    entry.step->run({all, sram, sums[entry.core], common, at, step_bytes_, threads});
+    entry.step->run({all, sram, sums[entry.core], packed[entry.core], common, at, step_bytes_, threads});
   }
 }
 

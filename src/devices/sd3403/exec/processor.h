@@ -23,7 +23,7 @@ class Processor {
  public:
   // Images: 0 the constants, 1 the scratch, then inputs, and from `first_output` on outputs: only scratch and outputs
   // may be written. `constants` is image 0, needed while this runs. Errors name the command: those of
-  // verify_commands(), and N062 to N075.
+  // verify_commands(), and N062 to N079.
   static Result<Processor> make(std::span<const Command> commands, const MemorySizes& memory, int64_t first_output,
                                 std::span<const std::byte> constants, cpu::Isa isa);
 
@@ -50,6 +50,7 @@ class Processor {
   int64_t sram_bytes_ = 0;
   int64_t scratch_image_bytes_ = 0;
   std::array<int64_t, 2> accumulator_bytes_{};
+  int64_t packed_cache_bytes_ = 0;  // of each core, where the program has a WeightPack
   int64_t common_bytes_ = 0;
   int64_t step_bytes_ = 0;  // of one thread
   int64_t packed_bytes_ = 0;

@@ -9,8 +9,24 @@
 namespace hai::sd3403 {
 
 void WeightCache::load(int64_t address, int64_t stream, std::span<const std::byte> bytes) {
-  const int64_t end = address + static_cast<int64_t>(bytes.size());
   std::copy(bytes.begin(), bytes.end(), bytes_.begin() + address);
+  place(address, static_cast<int64_t>(bytes.size()), stream);
+}
+
+void WeightCache::load_packed(const PackedTile& tile, int64_t count) {
+  place(tile.address, count, kPacked);
+  packed_[tile.address] = tile;
+}
+
+const PackedTile* WeightCache::packed_at(int64_t address, int64_t count) const {
+  const auto part = parts_.find(address);
+  const bool whole = part != parts_.end() && part->second.stream == kPacked && part->second.offset == 0 &&
+                     part->second.end == address + count;
+  return whole ? &packed_.at(address) : nullptr;
+}
+
+void WeightCache::place(int64_t address, int64_t count, int64_t stream) {
+  const int64_t end = address + count;
   auto at = parts_.lower_bound(address);
   if (at != parts_.begin()) {
     auto& [first, before] = *std::prev(at);
@@ -39,6 +55,12 @@ Result<std::span<const std::byte>> WeightCache::read(int64_t address, int64_t co
       return make_error(StatusCode::kInvalidArgument, "N064",
                         "bytes {} to {} of the weight cache are read, and no stream has written byte {}", address,
                         address + count, at);
+    }
+    if (part->second.stream == kPacked) {
+      return make_error(StatusCode::kUnsupported, "N078",
+                        "bytes {} to {} of the weight cache are read, and a weight_pack makes byte {}: only a dense "
+                        "convolution with i8 weights and a window of one tap reads those, all of one weight_pack",
+                        address, address + count, at);
     }
     at = part->second.end;
   }

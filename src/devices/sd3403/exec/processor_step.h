@@ -29,6 +29,7 @@ struct StepContext {
   std::span<const ImageBytes> images;
   std::byte* sram;
   std::byte* accumulators;  // of the step's core
+  std::byte* packed;        // of the step's core: what WeightPack keeps, by address in the weight cache
   std::byte* common;        // for one step at a time, all threads: common_bytes()
   std::byte* scratch;       // for one step at a time: scratch_bytes() for each thread
   int64_t scratch_bytes;    // from thread to thread
@@ -85,5 +86,8 @@ Result<StepPointer> make_step(const Combine& command, const StepSources& sources
 Result<StepPointer> make_step(const Pool& command, const StepSources& sources);
 Result<StepPointer> make_step(const Resize& command, const StepSources& sources);
 Result<StepPointer> make_step(const Copy& command, const StepSources& sources);
+Result<StepPointer> make_step(const WeightPack& command, const StepSources& sources);
+Result<StepPointer> make_step(const Softmax& command, const StepSources& sources);
+Result<StepPointer> make_step(const LayerNorm& command, const StepSources& sources);
 
 }  // namespace hai::sd3403

@@ -20,6 +20,7 @@
 #include "devices/sd3403/exec/npu_kernel.h"
 #include "devices/sd3403/isa/command.h"
 #include "types/arithmetic.h"
+#include "types/exact_math.h"
 
 namespace hai::sd3403::testing {
 
@@ -150,7 +151,7 @@ class Model {
                 const int64_t channel = c.connection == kDepthwise ? o : i;
                 const int64_t q =
                     there ? integer(at(input_tile(c), row, column, channel), c.input_type) : c.input_zero_point;
-                sum += (q - c.input_zero_point) * weight(c, o, r, k, i);
+                sum += (q - c.input_zero_point) * (weight(c, o, r, k, i) - c.weight_zero_point);
               }
             }
           }
@@ -318,6 +319,62 @@ class Model {
     }
   }
 
+  void execute(const WeightPack& c) {
+    const int64_t pixels = c.rows * c.columns;
+    const int64_t inputs = c.transposes != 0 ? c.channels : pixels;
+    const int64_t outputs = c.transposes != 0 ? pixels : c.channels;
+    std::byte* to = cache[core_].data() + c.destination;
+    for (int64_t block = 0; block < outputs; block += 16) {
+      for (int64_t k = 0; k < inputs; ++k) {
+        for (int64_t o = block; o < block + 16; ++o, ++to) {
+          const int64_t pixel = c.transposes != 0 ? o : k;
+          const int64_t channel = c.transposes != 0 ? k : o;
+          const auto value = [&] {
+            return integer(at(input_tile(c), pixel / c.columns, pixel % c.columns, channel), c.input_type);
+          };
+          *to = static_cast<std::byte>(o >= outputs ? 0 : value() - (c.input_type == kU8 ? 128 : 0));
+        }
+      }
+    }
+  }
+
+  void execute(const Softmax& c) {
+    for (int64_t y = 0; y < c.rows; ++y) {
+      for (int64_t x = 0; x < c.columns; ++x) {
+        const auto q = [&](int64_t i) { return integer(at(input_tile(c), y, x, i), c.input_type); };
+        int32_t largest = q(0);
+        for (int64_t i = 1; i < c.channels; ++i) largest = std::max(largest, q(i));
+        const auto e = [&](int64_t i) { return table<int32_t>(c.exponentials + 4 * (largest - q(i))); };
+        int64_t sum = 0;
+        for (int64_t i = 0; i < c.channels; ++i) sum += e(i);
+        const float inverse = hai_softmax_inverse(sum, real(c.scale));
+        for (int64_t i = 0; i < c.channels; ++i) {
+          put(at(output_tile(c), y, x, i), c.output_type, hai_softmax_output(e(i), inverse, range(c)));
+        }
+      }
+    }
+  }
+
+  void execute(const LayerNorm& c) {
+    for (int64_t y = 0; y < c.rows; ++y) {
+      for (int64_t x = 0; x < c.columns; ++x) {
+        const auto q = [&](int64_t i) { return int64_t{integer(at(input_tile(c), y, x, i), c.input_type)}; };
+        int64_t sum = 0;
+        int64_t squares = 0;
+        for (int64_t i = 0; i < c.channels; ++i) sum += q(i);
+        for (int64_t i = 0; i < c.channels; ++i) squares += q(i) * q(i);
+        const float inverse =
+            hai_layer_norm_inverse(hai_layer_norm_variance(c.channels, sum, squares), table<double>(c.parameters));
+        for (int64_t i = 0; i < c.channels; ++i) {
+          const auto gain = table<float>(c.parameters + 8 + 8 * i);
+          const auto offset = table<float>(c.parameters + 12 + 8 * i);
+          put(at(output_tile(c), y, x, i), c.output_type,
+              hai_layer_norm_output(static_cast<float>(c.channels * q(i) - sum), inverse, gain, offset, range(c)));
+        }
+      }
+    }
+  }
+
   size_t core_ = 0;
 };
 
@@ -446,15 +503,20 @@ class ProgramBuilder {
     constants_.resize((constants_.size() + 15) / 16 * 16);
     WeightLoad load;
     load.entry = static_cast<int64_t>(constants_.size());
-    load.destination = next_cache_;
+    load.destination = reserve_cache(bytes);
     load.expanded_bytes = bytes;
     const uint32_t entry[] = {offset, bytes, bytes, 0};
     const auto* at = reinterpret_cast<const std::byte*>(entry);
     constants_.insert(constants_.end(), at, at + sizeof entry);
-    next_cache_ += (bytes + 15) / 16 * 16;
-    EXPECT_LE(next_cache_, kCacheBytes) << "the test's own weights do not fit";
     loads_.push_back({core_, 0, 0, load});
     return load.destination;
+  }
+  // Room that nothing is loaded to.
+  int64_t reserve_cache(int64_t bytes) {
+    const int64_t at = next_cache_;
+    next_cache_ += (bytes + 15) / 16 * 16;
+    EXPECT_LE(next_cache_, kCacheBytes) << "the test's own weights do not fit";
+    return at;
   }
   void compute(const CommandBody& body) { computes_.push_back({core_, 1, 0, body}); }
 

@@ -87,6 +87,23 @@ class Collector {
     tile("output", true, output_tile(c), c.rows, c.columns, c.channels, c.output_channel_stride);
   }
 
+  void operator()(const WeightPack& c) {
+    tile("input", false, input_tile(c), c.rows, c.columns, c.channels);
+    bytes("destination", Memory::kCache, core_, true, c.destination, pack_bytes(c), 16);
+  }
+
+  void operator()(const Softmax& c) {
+    tile("input", false, input_tile(c), c.rows, c.columns, c.channels);
+    bytes("exponentials", Memory::kCache, core_, false, c.exponentials, kExponentialsBytes, 4);
+    tile("output", true, output_tile(c), c.rows, c.columns, c.channels);
+  }
+
+  void operator()(const LayerNorm& c) {
+    tile("input", false, input_tile(c), c.rows, c.columns, c.channels);
+    bytes("parameters", Memory::kCache, core_, false, c.parameters, layer_norm_bytes(c.channels), 8);
+    tile("output", true, output_tile(c), c.rows, c.columns, c.channels);
+  }
+
  private:
   template <typename Dma>
   void box(std::string_view field, Memory memory, int64_t image, bool writes, int64_t address, const Dma& c,
@@ -153,6 +170,8 @@ int64_t weight_bytes(const Convolve& c) {
   const int64_t weights = blocks_of(c.output_channels) * kBlockChannels * c.window_rows * c.window_columns * depth;
   return weights * weight_bits(c.weights) / 8;
 }
+
+int64_t pack_bytes(const WeightPack& c) { return blocks_of(packed_outputs(c)) * kBlockChannels * packed_inputs(c); }
 
 void accesses_of(const Command& command, std::vector<Access>& out) {
   std::visit(Collector(command, out), command.body);

@@ -41,4 +41,9 @@ bool may_touch(const Access& a, const Access& b);
 // Bytes of the weights of a Convolve, whole blocks.
 int64_t weight_bytes(const Convolve& c);
 
+// What a WeightPack makes: input and output channels of the convolution that reads it, and bytes of whole blocks.
+constexpr int64_t packed_inputs(const WeightPack& c) { return c.transposes != 0 ? c.channels : c.rows * c.columns; }
+constexpr int64_t packed_outputs(const WeightPack& c) { return c.transposes != 0 ? c.rows * c.columns : c.channels; }
+int64_t pack_bytes(const WeightPack& c);
+
 }  // namespace hai::sd3403

@@ -70,7 +70,9 @@ inline constexpr int64_t kBlockChannels = 16;  // output channels of a block of 
 // Of an entry of Convolve's channel table, by the type of its input.
 constexpr int64_t channel_entry_bytes(int64_t input_type) { return input_type == kI16 ? 16 : 8; }
 constexpr int64_t weight_bits(int64_t weights) { return weights == kWeightI4 ? 4 : weights == kWeightI8 ? 8 : 16; }
-inline constexpr int64_t kPositionBytes = 8;      // of an entry of Resize's tables
+inline constexpr int64_t kPositionBytes = 8;            // of an entry of Resize's tables
+inline constexpr int64_t kExponentialsBytes = 4 * 256;  // of Softmax's table
+constexpr int64_t layer_norm_bytes(int64_t channels) { return 8 + 8 * channels; }
 inline constexpr int64_t kStreamEntryBytes = 16;  // of a WeightLoad's entry
 
 // Where a tile of a tensor lies in the scratchpad (commands.def, HAI_TILE).

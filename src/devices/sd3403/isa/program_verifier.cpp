@@ -87,6 +87,8 @@ class CommandVerifier {
     if constexpr (requires { c.input_rows; }) {
       HAI_TRY_STATUS(ring("input", input_tile(c), c.input_rows));
       HAI_TRY_STATUS(ring("output", output_tile(c), c.output_rows));
+    } else if constexpr (requires { c.transposes; }) {
+      HAI_TRY_STATUS(ring("input", input_tile(c), c.rows));
     } else if constexpr (requires { c.rows, c.output_address; }) {
       if constexpr (requires { c.left_address; }) {
         HAI_TRY_STATUS(ring("left", left_tile(c), c.rows));
@@ -105,6 +107,10 @@ class CommandVerifier {
   Status integers(std::string_view field, int64_t element) const {
     if (element <= kI16) return {};
     return refuse("N021", fmt::format("{} must be i8, u8 or i16", field));
+  }
+  Status bytes(std::string_view field, int64_t element) const {
+    if (element <= kU8) return {};
+    return refuse("N021", fmt::format("{} must be i8 or u8", field));
   }
   Status ordered(int64_t least, int64_t greatest) const {
     if (least <= greatest) return {};
@@ -128,6 +134,8 @@ class CommandVerifier {
       return refuse("N021",
                     fmt::format("depthwise with {} input and {} output channels", c.input_channels, c.output_channels));
     }
+    if (c.weight_zero_point != 0 && (c.connection == kDepthwise || c.weights >= kWeightI16))
+      return refuse("N021", "weight_zero_point goes with dense convolutions of i8 or i4 weights");
     const bool real = c.output_type == kF32 || c.output_type == kF16;
     const bool result = c.input_type == kF16 ? real : c.output_type <= kI16 || c.output_type == kF32;
     if (!result) return refuse("N021", "output_type must be i8, u8, i16 or f32; of f16 input f16 or f32");
@@ -169,6 +177,20 @@ class CommandVerifier {
   Status types(const Copy& c) const {
     if (c.fills != 0 || c.input_type == c.output_type) return {};
     return refuse("N021", "a copy has its input's type");
+  }
+
+  Status types(const WeightPack& c) const { return bytes("input_type", c.input_type); }
+
+  Status types(const Softmax& c) const {
+    HAI_TRY_STATUS(bytes("input_type", c.input_type));
+    HAI_TRY_STATUS(bytes("output_type", c.output_type));
+    return ordered(c.least, c.greatest);
+  }
+
+  Status types(const LayerNorm& c) const {
+    HAI_TRY_STATUS(integers("input_type", c.input_type));
+    HAI_TRY_STATUS(integers("output_type", c.output_type));
+    return ordered(c.least, c.greatest);
   }
 
   const MemorySizes& memory_;

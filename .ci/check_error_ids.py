@@ -19,7 +19,7 @@ from check_layers import read_rules
 ROOM_OF_LETTER = {
     "A": "public interface", "B": "base", "C": "devices/cpu", "D": "data", "F": "format", "I": "ir", "K": "compiler",
     "L": "command line", "O": "ops", "P": "passes", "Q": "quantizer", "R": "runtime", "T": "types", "X": "importers",
-    "Y": "python",
+    "N": "devices/sd3403", "Y": "python",
 }  # fmt: skip
 LETTERS_OF_LAYER = {
     "base": "B", "types": "T", "format": "F", "ir": "I", "ops": "O", "passes": "P", "importers": "X", "cpu_exec": "C",

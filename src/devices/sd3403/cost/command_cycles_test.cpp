@@ -11,7 +11,7 @@ namespace {
 const Machine kMachine;
 
 CommandCycles count(CommandBody body, int64_t stream_bytes = -1, const Machine& machine = kMachine) {
-  return cycles_of(machine, Command{0, 0, 0, std::move(body)}, stream_bytes);
+  return cycles_of(machine, Command{0, 0, 0, body}, stream_bytes);
 }
 
 Tile packed(int64_t columns, int64_t channels, int64_t type = kI8) {

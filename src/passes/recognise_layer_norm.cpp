@@ -58,7 +58,7 @@ std::optional<Normalized> match(const Graph& graph, ValueId centred, ValueId dev
 std::optional<Normalized> match(const Graph& graph, const Node& node) {
   if (node.op == "div") return match(graph, node.inputs[0], node.inputs[1]);
   if (node.op != "mul") return std::nullopt;
-  for (const size_t centred : {0, 1}) {
+  for (const size_t centred : {size_t{0}, size_t{1}}) {
     const Node* inverse = producer_if(graph, node.inputs[1 - centred], "reciprocal");
     if (inverse == nullptr) continue;
     if (auto found = match(graph, node.inputs[centred], inverse->inputs[0])) return found;

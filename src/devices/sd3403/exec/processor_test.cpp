@@ -138,7 +138,7 @@ end queue=store
   const Bytes input = testing::random_bytes(kSramBytes, random);
   const auto plain = instance.make(cpu::available_isas().back());
   Instance coded_instance = instance;
-  for (const size_t stream : {1, 2}) {
+  for (const size_t stream : {size_t{1}, size_t{2}}) {
     const std::span<const std::byte> expanded(instance.constants.data() + 0x100 * stream, 256);
     const auto coded = compress_stream(expanded);
     ASSERT_FALSE(coded.empty());

@@ -20,7 +20,8 @@ struct Moment {
   bool writes;
   size_t access;
   bool operator<(const Moment& other) const {
-    return ticks != other.ticks ? ticks < other.ticks : writes < other.writes;  // what is read was there before
+    if (ticks != other.ticks) return ticks < other.ticks;
+    return writes != other.writes ? writes < other.writes : access < other.access;  // what is read was there before
   }
 };
 
@@ -102,7 +103,7 @@ std::vector<ScratchpadUse> scratchpad_use(std::span<const Command> commands, con
       if (!accesses[a].writes) moments.push_back({time.end, false, a});
     }
   }
-  std::stable_sort(moments.begin(), moments.end());
+  std::sort(moments.begin(), moments.end());
   Pages pages(static_cast<int64_t>(timeline.machine.sram_bytes));
   for (const Moment& moment : moments) pages.take(accesses[moment.access], moment.ticks);
   return pages.use();

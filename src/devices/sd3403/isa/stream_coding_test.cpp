@@ -141,7 +141,8 @@ Bytes words(size_t count, const std::function<int(int)>& value) {
 // Streams of every sort that a program has, and of none.
 std::vector<Bytes> samples(std::mt19937& random) {
   std::vector<Bytes> out;
-  for (const size_t size : {0, 1, 2, 15, 16, 17, 127, 128, 129, 255, 256, 257, 1000, 4096, 4111}) {
+  for (const size_t size :
+       std::initializer_list<size_t>{0, 1, 2, 15, 16, 17, 127, 128, 129, 255, 256, 257, 1000, 4096, 4111}) {
     for (const double zeros : {0.0, 0.3, 0.7, 0.95, 1.0}) {
       for (const double deviation : {0.6, 3.0, 12.0, 40.0, 400.0})
         out.push_back(weights(random, size, deviation, zeros));
@@ -181,7 +182,7 @@ TEST(StreamCoding, RoundTripsAndNeverExpands) {
 
 TEST(StreamCoding, NoiseStaysAsItIs) {
   std::mt19937 random(2);
-  for (const size_t size : {1, 16, 128, 4096}) {
+  for (const size_t size : std::initializer_list<size_t>{1, 16, 128, 4096}) {
     Bytes noise(size);
     for (std::byte& b : noise) b = static_cast<std::byte>(random());
     EXPECT_TRUE(compress_stream(noise).empty());

@@ -1,7 +1,8 @@
 """Every comparison with peers: `bench/run.py [name ...]`, the names of SUITES; all by default. Each prints a markdown table.
 
-Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU) and `npu_peers` (what others estimate for an
-NPU, layer by layer) take models and options of their own: `bench/run.py accuracy --help`.
+Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU), `npu_peers` (what others estimate for an NPU,
+layer by layer) and `npu_errors` (how far our model of it is from theirs) take models and options of their own:
+`bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -27,8 +28,9 @@ SUITES = {
     "accuracy": "bench.accuracy.table",
     "npu": "bench.npu.networks",
     "npu_peers": "bench.npu.peers",
+    "npu_errors": "bench.npu.errors",
 }
-WITH_OPTIONS = ("accuracy", "npu", "npu_peers")
+WITH_OPTIONS = ("accuracy", "npu", "npu_peers", "npu_errors")
 
 
 def main() -> int:

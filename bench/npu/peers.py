@@ -20,11 +20,12 @@ from bench.accuracy.environments import interpreter
 from bench.accuracy.photos import CHECKOUT, test_data
 from bench.npu import scale_sim, vela
 from bench.npu.layers import Layer, write_layers
-from bench.npu.tflite_networks import NETWORKS
+from bench.npu.tflite_networks import FRESH, NETWORKS
 from bench.reasons import Skipped, exit_status
 
 TINY = ("pretrainedResnet_quant", "vww_96_int8", "kws_ref_model", "ad01_int8")
 MODELS = (*TINY, *NETWORKS)
+KNOWN = (*MODELS, *FRESH)
 _OUT, _TFLITE = Path("build/bench/npu"), Path("build/models")
 
 
@@ -117,14 +118,16 @@ def measure(
 def main(words: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="./dev bench npu_peers", description=__doc__)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; all by default")
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help=f"of {', '.join(KNOWN)}; by default all but {', '.join(FRESH)}"
+    )
     parser.add_argument("--out", type=Path, default=_OUT, help="folder of the JSON files (default: %(default)s)")
     parser.add_argument("--tflite", type=Path, default=_TFLITE, help="folder of made networks (default: %(default)s)")
     parser.add_argument("--without-scale-sim", action="store_true", help="Vela only")
     arguments = parser.parse_args(words)
-    unknown = [name for name in arguments.models if name not in MODELS]
+    unknown = [name for name in arguments.models if name not in KNOWN]
     if unknown:
-        parser.error(f"unknown model {unknown[0]}; known: {', '.join(MODELS)}")
+        parser.error(f"unknown model {unknown[0]}; known: {', '.join(KNOWN)}")
     return exit_status(lambda: measure(arguments.models, arguments.out, arguments.tflite, arguments.without_scale_sim))
 
 

@@ -115,6 +115,12 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "densenet121": _published("DenseNet121", 224),
     "yolov5s": _yolov5(0.33, 0.5),
 }
+# For a last prediction: nothing of the model or its constants may be chosen after looking at what Vela says of these.
+FRESH: dict[str, Callable[[], Any]] = {
+    "mobilenet_v2_140_160": _published("MobileNetV2", 160, alpha=1.4),
+    "efficientnet_v2_b1": _published("EfficientNetV2B1", 240, include_preprocessing=False),
+    "vgg16_160": _published("VGG16", 160, include_top=False),
+}
 
 
 def _spread(model: Any) -> None:
@@ -136,7 +142,7 @@ def convert(name: str) -> bytes:
     import tensorflow as tf
 
     keras.backend.clear_session()
-    model = NETWORKS[name]()
+    model = (NETWORKS | FRESH)[name]()
     _spread(model)
     shape = [1, *model.inputs[0].shape[1:]]
 

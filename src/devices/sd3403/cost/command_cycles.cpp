@@ -62,16 +62,22 @@ struct Count {
                     times(pieces(c.columns, tile.pixel_stride, element), c.rows, c.channels));
   }
 
-  // Cycles of a command of the post-processing unit alone.
-  CommandCycles of_values(int64_t processed, int64_t read, int64_t written) const {
+  // Cycles of a command of the post-processing unit alone, which takes `rate` values a cycle.
+  CommandCycles of_values(double rate, int64_t processed, int64_t read, int64_t written) const {
     CommandCycles out;
     out.values = processed;
     out.sram_read_bytes = read;
     out.sram_written_bytes = written;
-    out.post_cycles = ceil_div(processed, whole(machine.post_values));
+    out.post_cycles = ceil_div(processed, whole(rate));
     out.read_cycles = ceil_div(read, whole(machine.sram_read_bytes));
     out.write_cycles = ceil_div(written, whole(machine.sram_write_bytes));
     out.cycles = std::max({out.post_cycles, out.read_cycles, out.write_cycles});
+    return out;
+  }
+
+  // The same of those that fill a pipeline first.
+  CommandCycles started(CommandCycles out) const {
+    out.cycles += whole(machine.start_cycles);
     return out;
   }
 
@@ -94,7 +100,7 @@ struct Count {
   // Three passes over the values of each pixel.
   template <typename Body>
   CommandCycles over_channels(const Body& c) const {
-    return of_values(times(kPasses, c.rows, c.columns, c.channels),
+    return of_values(machine.post_values, times(kPasses, c.rows, c.columns, c.channels),
                      times(kPasses, tile(input_tile(c), c.rows, c.columns, c.channels)),
                      tile(output_tile(c), c.rows, c.columns, c.channels));
   }
@@ -108,7 +114,7 @@ struct Count {
 };
 
 CommandCycles Count::operator()(const WeightPack& c) const {
-  CommandCycles out = of_values(0, tile(input_tile(c), c.rows, c.columns, c.channels), 0);
+  CommandCycles out = of_values(machine.post_values, 0, tile(input_tile(c), c.rows, c.columns, c.channels), 0);
   out.cache_written_bytes = pack_bytes(c);
   out.write_cycles = ceil_div(out.cache_written_bytes, whole(machine.sram_write_bytes));
   out.cycles = std::max(out.read_cycles, out.write_cycles);
@@ -203,9 +209,13 @@ void Count::sum_dense(const Convolve& c, CommandCycles& out) const {
   const int64_t blocks = ceil_div(c.output_channels, whole(machine.array_output_channels));
   const int64_t loads =
       whole(machine.block_load_cycles) * ceil_div(c.input_channels, whole(machine.array_input_channels));
-  const int64_t steps = ceil_div(c.input_channels, lanes);
+  // What does not fill a group of taps or of steps takes the time of one that does.
+  const int64_t rounds = taps == 1 ? 1 : align_up(taps, whole(machine.array_taps));
+  const int64_t least_steps = ceil_div(c.input_channels, lanes);
+  const bool grouped = taps == 1 && least_steps > whole(machine.array_steps);
+  const int64_t steps = grouped ? align_up(least_steps, whole(machine.array_steps)) : least_steps;
   const auto sums = [&](int64_t count) {
-    return times(taps, std::max(loads, ceil_div(count, whole(machine.array_pixels)) * steps));
+    return times(rounds, std::max(loads, ceil_div(count, whole(machine.array_pixels)) * steps));
   };
   const int64_t passes = pixels / pass;
   const int64_t rest = pixels % pass;
@@ -234,10 +244,10 @@ void Count::sum_dense(const Convolve& c, CommandCycles& out) const {
 void Count::sum_depthwise(const Convolve& c, CommandCycles& out) const {
   const int64_t pixels = c.output_rows * c.output_columns;
   const int64_t taps = c.window_rows * c.window_columns;
-  const int64_t lanes = std::max<int64_t>(1, 16 / slowdown(machine, c));
   const int64_t blocks = ceil_div(c.output_channels, kBlockChannels);
   const int64_t outputs = ceil_div(pixels * kBlockChannels, whole(machine.depthwise_outputs));
-  const int64_t sums = times(outputs, ceil_div(taps, lanes));
+  const int64_t filled = taps == 1 ? 1 : align_up(taps, whole(machine.array_taps));
+  const int64_t sums = times(outputs, ceil_div(times(filled, slowdown(machine, c)), whole(machine.depthwise_taps)));
   out.array_cycles = times(blocks, std::max(sums, whole(machine.block_load_cycles) * ceil_div(taps, int64_t{16})));
 
   const int64_t once = tile(input_tile(c), c.input_rows, c.input_columns, c.input_channels);
@@ -282,13 +292,16 @@ CommandCycles Count::operator()(const Convolve& c) const {
   }
   out.read_cycles = ceil_div(out.sram_read_bytes, whole(machine.sram_read_bytes));
   out.cycles = std::max({out.array_cycles, out.post_cycles, out.read_cycles, out.write_cycles}) + out.drain_cycles;
-  return out;
+  return started(out);
 }
 
 CommandCycles Count::operator()(const Combine& c) const {
   int64_t read = tile(left_tile(c), c.rows, c.columns, c.channels);
   if (c.arithmetic <= kMultiply) read += tile(right_tile(c), c.rows, c.columns, c.right_repeats != 0 ? 1 : c.channels);
-  return of_values(times(c.rows, c.columns, c.channels), read, tile(output_tile(c), c.rows, c.columns, c.channels));
+  const int64_t values = times(c.rows, c.columns, c.channels);
+  const int64_t written = tile(output_tile(c), c.rows, c.columns, c.channels);
+  if (c.arithmetic <= kMultiply) return of_values(machine.post_values, values, read, written);
+  return started(of_values(machine.table_values, values, read, written));
 }
 
 CommandCycles Count::operator()(const Pool& c) const {
@@ -300,10 +313,13 @@ CommandCycles Count::operator()(const Pool& c) const {
   const int64_t streamed = times(outputs, rows, columns, element);
   const int64_t line = times(rows, c.input_columns, kBlockChannels * element);
   const bool buffered = line <= whole(machine.line_buffer_bytes) && once < streamed;
-  CommandCycles out = of_values(times(outputs, rows, columns), buffered ? once : streamed,
-                                tile(output_tile(c), c.output_rows, c.output_columns, c.channels));
+  const int64_t pixels = align_up(c.output_rows * c.output_columns, whole(machine.pool_pixels));
+  CommandCycles out =
+      of_values(machine.pool_values, times(pixels, c.channels, rows, columns), buffered ? once : streamed,
+                tile(output_tile(c), c.output_rows, c.output_columns, c.channels));
+  out.values = times(outputs, rows, columns);
   if (buffered) out.line_bytes = once + streamed;
-  return out;
+  return started(out);
 }
 
 CommandCycles Count::operator()(const Resize& c) const {
@@ -315,16 +331,17 @@ CommandCycles Count::operator()(const Resize& c) const {
   // Two input rows at a time are all that it reads again.
   const int64_t line = times(2 * c.input_columns, kBlockChannels * element_bytes(c.input_type));
   const bool buffered = line <= whole(machine.line_buffer_bytes) && once < streamed;
-  CommandCycles out =
-      of_values(values, buffered ? once : streamed, tile(output_tile(c), c.output_rows, c.output_columns, c.channels));
+  CommandCycles out = of_values(machine.post_values, values, buffered ? once : streamed,
+                                tile(output_tile(c), c.output_rows, c.output_columns, c.channels));
   if (buffered) out.line_bytes = once + streamed;
   out.cache_read_bytes = (c.output_rows + c.output_columns) * kPositionBytes;
-  return out;
+  return started(out);
 }
 
 CommandCycles Count::operator()(const Copy& c) const {
   const int64_t read = c.fills != 0 ? 0 : strided(input_tile(c), c.input_channel_stride, c);
-  return of_values(times(c.rows, c.columns, c.channels), read, strided(output_tile(c), c.output_channel_stride, c));
+  return started(of_values(machine.copy_values, times(c.rows, c.columns, c.channels), read,
+                           strided(output_tile(c), c.output_channel_stride, c)));
 }
 
 // log2 of a ratio of at least 1, straight between the powers of 2: rounded the same on every host, which log2() is not.

@@ -25,7 +25,8 @@ struct CommandCycles {
   // weight decoder) takes with nobody else there, without `latency_cycles`; of wait, signal and end 0.
   int64_t cycles = 0;
 
-  // Arithmetic: cycles = max(array, post, read, write) + drain.
+  // Arithmetic: cycles = max(array, post, read, write) + drain, and start_cycles where
+  // there is a start (not of sums and products of tensors).
   int64_t array_cycles = 0;
   int64_t post_cycles = 0;   // lanes of the post-processing unit
   int64_t read_cycles = 0;   // scratchpad

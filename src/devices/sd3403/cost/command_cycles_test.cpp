@@ -138,6 +138,66 @@ TEST(CommandCycles, Depthwise) {
   EXPECT_EQ(count(c).cycles, 100);  // 6400 bytes to read
 }
 
+TEST(CommandCycles, GroupsOfTapsAndSteps) {
+  Machine machine;
+  machine.array_taps = 4;
+  machine.array_steps = 8;
+  EXPECT_EQ(count(convolution(20, 20, 16, 32, 3), -1, machine).array_cycles, 2 * 12 * 100);  // 9 taps are three groups
+  EXPECT_EQ(count(convolution(20, 20, 160, 16, 1), -1, machine).array_cycles, 100 * 16);     // 10 steps are two groups
+  EXPECT_EQ(count(convolution(20, 20, 128, 16, 1), -1, machine).array_cycles, 100 * 8);      // 8 fill one
+  EXPECT_EQ(count(convolution(20, 20, 48, 16, 1), -1, machine).array_cycles, 100 * 3);       // fewer need none
+  EXPECT_EQ(count(convolution(20, 20, 160, 16, 3), -1, machine).array_cycles, 12 * 100 * 10);  // of a window, no groups
+}
+
+TEST(CommandCycles, RatesAndStart) {
+  Machine machine;
+  machine.pool_values = 16;
+  machine.table_values = 8;
+  machine.copy_values = 4;
+  machine.depthwise_taps = 4;
+  machine.start_cycles = 100;
+  Combine combine;
+  set_left_tile(combine, packed(8, 16));
+  set_output_tile(combine, packed(8, 16));
+  combine.rows = combine.columns = 8;
+  combine.channels = 16;
+  combine.arithmetic = kLookUp;
+  EXPECT_EQ(count(combine, -1, machine).cycles, 100 + 8 * 8 * 16 / 8);
+  combine.arithmetic = kAdd;
+  set_right_tile(combine, packed(8, 16));
+  EXPECT_EQ(count(combine, -1, machine).cycles, 8 * 8 * 16 * 2 / 64);  // reads; no start
+  Copy copy;
+  set_input_tile(copy, packed(8, 16));
+  set_output_tile(copy, packed(8, 16));
+  copy.input_channel_stride = copy.output_channel_stride = 1;
+  copy.rows = copy.columns = 8;
+  copy.channels = 16;
+  EXPECT_EQ(count(copy, -1, machine).cycles, 100 + 8 * 8 * 16 / 4);
+  Pool pool;
+  set_input_tile(pool, packed(8, 16));
+  set_output_tile(pool, packed(4, 16));
+  pool.input_rows = pool.input_columns = 8;
+  pool.output_rows = pool.output_columns = 4;
+  pool.channels = 16;
+  pool.window_rows = pool.window_columns = pool.stride_rows = pool.stride_columns = 2;
+  EXPECT_EQ(count(pool, -1, machine).cycles, 100 + 4 * 4 * 16 * 4 / 16);
+  machine.pool_pixels = 10;
+  EXPECT_EQ(count(pool, -1, machine).cycles, 100 + 20 * 16 * 4 / 16);
+  EXPECT_EQ(count(pool, -1, machine).values, 4 * 4 * 16 * 4);
+  Convolve depthwise = convolution(20, 20, 16, 16, 3);
+  depthwise.connection = kDepthwise;
+  const CommandCycles c = count(depthwise, -1, machine);
+  EXPECT_EQ(c.array_cycles, 100 * 3);  // 9 taps in three rounds of 64 outputs
+  EXPECT_EQ(c.cycles, 100 + c.array_cycles);
+  machine.array_taps = 4;
+  machine.depthwise_outputs = 256;
+  machine.depthwise_taps = 1;
+  EXPECT_EQ(count(depthwise, -1, machine).array_cycles, 25 * 12);
+  set_input_tile(depthwise, packed(20, 16, kI16));
+  depthwise.input_type = kI16;
+  EXPECT_EQ(count(depthwise, -1, machine).array_cycles, 25 * 12 * 4);  // sums of 64 bits
+}
+
 TEST(CommandCycles, Combine) {
   Combine c;
   set_left_tile(c, packed(10, 24));

@@ -1,8 +1,9 @@
 // For tests: random convolutional networks of integers for the NPU.
 //
-// Every way of convolving, joining and moving that its lowering has, with odd sizes (13, 19, 127), scales of their own
-// and shared ones, i8, u8, i16 and 4-bit weights; outputs that are read, too, and views of inputs. A node that the NPU
-// refuses is mostly left out, and else runs on the CPU, so that segments end there. A function of the seed alone.
+// Every way of convolving, joining, moving and attending that its lowering has, with odd sizes (13, 19, 127), scales of
+// their own and shared ones, i8, u8, i16 and 4-bit weights; outputs that are read, too, and views of inputs. A node
+// that the NPU refuses is mostly left out, and else runs on the CPU, so that segments end there. A function of the seed
+// alone.
 #pragma once
 
 #include <optional>
@@ -288,8 +289,28 @@ class NpuGraph {
                    {"ends", std::move(ends)},
                    {"steps", std::move(steps)}});
   }
-  // The other operand: of the same shape, one value a channel, one a pixel, one for all.
+  ir::ValueId constant(DataType dtype, const Ints& dims) {
+    Shape shape;
+    for (const int64_t dim : dims) shape.emplace_back(dim);
+    std::vector<std::byte> bytes(static_cast<size_t>(bytes_for(dtype, Dims(dims).count())));
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(b_.pick(0, 255));
+    return b_.graph.add_constant("c", random_type(dtype, std::move(shape)),
+                                 ir::ConstantData::copy_of(std::span<const std::byte>(bytes)));
+  }
+  // The other operand: of the same shape, one value a channel, one a pixel, one for all; a constant of these.
   Value partner_of(ir::ValueId x) {
+    if (b_.chance(25)) {
+      const int64_t rows = size(x, 1);
+      const int64_t columns = size(x, 2);
+      const int64_t channels = size(x, 3);
+      return constant(random_dtype(), one_of<Ints>({{1, rows, columns, channels},
+                                                    {rows, columns, channels},
+                                                    {channels},
+                                                    {1, 1, 1, channels},
+                                                    {1, rows, columns, 1},
+                                                    {1},
+                                                    {1, 1, 1, 1}}));
+    }
     const int64_t draw = b_.pick(0, 99);
     if (draw < 50) {
       for (const ir::ValueId candidate : values_) {
@@ -442,9 +463,70 @@ class NpuGraph {
                 : append("reshape", {*product}, {{"shape", Ints{0, size(x, 1), size(x, 2), out}}});
   }
 
+  Value layer_norm(ir::ValueId x) {
+    const int64_t channels = size(x, 3);
+    const auto parameters = [&] {
+      std::vector<float> values(static_cast<size_t>(channels));
+      for (float& value : values) value = b_.uniform(-1.0F, 1.0F);
+      const int64_t dims[1] = {channels};
+      return ops::add_constant_f32(b_.graph, "p", dims, values);
+    };
+    std::vector<ir::ValueId> inputs = {x, parameters()};
+    if (b_.chance(70)) inputs.push_back(parameters());
+    return append("layer_norm", std::move(inputs), {{"epsilon", b_.chance(20) ? 0.0 : 1e-3}}, random_type());
+  }
+  Value softmax(ir::ValueId x) {
+    const auto zero = [](DataType dtype) { return dtype == DataType::kI8 ? -128 : 0; };
+    const DataType dtype = b_.chance(70) ? DataType::kI8 : DataType::kU8;
+    return append("softmax", {x}, {{"axis", int64_t{-1}}},
+                  ir::TensorType{dtype, {}, per_tensor_quantization(b_.uniform(0.002F, 0.004F), zero(dtype))});
+  }
+
+  // Heads side by side in the channels, apart as [N, heads, tokens, width] or [N, heads, width, tokens].
+  Value heads_of(ir::ValueId x, int64_t heads, int64_t width, DataType dtype, bool turned) {
+    const Value flat = pointwise(x, heads * width, random_type(dtype));
+    const Value apart =
+        flat ? append("reshape", {*flat}, {{"shape", Ints{0, size(x, 1) * size(x, 2), heads, width}}}) : Value{};
+    return apart ? append("transpose", {*apart}, {{"permutation", turned ? Ints{0, 2, 3, 1} : Ints{0, 2, 1, 3}}})
+                 : Value{};
+  }
+  // `b` is [.., K, N], or turned.
+  Value product(ir::ValueId a, ir::ValueId b, bool turned) {
+    ir::Attributes attributes = {{"transpose_b", int64_t{turned ? 1 : 0}}};
+    const ir::TensorType y = random_type(is_wide(a) ? DataType::kI16 : DataType::kI8);
+    if (b_.chance(30)) add_activation(attributes, y);
+    return append("matmul", {a, b}, std::move(attributes), y);
+  }
+  // Products of two activations, with a softmax in between where the first is of 8 bits.
+  Value attention(ir::ValueId x) {
+    const int64_t tokens = size(x, 1) * size(x, 2);
+    const int64_t heads = b_.pick(1, 3);
+    const int64_t width = b_.pick(1, 20);
+    if (heads * tokens * tokens * width > kMostMacs || heads * tokens * tokens > 4 * kMostElements) return {};
+    if (is_wide(x)) {
+      const Value narrow = append("rescale", {x}, {}, random_type(DataType::kI8));
+      if (!narrow) return {};
+      x = *narrow;
+    }
+    const bool key_turned = b_.chance(50);
+    const bool value_turned = b_.chance(30);
+    const auto bytes = [&] { return b_.chance(60) ? DataType::kI8 : DataType::kU8; };
+    const DataType left = has_wide_ && b_.chance(25) ? DataType::kI16 : bytes();
+    const Value query = heads_of(x, heads, width, left, false);
+    const Value key = heads_of(x, heads, width, bytes(), key_turned);
+    const Value value = heads_of(x, heads, width, bytes(), value_turned);
+    const Value scores = query && key ? product(*query, *key, !key_turned) : Value{};
+    if (!scores || !value) return {};
+    if (b_.chance(20)) extra_outputs_.push_back(*scores);
+    const Value shares = is_wide(*scores) ? scores : softmax(*scores);
+    const Value mixed = shares ? product(*shares, *value, value_turned) : Value{};
+    const Value back = mixed ? append("transpose", {*mixed}, {{"permutation", Ints{0, 2, 1, 3}}}) : Value{};
+    return back ? append("reshape", {*back}, {{"shape", Ints{0, size(x, 1), size(x, 2), heads * width}}}) : Value{};
+  }
+
   void step() {
     const ir::ValueId x = any();
-    switch (b_.pick(0, 15)) {
+    switch (b_.pick(0, 18)) {
       case 0:
       case 1:
       case 2:
@@ -469,9 +551,12 @@ class NpuGraph {
         return chain_of_functions(x);
       case 14:
         return keep(dense(x));
+      case 15:
+        return keep(layer_norm(x));
+      case 16:
+        return keep(softmax(x));
       default:
-        return keep(append("softmax", {x}, {{"axis", int64_t{-1}}},
-                           ir::TensorType{DataType::kI8, {}, per_tensor_quantization(1.0F / 256.0F, -128)}));
+        return keep(attention(x));
     }
   }
 

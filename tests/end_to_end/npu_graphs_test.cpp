@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -119,6 +120,7 @@ struct Seen {
   int too_large = 0;  // N110, N120, N121: a machine on which a layer does not fit
   int64_t striped = 0, spilled = 0, segments = 0, groups = 0;
   std::map<std::string, int> layers;  // by operator, on the NPU
+  int64_t packs = 0;                  // commands that make weights of activations
 };
 
 struct Case {
@@ -148,6 +150,9 @@ std::string difference(const Case& test_case, const compiler::CompileOptions& op
     seen.spilled += static_cast<int64_t>(report.spilled.size());
   }
   for (const testing::NpuProgram& program : programs) {
+    seen.packs += std::count_if(program.commands.begin(), program.commands.end(), [](const sd3403::Command& command) {
+      return std::holds_alternative<sd3403::WeightPack>(command.body);
+    });
     for (size_t at = 0; at < program.layer_ops.size();) {
       const size_t end = program.layer_ops.find('\n', at);
       ++seen.layers[program.layer_ops.substr(at, end - at)];
@@ -234,10 +239,12 @@ TEST(NpuGraphs, ConvolutionalNetworksGiveTheSameIntegersInEveryTiling) {
       << "tables of 16-bit functions beside a small cache, tensors that must be whole in a small scratchpad";
   EXPECT_GT(seen.striped, 700);
   EXPECT_GT(seen.spilled, 10);
+  EXPECT_GT(seen.packs, 500);
   EXPECT_GT(seen.groups, 4 * seen.segments);
-  for (const std::string_view op :
-       {"conv2d", "conv_transpose2d", "matmul", "add", "sub", "mul", "concat", "copy", "pad", "resize", "max_pool",
-        "average_pool", "reduce_mean", "rescale", "silu", "tanh", "hard_sigmoid", "relu"}) {
+  for (const std::string_view op : {"conv2d",   "conv_transpose2d", "matmul",      "add",     "sub",
+                                    "mul",      "concat",           "copy",        "pad",     "resize",
+                                    "max_pool", "average_pool",     "reduce_mean", "rescale", "silu",
+                                    "tanh",     "hard_sigmoid",     "relu",        "softmax", "layer_norm"}) {
     const auto at = seen.layers.find(std::string(op));
     EXPECT_TRUE(at != seen.layers.end() && at->second >= 5) << "hardly a layer of " << op << " on the NPU";
   }

@@ -101,6 +101,9 @@ def test_int8(name: str, exported: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(single, actual)
     first = model.interpret({"input": pictures[:1]})["output"]
     np.testing.assert_allclose(actual[:1], first, **tolerance)
+    # The NPU: the same bits.
+    model.compile(device="sd3403").save(str(tmp_path / "npu.hai"))
+    np.testing.assert_array_equal(answer(hai.load(str(tmp_path / "npu.hai")).session(threads=2), pictures), actual)
     ran = []
     for isa in ("scalar", "avx2", "avx2vnni", "avx512", "avx512vnni", "neon", "neondot", "neoni8mm"):
         try:

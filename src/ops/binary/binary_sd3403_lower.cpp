@@ -2,8 +2,11 @@
 // one value for all.
 //
 // Shapes that broadcast in another way stay on the CPU: the right operand is walked with strides of 0 along rows and
-// pixels, or along channels, and nothing else.
+// pixels, or along channels, and nothing else. It may be a constant, which is loaded like a tensor.
+#include <fmt/format.h>
+
 #include <bit>
+#include <optional>
 
 #include "devices/sd3403/lower/segment_builder.h"
 #include "types/arithmetic.h"
@@ -31,18 +34,50 @@ Reach reach_of(const std::vector<int64_t>& b, const std::vector<int64_t>& y) {
   return outer_equal && full.back() == 1 ? Reach::kPixels : Reach::kOther;
 }
 
-bool whole(const ir::Graph& graph, const ir::Node& node, size_t operand) {
-  return sample_dims(graph, node.inputs[operand]) == sample_dims(graph, node.outputs[0]);
+bool is_constant(const ir::Graph& graph, const ir::Node& node, size_t operand) {
+  return graph.value(node.inputs[operand]).is_constant();
+}
+
+// Sizes without the batch axis, which a constant may lack.
+std::vector<int64_t> dims_of(const ir::Graph& graph, const ir::Node& node, size_t operand) {
+  if (!is_constant(graph, node, operand)) return sample_dims(graph, node.inputs[operand]);
+  const Shape& shape = graph.value(node.inputs[operand]).type.shape;
+  const bool has_batch = shape.size() == graph.value(node.outputs[0]).type.shape.size();
+  std::vector<int64_t> dims;
+  for (size_t i = has_batch ? 1 : 0; i < shape.size(); ++i) dims.push_back(shape[i].value);
+  return dims;
+}
+
+Status require_operand(const ir::Graph& graph, const ir::Node& node, size_t operand) {
+  if (!is_constant(graph, node, operand)) return require_integers(graph, node, node.inputs[operand]);
+  const ir::Value& value = graph.value(node.inputs[operand]);
+  const DataType dtype = value.type.dtype;
+  if (dtype != DataType::kI8 && dtype != DataType::kU8 && dtype != DataType::kI16)
+    return refuse(node, fmt::format("a constant of {}", data_type_name(dtype)));
+  if (!value.type.quantization || value.type.quantization->scales.size() != 1)
+    return refuse(node, "a constant that has no single scale");
+  const Shape& shape = value.type.shape;
+  const size_t rank = graph.value(node.outputs[0]).type.shape.size();
+  if (shape.size() > rank || (shape.size() == rank && shape[0].value != 1))
+    return refuse(node, "a constant of a value a sample");
+  return {};
+}
+
+// The operand that is as large as the result, and no constant.
+std::optional<size_t> whole(const ir::Graph& graph, const ir::Node& node) {
+  for (const size_t operand : {size_t{0}, size_t{1}}) {
+    if (is_constant(graph, node, operand)) continue;
+    if (dims_of(graph, node, operand) == sample_dims(graph, node.outputs[0])) return operand;
+  }
+  return std::nullopt;
 }
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  for (const ir::ValueId value : {node.inputs[0], node.inputs[1], node.outputs[0]}) {
-    HAI_TRY_STATUS(require_integers(graph, node, value));
-  }
-  const size_t left = whole(graph, node, 0) ? 0 : 1;
-  const bool covers =
-      whole(graph, node, left) && sample_dims(graph, node.outputs[0]).size() <= 3 &&
-      reach_of(sample_dims(graph, node.inputs[1 - left]), sample_dims(graph, node.outputs[0])) != Reach::kOther;
+  for (const size_t operand : {size_t{0}, size_t{1}}) HAI_TRY_STATUS(require_operand(graph, node, operand));
+  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  const std::vector<int64_t> dims = sample_dims(graph, node.outputs[0]);
+  const std::optional<size_t> left = whole(graph, node);
+  const bool covers = left && dims.size() <= 3 && reach_of(dims_of(graph, node, 1 - *left), dims) != Reach::kOther;
   if (!covers) return refuse(node, "operands that broadcast along rows or columns alone");
   return {};
 }
@@ -52,7 +87,8 @@ int64_t bits_of(float value) { return static_cast<int64_t>(std::bit_cast<uint32_
 template <int64_t kArithmetic>
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
-  const size_t first = whole(builder.graph(), node, 0) ? 0 : 1;
+  const size_t first = *whole(builder.graph(), node);
+  const std::vector<int64_t> right_dims = dims_of(builder.graph(), node, 1 - first);
   const ir::TensorType& y = builder.type(node.outputs[0]);
   const ir::TensorType* types[2] = {&builder.type(node.inputs[first]), &builder.type(node.inputs[1 - first])};
   Combine c;
@@ -77,10 +113,10 @@ Status lower(SegmentBuilder& builder) {
   c.greatest = integer_max(y.dtype);
   Layer layer;
   const Slice left = builder.operand(node.inputs[first]);
-  Slice right = builder.operand(node.inputs[1 - first]);
+  Slice right = is_constant(builder.graph(), node, 1 - first) ? builder.constant(node.inputs[1 - first], right_dims)
+                                                              : builder.operand(node.inputs[1 - first]);
   layer.writes = builder.result(node.outputs[0]);
-  const Reach reach =
-      reach_of(sample_dims(builder.graph(), node.inputs[1 - first]), sample_dims(builder.graph(), node.outputs[0]));
+  const Reach reach = reach_of(right_dims, sample_dims(builder.graph(), node.outputs[0]));
   RowWindow window;
   if (reach == Reach::kPixels || reach == Reach::kOne) c.right_repeats = 1;
   if (reach == Reach::kChannels || reach == Reach::kOne) {

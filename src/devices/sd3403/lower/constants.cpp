@@ -99,7 +99,7 @@ PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& 
   const bool convolves = std::holds_alternative<Convolve>(layer.body);
   if (convolves) {
     packed.weights = out.begin();
-    put_weights(out, layer, chunk, packed.bytes);
+    if (!layer.pack) put_weights(out, layer, chunk, packed.bytes);
     packed.channels = out.begin();
     put_channels(out, layer, chunk.channels);
   }
@@ -112,6 +112,10 @@ PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& 
     put_positions(out, k.rows, rows, first_input_row);
     packed.columns = out.begin();
     put_positions(out, k.columns, {0, static_cast<int64_t>(k.columns.size())}, 0);
+  }
+  if (!k.parameters.empty()) {
+    packed.parameters = out.begin();
+    packed.bytes.insert(packed.bytes.end(), k.parameters.begin(), k.parameters.end());
   }
   out.begin();
   return packed;

@@ -42,6 +42,9 @@ class CacheUse {
     if (next_ + bytes > size_) next_ = 0;
   }
   void restart() { next_ = 0; }
+  void forget(const StreamKey& key) {
+    std::erase_if(entries_, [&](const Entry& e) { return e.key == key; });
+  }
   std::optional<int64_t> find(const StreamKey& key) const {
     for (const Entry& entry : entries_) {
       if (entry.key == key) return entry.address;
@@ -109,12 +112,23 @@ class Emitter {
     const auto index = [](const std::vector<ir::ValueId>& values, ir::ValueId value) {
       return std::find(values.begin(), values.end(), value) - values.begin();
     };
+    if (buffer.constant != nullptr) return 0;
     if (buffer.input != ir::kNone) return kFirstInputImage + index(segment_.inputs, buffer.input);
     if (buffer.output == ir::kNone) return kScratchImage;
     return kFirstInputImage + static_cast<int64_t>(segment_.inputs.size()) + index(segment_.outputs, buffer.output);
   }
-  int64_t image_offset(BufferId id) const {
+  // Of a constant: in what finish() appends to the streams.
+  int64_t image_offset(BufferId id) {
     const Buffer& buffer = segment_.buffers[id];
+    if (buffer.constant != nullptr) {
+      const auto [at, fresh] = tensor_offset_.emplace(id, static_cast<int64_t>(tensors_.size()));
+      if (fresh) {
+        const auto bytes = buffer.constant->bytes();
+        tensors_.insert(tensors_.end(), bytes.begin(), bytes.end());
+        tensors_.resize(static_cast<size_t>(align_up(static_cast<int64_t>(tensors_.size()), 64)));
+      }
+      return at->second;
+    }
     return buffer.spilled && buffer.output == ir::kNone ? schedule_.scratch_offset[id] : 0;
   }
 
@@ -259,19 +273,41 @@ class Emitter {
                       "keep this layer on the CPU",
                       layer(l).name, bytes, room);
   }
-  // Loads a stream into the core's cache unless it is there; where it begins.
-  Result<int64_t> place(int64_t core, LayerId l, const StreamKey& key, size_t stream, bool is_table) {
-    const int64_t bytes = bytes_of(stream);
-    CacheUse& use = is_table && is_small_table(layer(l), machine_) ? tables_[static_cast<size_t>(core)]
-                                                                   : weights_[static_cast<size_t>(core)];
-    if (bytes > use.size()) return no_room(l, bytes, use.size());
-    if (const auto address = use.find(key)) return *address;
-    WeightLoad c;
-    c.entry = static_cast<int64_t>(stream) * kStreamEntryBytes;
-    c.destination = use.take(key, bytes);
-    c.expanded_bytes = bytes;
-    put(core, l, c);
-    return c.destination;
+  // What a command brings to the cache.
+  struct Want {
+    StreamKey key;
+    int64_t bytes;
+    CommandBody command;
+  };
+  // Brings it into the cache unless it is there; where it begins.
+  int64_t place(int64_t core, LayerId l, CacheUse& use, const Want& want) {
+    if (const auto address = use.find(want.key)) return *address;
+    CommandBody body = want.command;
+    const int64_t address = use.take(want.key, want.bytes);
+    std::visit(
+        [&](auto& c) {
+          if constexpr (requires { c.destination; }) c.destination = address;
+        },
+        body);
+    put(core, l, std::move(body));
+    return address;
+  }
+  // All of it at once: none may take the place of another.
+  Result<std::vector<int64_t>> place(int64_t core, LayerId l, CacheUse& use, const std::vector<Want>& wants) {
+    const auto all_there = [&] {
+      return std::all_of(wants.begin(), wants.end(), [&](const Want& want) { return use.find(want.key).has_value(); });
+    };
+    int64_t total = 0;
+    for (const Want& want : wants) total += want.bytes;
+    if (total > use.size()) return no_room(l, total, use.size());
+    if (!all_there()) use.expect(total);
+    std::vector<int64_t> addresses;
+    for (const Want& want : wants) addresses.push_back(place(core, l, use, want));
+    if (all_there()) return addresses;
+    use.restart();
+    for (const Want& want : wants) use.forget(want.key);
+    for (size_t i = 0; i < wants.size(); ++i) addresses[i] = place(core, l, use, wants[i]);
+    return addresses;
   }
 
   size_t stream_of(const StreamKey& key, const std::function<PackedConstants()>& pack) {
@@ -286,11 +322,25 @@ class Emitter {
   struct Found {
     int64_t base = 0;   // of the piece's own constants
     int64_t table = 0;  // of the function's table
+    int64_t pack = 0;   // of weights that the layer packs
     const PackedConstants* packed = nullptr;
   };
+  Want wanted_stream(const StreamKey& key, size_t stream) const {
+    WeightLoad load;
+    load.entry = static_cast<int64_t>(stream) * kStreamEntryBytes;
+    load.expanded_bytes = bytes_of(stream);
+    return {key, load.expanded_bytes, load};
+  }
+  Want wanted_pack(const StreamKey& key, const Layer& at, const Chunk& chunk) const {
+    WeightPack pack = pack_of(at, chunk.channels, chunk.depth);
+    const bool transposes = pack.transposes != 0;
+    set_input_tile(pack, tile_of(at.reads.back().slice, transposes ? chunk.channels.first : chunk.depth.first,
+                                 transposes ? chunk.depth.first : chunk.channels.first));
+    return {key, packed_weight_bytes(at, chunk.channels, chunk.depth), pack};
+  }
+
   Result<Found> constants(int64_t core, LayerId l, const Chunk& chunk, const Range& rows, int64_t first_input_row) {
     const Layer& at = layer(l);
-    const bool has_table = !at.constants.table.empty();
     const StreamKey table_key{l, -1, 0, 0, 0, 0, 0};
     const bool by_rows = !at.constants.rows.empty();
     const StreamKey key{l,
@@ -300,33 +350,33 @@ class Emitter {
                         chunk.depth.count,
                         by_rows ? rows.first : 0,
                         by_rows ? rows.count : 0};
+    StreamKey pack_key = key;
+    std::get<5>(pack_key) = -1;
     Found out;
-    size_t table = 0;
-    size_t piece = 0;
-    if (has_table) table = stream_of(table_key, [&] { return PackedConstants{pack_table(at)}; });
-    if (has_constants(at)) {
-      piece = stream_of(key, [&] { return pack_piece(at, chunk, rows, first_input_row); });
-      out.packed = &stored_[piece];
-    }
-    // A large table lies among the weights: neither may take the other's place.
     CacheUse& weights = weights_[static_cast<size_t>(core)];
-    const bool beside = has_table && has_constants(at) && !is_small_table(at, machine_);
-    if (beside) {
-      const int64_t both = bytes_of(table) + bytes_of(piece);
-      if (both > weights.size()) return no_room(l, both, weights.size());
-      if (!weights.find(table_key) || !weights.find(key)) weights.expect(both);
-    }
-    if (has_table) {
-      HAI_TRY(out.table, place(core, l, table_key, table, true));
+    std::vector<Want> wants;  // among the weights, all at once
+    std::vector<int64_t*> found;
+    const auto want = [&](Want wanted, int64_t& address) {
+      wants.push_back(std::move(wanted));
+      found.push_back(&address);
+    };
+    if (!at.constants.table.empty()) {
+      const size_t stream = stream_of(table_key, [&] { return PackedConstants{pack_table(at)}; });
+      if (is_small_table(at, machine_)) {
+        out.table = place(core, l, tables_[static_cast<size_t>(core)], wanted_stream(table_key, stream));
+      } else {
+        want(wanted_stream(table_key, stream), out.table);
+      }
     }
     if (has_constants(at)) {
-      HAI_TRY(out.base, place(core, l, key, piece, false));
+      const size_t stream = stream_of(key, [&] { return pack_piece(at, chunk, rows, first_input_row); });
+      out.packed = &stored_[stream];
+      want(wanted_stream(key, stream), out.base);
     }
-    if (beside && !weights.find(table_key)) {
-      weights.restart();
-      HAI_TRY(out.table, place(core, l, table_key, table, true));
-      HAI_TRY(out.base, place(core, l, key, piece, false));
-    }
+    if (at.pack) want(wanted_pack(pack_key, at, chunk), out.pack);
+    if (wants.empty()) return out;
+    HAI_TRY(const std::vector<int64_t> addresses, place(core, l, weights, wants));
+    for (size_t i = 0; i < addresses.size(); ++i) *found[i] = addresses[i];
     return out;
   }
 
@@ -408,6 +458,15 @@ class Emitter {
     return out;
   }
 
+  template <typename Body>
+  void set_pixels(Body& c, const Layer& at, const Range& rows, int64_t first_input_row, const Tile& output) const {
+    set_input_tile(c, tile_of(at.reads[0].slice, first_input_row, 0));
+    set_output_tile(c, output);
+    c.rows = rows.count;
+    c.columns = at.writes.columns;
+    c.channels = at.writes.channels;
+  }
+
   Status emit_piece(LayerId l, int64_t core, const Range& rows, const Chunk& chunk, bool first_sum, bool last_sum) {
     const Layer& at = layer(l);
     const Rows in = at.reads.empty() ? Rows{} : input_rows(at.reads[0], rows);
@@ -425,7 +484,7 @@ class Emitter {
       c->input_channels = depthwise ? chunk.channels.count : chunk.depth.count;
       c->first_sum = first_sum ? 1 : 0;
       c->last_sum = last_sum ? 1 : 0;
-      c->weight_address = base + packed->weights;
+      c->weight_address = at.pack ? found.pack : base + packed->weights;
       c->channel_table = base + packed->channels;
       if (c->function != kNoFunction) c->function_table = found.table;
       if (c->adds_residual != 0) {
@@ -462,6 +521,12 @@ class Emitter {
       resize->column_table = base + packed->columns;
       set_output_tile(*resize, output);
       resize->output_rows = rows.count;
+    } else if (auto* softmax = std::get_if<Softmax>(&body)) {
+      set_pixels(*softmax, at, rows, in.first, output);
+      softmax->exponentials = base + packed->parameters;
+    } else if (auto* norm = std::get_if<LayerNorm>(&body)) {
+      set_pixels(*norm, at, rows, in.first, output);
+      norm->parameters = base + packed->parameters;
     } else if (auto* copy = std::get_if<Copy>(&body)) {
       if (copy->fills == 0) set_input_tile(*copy, tile_of(at.reads[0].slice, in.first, channel));
       set_output_tile(*copy, output);
@@ -493,6 +558,11 @@ class Emitter {
       out.constants.insert(out.constants.end(), bytes.begin(), bytes.end());
       out.constants.resize(static_cast<size_t>(align_up(static_cast<int64_t>(out.constants.size()), 64)));
     }
+    for (Command& command : commands_) {
+      auto* load = std::get_if<DmaLoad>(&command.body);
+      if (load != nullptr && load->image == 0) load->source += static_cast<int64_t>(out.constants.size());
+    }
+    out.constants.insert(out.constants.end(), tensors_.begin(), tensors_.end());
     out.commands = synchronise(commands_);
     return out;
   }
@@ -509,6 +579,8 @@ class Emitter {
   std::vector<CacheUse> weights_, tables_;  // by core
   std::map<StreamKey, size_t> streams_;
   std::deque<PackedConstants> stored_;
+  std::vector<std::byte> tensors_;  // constant operands
+  std::map<BufferId, int64_t> tensor_offset_;
   int64_t next_load_core_ = 0;
   int64_t next_store_core_ = 0;
 };

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,10 @@ struct Buffer {
   ir::ValueId input = ir::kNone;  // the segment's input or output that it is, in external memory
   ir::ValueId output = ir::kNone;
   bool spilled = false;  // too large for the scratchpad beside what is alive with it: it waits in external memory
+  std::shared_ptr<const ir::ConstantData> constant = nullptr;  // its values, where it is an operand that never changes
 
+  // It is there from the beginning, in external memory.
+  bool is_given() const { return input != ir::kNone || constant != nullptr; }
   int64_t pixel_bytes() const { return channels * element_bytes(type); }
   int64_t row_bytes() const { return columns * pixel_bytes(); }
   int64_t bytes() const { return rows * row_bytes(); }
@@ -88,6 +92,7 @@ struct Constants {
   std::vector<int16_t> table;           // a function's
   std::vector<float> averages;          // multipliers of Pool
   std::vector<Position> rows, columns;  // of Resize, for all of the result
+  std::vector<std::byte> parameters;    // of Softmax and LayerNorm, as the command reads them
 };
 
 struct Layer {
@@ -95,10 +100,12 @@ struct Layer {
   std::string op;
   int64_t macs = 0;
   CommandBody body;
-  std::vector<Operand> reads;  // of Convolve: input, residual; of Combine: left, right
+  std::vector<Operand> reads;  // of Convolve: input, residual; of Combine: left, right; last what is packed
   Slice writes;
   Constants constants;
-  bool by_rows = true;  // false: all rows in one piece
+  std::optional<WeightPack> pack;  // the weights are made of an operand: rows of it by channels, without addresses
+  bool by_rows = true;             // false: all rows in one piece
+  bool by_channels = true;         // false: all channels in one piece
 };
 
 struct Segment {

@@ -32,8 +32,9 @@ double group_cycles(const Segment& segment, const std::vector<BufferUses>&, cons
     const std::vector<Share> shares = shares_of(layer, machine, Split::kAuto);
     int64_t on_a_core = 0;
     for (const Share& share : shares) {
-      const int64_t bytes = constant_bytes(layer, share.channels, {0, layer.constants.depth}, layer.writes.rows);
-      constants += static_cast<double>(bytes + table_bytes(layer));
+      const Range depth{0, layer.constants.depth};
+      const int64_t bytes = constant_bytes(layer, share.channels, depth, layer.writes.rows);
+      constants += static_cast<double>(bytes - packed_weight_bytes(layer, share.channels, depth) + table_bytes(layer));
       on_a_core = std::max(on_a_core, bytes);
     }
     most_on_a_core += on_a_core;

@@ -25,9 +25,7 @@ class Network : public GraphBuilder {
   }
   ir::ValueId add(ir::ValueId a, ir::ValueId b) { return node("add", {a, b}, {}, quantization()); }
   // An operator of the CPU.
-  ir::ValueId softmax(ir::ValueId from) {
-    return node("softmax", {from}, {{"axis", int64_t{-1}}}, per_tensor_quantization(1.0F / 256.0F, -128));
-  }
+  ir::ValueId minimum(ir::ValueId from) { return node("min", {from, from}, {}, quantization()); }
   const Placement& placement(const Partition& partition, ir::ValueId value) const {
     for (const Placement& placement : partition.placements) {
       if (placement.node == graph.value(value).producer) return placement;
@@ -74,20 +72,20 @@ TEST(Partition, ANetworkOfTheNpuIsOneSegment) {
 TEST(Partition, ReasonsAreGiven) {
   Network n;
   const ir::ValueId a = n.conv(n.x);
-  const ir::ValueId b = n.softmax(a);
+  const ir::ValueId b = n.minimum(a);
   n.graph.add_output(b);
   const auto partition = sd3403::partition(n.graph);
   ASSERT_TRUE(partition);
   EXPECT_FALSE(n.placement(*partition, b).on_npu);
-  EXPECT_EQ(n.placement(*partition, b).reason, "the NPU has no softmax");
+  EXPECT_EQ(n.placement(*partition, b).reason, "the NPU has no min");
 }
 
 TEST(Partition, ALittleBetweenOperatorsOfTheCpuStaysThere) {
   Network n;
   const ir::ValueId first = n.conv(n.x);
-  const ir::ValueId b = n.softmax(first);
+  const ir::ValueId b = n.minimum(first);
   const ir::ValueId little = n.add(b, b);
-  const ir::ValueId c = n.softmax(little);
+  const ir::ValueId c = n.minimum(little);
   const ir::ValueId last = n.conv(c);
   n.graph.add_output(last);
   auto partition = sd3403::partition(n.graph);
@@ -108,7 +106,7 @@ TEST(Partition, ALittleBetweenOperatorsOfTheCpuStaysThere) {
 TEST(Partition, BranchesAroundTheCpuAreTwoSegments) {
   Network n;
   const ir::ValueId a = n.conv(n.x);
-  const ir::ValueId b = n.softmax(a);
+  const ir::ValueId b = n.minimum(a);
   const ir::ValueId beside = n.conv(a);
   n.graph.add_output(n.conv(n.add(b, beside)));
   const auto partition = sd3403::partition(n.graph);

@@ -31,9 +31,16 @@ int64_t input_type(const Layer& layer) { return layer.reads.empty() ? layer.writ
 
 }  // namespace
 
+WeightPack pack_of(const Layer& layer, const Range& channels, const Range& depth) {
+  WeightPack pack = *layer.pack;
+  pack.rows = pack.transposes != 0 ? channels.count : depth.count;
+  pack.channels = pack.transposes != 0 ? depth.count : channels.count;
+  return pack;
+}
+
 bool has_constants(const Layer& layer) {
   const Constants& c = layer.constants;
-  return !c.weights.empty() || !c.averages.empty() || !c.rows.empty();
+  return !c.multipliers.empty() || !c.averages.empty() || !c.rows.empty() || !c.parameters.empty();
 }
 
 int64_t table_bytes(const Layer& layer) {
@@ -64,12 +71,17 @@ int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& d
     bytes += align_up(channels.count * channel_entry_bytes(input_type(layer)), kAlignment);
   } else {
     bytes += align_up(static_cast<int64_t>(c.averages.size()) * 4, kAlignment);
+    bytes += align_up(static_cast<int64_t>(c.parameters.size()), kAlignment);
     if (!c.rows.empty()) {
       bytes += align_up(rows * kPositionBytes, kAlignment);
       bytes += align_up(static_cast<int64_t>(c.columns.size()) * kPositionBytes, kAlignment);
     }
   }
   return bytes;
+}
+
+int64_t packed_weight_bytes(const Layer& layer, const Range& channels, const Range& depth) {
+  return layer.pack ? blocks_of(channels.count) * kBlockChannels * depth.count : 0;
 }
 
 int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels) {
@@ -99,7 +111,12 @@ int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, i
     if constexpr (requires { c.output_type; }) c.output_type = out.type;
   };
   std::visit(set, command.body);
-  return cycles_of(machine, command).cycles;
+  int64_t cycles = cycles_of(machine, command).cycles;
+  if (layer.pack) {
+    command.body = pack_of(layer, {0, channels}, {0, layer.constants.depth});
+    cycles += cycles_of(machine, command).cycles;
+  }
+  return cycles;
 }
 
 int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine) {
@@ -112,14 +129,16 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
   const std::vector<Share> one = {{0, {0, channels}, false}};
   const std::vector<Share> by_rows = {{0, {0, channels}, true}, {1, {0, channels}, true}};
   const std::vector<Share> by_channels = {{0, half(channels, 0), false}, {1, half(channels, 1), false}};
-  const bool channels_can = blocks_of(channels) >= 2;
+  const bool channels_can = blocks_of(channels) >= 2 && layer.by_channels;
   const bool rows_can = rows >= 2 && layer.by_rows;
   if (machine.cores < 2 || (!channels_can && !rows_can) || forced == Split::kOneCore) return one;
   if (forced == Split::kRows && rows_can) return by_rows;
   if (forced == Split::kChannels && channels_can) return by_channels;
   if (!channels_can) return by_rows;
   if (!rows_can) return by_channels;
-  const int64_t bytes = constant_bytes(layer, {0, channels}, {0, layer.constants.depth}, rows);
+  const Range depth{0, layer.constants.depth};
+  const int64_t bytes =
+      constant_bytes(layer, {0, channels}, depth, rows) - packed_weight_bytes(layer, {0, channels}, depth);
   const auto rate = std::max<int64_t>(1, static_cast<int64_t>(ddr_bytes_a_cycle(machine)));
   const int64_t rows_cycles = std::max(layer_cycles(layer, machine, ceil_div(rows, 2), channels), 2 * bytes / rate);
   const int64_t channels_cycles = std::max(layer_cycles(layer, machine, rows, half(channels, 0).count), bytes / rate);

@@ -34,8 +34,13 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
 // Chunks of a share, in order. `whole_rows` says whether all rows run with each chunk, so that it is loaded once.
 std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels);
 
+// The command that packs a piece's weights, without addresses. Precondition: the layer packs.
+WeightPack pack_of(const Layer& layer, const Range& channels, const Range& depth);
+
 // Bytes of a piece in the weight cache, without the function's table. `rows` are those of Resize's result.
 int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& depth, int64_t rows);
+// Of those, what the layer packs itself.
+int64_t packed_weight_bytes(const Layer& layer, const Range& channels, const Range& depth);
 int64_t table_bytes(const Layer& layer);
 // Whether pieces of the layer have anything in the weight cache besides the table.
 bool has_constants(const Layer& layer);

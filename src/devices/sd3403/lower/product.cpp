@@ -117,6 +117,21 @@ Status weights_fit(const ir::Graph& graph, const ir::Node& node, int channel_axi
 
 }  // namespace
 
+Status epilogue_supports(const ir::Graph& graph, const ir::Node& node) {
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  if (type_of(graph, node, 2) != nullptr && !graph.value(node.inputs[2]).is_constant())
+    return refuse(node, "its bias is no constant");
+  auto epilogue = parse_epilogue(node.attributes);
+  if (!epilogue) return epilogue.error();
+  if (epilogue->fixed_point) return refuse(node, "rounding as TensorFlow Lite does");
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  if (y.dtype != DataType::kF32) HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  if (x.dtype == DataType::kI16 && y.dtype != DataType::kI16 && y.dtype != DataType::kF32)
+    return refuse(node, fmt::format("i16 gives {}", data_type_name(y.dtype)));
+  if (type_of(graph, node, 3) != nullptr) HAI_TRY_STATUS(require_integers(graph, node, node.inputs[3]));
+  return table_fits(graph, node, *epilogue);
+}
+
 Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
   HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
@@ -128,17 +143,7 @@ Status product_supports(const ir::Graph& graph, const ir::Node& node, int channe
     return refuse(node, fmt::format("weights of {}", data_type_name(weights.type.dtype)));
   if (!weights.type.quantization || weights.type.quantization->block != 0)
     return refuse(node, "weights with scales by block");
-  if (type_of(graph, node, 2) != nullptr && !graph.value(node.inputs[2]).is_constant())
-    return refuse(node, "its bias is no constant");
-  auto epilogue = parse_epilogue(node.attributes);
-  if (!epilogue) return epilogue.error();
-  if (epilogue->fixed_point) return refuse(node, "rounding as TensorFlow Lite does");
-  const ir::TensorType& y = graph.value(node.outputs[0]).type;
-  if (y.dtype != DataType::kF32) HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
-  if (x.dtype == DataType::kI16 && y.dtype != DataType::kI16 && y.dtype != DataType::kF32)
-    return refuse(node, fmt::format("i16 gives {}", data_type_name(y.dtype)));
-  if (type_of(graph, node, 3) != nullptr) HAI_TRY_STATUS(require_integers(graph, node, node.inputs[3]));
-  HAI_TRY_STATUS(table_fits(graph, node, *epilogue));
+  HAI_TRY_STATUS(epilogue_supports(graph, node));
   return weights_fit(graph, node, channel_axis);
 }
 
@@ -153,16 +158,24 @@ Status finish_product(SegmentBuilder& builder, Layer& layer) {
   const ir::Graph& graph = builder.graph();
   const ir::Node& node = builder.node();
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
-  const ir::TensorType& y = graph.value(node.outputs[0]).type;
-  const Quantization& scales = *graph.value(node.inputs[1]).type.quantization;
   auto& c = std::get<Convolve>(layer.body);
-  c.first_sum = c.last_sum = 1;
-  c.input_zero_point = zero_point_of(x);
   const auto [least, greatest] = std::minmax_element(layer.constants.weights.begin(), layer.constants.weights.end());
   const bool bytes = *least >= INT8_MIN && *greatest <= INT8_MAX;
   const bool nibbles = *least >= -8 && *greatest <= 7 && bit_width(graph.value(node.inputs[1]).type.dtype) == 4;
   c.weights = nibbles && x.dtype != DataType::kI16 ? kWeightI4 : bytes ? kWeightI8 : kWeightI16;
   layer.writes = builder.result(node.outputs[0]);
+  return finish_sums(builder, layer);
+}
+
+Status finish_sums(SegmentBuilder& builder, Layer& layer) {
+  const ir::Graph& graph = builder.graph();
+  const ir::Node& node = builder.node();
+  const ir::TensorType& x = graph.value(node.inputs[0]).type;
+  const ir::TensorType& y = graph.value(node.outputs[0]).type;
+  const Quantization& scales = *graph.value(node.inputs[1]).type.quantization;
+  auto& c = std::get<Convolve>(layer.body);
+  c.first_sum = c.last_sum = 1;
+  c.input_zero_point = zero_point_of(x);
   const auto channels = static_cast<size_t>(layer.writes.channels);
   layer.constants.bias = bias_of(graph, node, channels);
   HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));

@@ -40,7 +40,7 @@ class Search {
       Life life;
       const Buffer& buffer = segment.buffers[b];
       const auto& [producers, readers] = uses_[b];
-      life.resident = buffer.input == ir::kNone && !buffer.spilled && !producers.empty();
+      life.resident = !buffer.is_given() && !buffer.spilled && !producers.empty();
       if (!producers.empty()) {
         life.first = producers.front();
         life.last = std::max(producers.back(), readers.empty() ? 0 : readers.back());

@@ -302,6 +302,49 @@ Slice SegmentBuilder::result(ir::ValueId value) {
   return *slice_of(view, segment_.buffers[view.buffer].type);
 }
 
+View SegmentBuilder::result_of_matrices(ir::ValueId value) {
+  const auto& uses = graph_.value(value).uses;
+  const bool one_reader = uses.size() == 1 && !graph_.is_output(value) && members_.contains(uses[0].node);
+  if (!views_.contains(value) && !places_.contains(value) && one_reader) {
+    const ir::Node& reader = graph_.node(uses[0].node);
+    const std::vector<int64_t> order = reader.ints_attribute("permutation");
+    const bool moves = reader.op == "transpose" && order.front() == 0 &&
+                       order.back() + 1 == static_cast<int64_t>(order.size());  // channels stay adjacent
+    if (moves) {
+      const View read = allocate(reader.outputs[0]);
+      View view{read.buffer, 0, read.dims, read.strides};
+      for (size_t i = 1; i < order.size(); ++i) {
+        view.dims[static_cast<size_t>(order[i] - 1)] = read.dims[i - 1];
+        view.strides[static_cast<size_t>(order[i] - 1)] = read.strides[i - 1];
+      }
+      views_[value] = std::move(view);
+    }
+  }
+  if (!views_.contains(value)) result(value);
+  return views_.at(value);
+}
+
+Slice SegmentBuilder::constant(ir::ValueId value, const std::vector<int64_t>& dims) {
+  const auto [at, fresh] = constants_.try_emplace({value, dims}, static_cast<BufferId>(segment_.buffers.size()));
+  const int64_t type = *element_of(graph_.value(value).type.dtype);
+  if (fresh) {
+    segment_.buffers.push_back({graph_.value(value).name, rows_of(dims), columns_of(dims), channels_of(dims), type,
+                                ir::kNone, ir::kNone, false, graph_.value(value).constant});
+  }
+  return *slice_of(dense_view(at->second, dims), type);
+}
+
+void SegmentBuilder::even_rows(ir::ValueId from, Slice& in, ir::ValueId to, Slice& out) const {
+  constexpr int64_t kFew = 8;
+  if (out.rows >= kFew || out.columns == 1 || out.rows * out.columns > kMostRows) return;
+  const std::vector<int64_t> dims = {out.rows * out.columns, out.channels};
+  const std::optional<View> flat_in = reshaped(views_.at(from), dims);
+  const std::optional<View> flat_out = reshaped(views_.at(to), dims);
+  if (!flat_in || !flat_out) return;
+  in = *slice_of(*flat_in, in.type);
+  out = *slice_of(*flat_out, out.type);
+}
+
 void SegmentBuilder::add(Layer layer) {
   if (layer.name.empty()) layer.name = node_->name.empty() ? graph_.value(node_->outputs[0]).name : node_->name;
   if (layer.op.empty()) layer.op = node_->op;

@@ -47,6 +47,14 @@ class SegmentBuilder {
   Slice operand(ir::ValueId value);
   // Where the node's result belongs, with its natural sizes.
   Slice result(ir::ValueId value);
+  // The same for a result that is written matrix by matrix (its last two axes): it lies as its only reader wants it
+  // where that is a transposition of other axes, so that this moves nothing.
+  View result_of_matrices(ir::ValueId value);
+  // A constant with these sizes, loaded from external memory.
+  Slice constant(ir::ValueId value, const std::vector<int64_t>& dims);
+  // For operators that work on channels: many rows of a pixel where the value has few rows of many pixels, so that both
+  // cores have the same work.
+  void even_rows(ir::ValueId from, Slice& in, ir::ValueId to, Slice& out) const;
   // Any slice of up to three axes, channels possibly apart: for Copy.
   std::optional<Slice> slice_of(const View& view, int64_t type) const;
   // The place that a concatenation has given to a value, or none.
@@ -79,6 +87,7 @@ class SegmentBuilder {
   const ir::Node* node_ = nullptr;
   std::map<ir::ValueId, View> views_;
   std::map<ir::ValueId, Place> places_;
+  std::map<std::pair<ir::ValueId, std::vector<int64_t>>, BufferId> constants_;
   Segment segment_;
 };
 

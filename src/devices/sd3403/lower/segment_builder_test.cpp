@@ -170,6 +170,53 @@ TEST(Segments, AShuffleOfChannelsIsReadByCopies) {
   for (size_t i = 1; i + 1 < ops.size(); ++i) EXPECT_EQ(ops[i], "copy");
 }
 
+// Two heads of 4 channels: split off, multiplied, joined again, and no element moves.
+TEST(Segments, HeadsOfAttentionAreViews) {
+  Segments s;
+  const ir::ValueId a = s.conv(s.x, 24, s.q);
+  const ir::ValueId flat = s.node("reshape", {a}, {{"shape", Ints{0, 24, 3, 2, 4}}});
+  const auto parts = s.nodes("split", {flat}, {{"axis", int64_t{2}}, {"sizes", Ints{1, 1, 1}}}, {}, 3);
+  const auto heads = [&](size_t part, const Ints& order) {
+    return s.transpose(s.node("reshape", {parts[part]}, {{"shape", Ints{0, 24, 2, 4}}}), order);
+  };
+  const ir::ValueId scores = s.node("matmul", {heads(0, {0, 2, 1, 3}), heads(1, {0, 2, 3, 1})}, {}, s.q);
+  const ir::ValueId mixed = s.node("matmul", {scores, heads(2, {0, 2, 1, 3})}, {}, s.q);
+  const ir::ValueId back = s.transpose(mixed, {0, 2, 1, 3});
+  const ir::ValueId whole = s.node("reshape", {back}, {{"shape", Ints{0, 6, 4, 8}}});
+  const Segment segment = s.build({s.conv(whole, 4, s.q)});
+  EXPECT_EQ(Segments::ops(segment), (Names{"conv2d", "matmul", "matmul", "matmul", "matmul", "conv2d"}));
+  const Layer& first = segment.layers[1];
+  EXPECT_EQ(first.reads[0].slice.offset_bytes, 0);
+  EXPECT_EQ(first.reads[1].slice.offset_bytes, 8);
+  EXPECT_TRUE(first.reads[1].slice.whole) << "all of it is packed at once";
+  EXPECT_EQ(first.pack->transposes, 1);
+  EXPECT_EQ(first.constants.depth, 4);
+  EXPECT_EQ(segment.layers[2].reads[0].slice.offset_bytes, 4);
+  const Layer& last = segment.layers[4];
+  EXPECT_EQ(last.pack->transposes, 0);
+  EXPECT_EQ(last.reads[1].slice.offset_bytes, 20);
+  EXPECT_EQ(last.writes.row_stride, 8) << "beside the other head";
+  EXPECT_EQ(last.writes.offset_bytes, 4);
+}
+
+TEST(Segments, AConstantIsOneBufferForAllItsReaders) {
+  Segments s;
+  const ir::ValueId a = s.conv(s.x, 8, s.q);
+  const std::vector<std::byte> bytes(8, std::byte{3});
+  const ir::ValueId k = s.graph.add_constant("k", {DataType::kI8, {Dim(1), Dim(1), Dim(1), Dim(8)}, s.q},
+                                             ir::ConstantData::copy_of(std::span<const std::byte>(bytes)));
+  const ir::ValueId sum = s.node("add", {k, a}, {}, s.quantization());
+  const Segment segment = s.build({s.node("mul", {sum, k}, {}, s.quantization())});
+  EXPECT_EQ(Segments::ops(segment), (Names{"conv2d", "add", "mul"}));
+  const Slice& one = segment.layers[1].reads[1].slice;
+  EXPECT_EQ(one.buffer, segment.layers[2].reads[1].slice.buffer);
+  EXPECT_EQ(one.row_stride, 0);
+  EXPECT_EQ(one.pixel_stride, 0);
+  EXPECT_TRUE(segment.buffers[one.buffer].is_given());
+  EXPECT_EQ(segment.buffers[one.buffer].bytes(), 8);
+  EXPECT_EQ(segment.inputs, (std::vector<ir::ValueId>{s.x})) << "a constant is no input";
+}
+
 TEST(Segments, AnOutputThatViewsAnInputIsCopied) {
   Segments s;
   const ir::ValueId view = s.node("reshape", {s.x}, {{"shape", Ints{0, 24, 8}}});

@@ -180,7 +180,7 @@ std::optional<Group> make_group(const Segment& segment, const std::vector<Buffer
     GroupBuffer own{id, Keep::kResident, 0, 0, false};
     const bool made_here = all_inside(group, uses[id].producers);
     const bool read_here = all_inside(group, uses[id].readers);
-    if (buffer.input != ir::kNone || (buffer.spilled && !any_inside(group, uses[id].producers))) {
+    if (buffer.is_given() || (buffer.spilled && !any_inside(group, uses[id].producers))) {
       own.keep = Keep::kLoaded;
     } else if (buffer.spilled && !made_here) {
       own.keep = any_inside(group, uses[id].readers) ? Keep::kUpdated : Keep::kStored;

@@ -26,12 +26,18 @@ const char* const kWindow =
     "last_sum=1 window_rows=3 window_columns=3 pad_top=1 pad_left=1\n";
 const char* const kLoad = "dma_load layer=2 row_bytes=100000\n";
 
+std::string window_and_load() {
+  std::string text = kWindow;
+  text += kLoad;
+  return text;
+}
+
 Timeline timed(const std::string& text, const Machine& machine = {}) {
   return time_program(program(text), {}, machine).value();
 }
 
 TEST(Energy, CountsTimesConstants) {
-  const Timeline t = timed(std::string(kWindow) + kLoad);
+  const Timeline t = timed(window_and_load());
   const Energy e = energy_of(t);
   ASSERT_EQ(e.layers.size(), 2U);
   EXPECT_DOUBLE_EQ(e.layers[0].products, 6400.0 * 64 * 64 * 9 * 0.0875);
@@ -48,7 +54,7 @@ TEST(Energy, CountsTimesConstants) {
 }
 
 TEST(Energy, DenominatorsStayApart) {
-  const Timeline t = timed(std::string(kWindow) + kLoad);
+  const Timeline t = timed(window_and_load());
   const Energy e = energy_of(t);
   EXPECT_DOUBLE_EQ(e.period_seconds, t.seconds());
   EXPECT_DOUBLE_EQ(e.npu.watts * e.period_seconds, e.npu.joules);
@@ -73,8 +79,8 @@ TEST(Energy, SupplyScalesItsSquareAndLeakageItself) {
   const Machine slow = at_clock(machine, 400).value();
   EXPECT_EQ(slow.clock_mhz, 400);
   EXPECT_EQ(slow.clock_volts, 0.60);
-  const Energy a = energy_of(timed(std::string(kWindow) + kLoad, machine));
-  const Energy b = energy_of(timed(std::string(kWindow) + kLoad, slow));
+  const Energy a = energy_of(timed(window_and_load(), machine));
+  const Energy b = energy_of(timed(window_and_load(), slow));
   EXPECT_NEAR(b.total.products / a.total.products, 0.5625, 1e-12);
   EXPECT_DOUBLE_EQ(b.total.ddr, a.total.ddr);
   EXPECT_NEAR(b.total.leakage / b.period_seconds, 0.06e12 * 0.75, 1);

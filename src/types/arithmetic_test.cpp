@@ -18,6 +18,7 @@
 
 #include "types/exact_math.h"
 #include "types/unary_functions.h"
+#include "types/winograd.h"
 
 namespace {
 
@@ -134,6 +135,12 @@ double dot_wide(const Example& e) {
   return static_cast<double>(acc);
 }
 
+double winograd_tap(const Example& e) {
+  std::vector<int32_t> d = e.list("d");
+  hai_winograd_input_s32(e.i32("tile"), d.data());
+  return d[static_cast<size_t>(e.i32("tap"))];
+}
+
 // By the sums that devices add up, modulo 2^32.
 double dot_varying(const Example& e) {
   const std::vector<int32_t> a = e.list("a");
@@ -248,6 +255,10 @@ const std::map<std::string, Function>& functions() {
       {"dot_varying", dot_varying},
       {"bound",
        [](const Example& e) { return hai_store_f64(e.real("real") / static_cast<double>(e.f32("scale")), e.range()); }},
+      {"winograd_input", winograd_tap},
+      {"winograd_requantize", [](const Example& e) { return hai_winograd_requantize(e.i32("v"), e.i32("shift")); }},
+      {"winograd_store",
+       [](const Example& e) { return hai_winograd_store(static_cast<int64_t>(e.real("acc")), e.f32("m"), e.range()); }},
       {"add", add_or_sub},
       {"sub", add_or_sub},
       {"mul", product},

@@ -10,6 +10,7 @@
 
 #include "ops/quantized_axis.h"
 #include "types/unary_functions.h"
+#include "types/winograd.h"
 
 namespace hai::ops {
 namespace {
@@ -166,8 +167,9 @@ std::vector<int64_t> load_centred(const TensorView& view, int channel_axis) {
 }
 
 Result<ReferenceEpilogue> ReferenceEpilogue::make(const ReferenceContext& context, int64_t channels,
-                                                  const TensorView& residual) {
+                                                  const TensorView& residual, const SumForm& form) {
   ReferenceEpilogue out(context, residual);
+  out.form_ = form;
   HAI_TRY(out.epilogue_, parse_epilogue(context.node.attributes));
   const bool has_bias = context.inputs.size() > 2 && context.inputs[2].data != nullptr;
   if (is_float(context.inputs[0].dtype)) {
@@ -189,8 +191,9 @@ Status ReferenceEpilogue::prepare_integer(const ReferenceContext& context, int64
   before_add_ = adds ? *epilogue_.pre_residual : last;
   first_ = epilogue_.activation.is_clamp() ? before_add_ : *epilogue_.conv;
   for (int64_t c = 0; c < channels; ++c) {
-    const float m =
-        hai_multiplier_product(scale_of(x), weight_scale(weights.quantization, c), to_float ? 1.0F : first_.scale);
+    const float s_w =
+        static_cast<float>(static_cast<double>(weight_scale(weights.quantization, c)) * form_.weight_factor);
+    const float m = hai_multiplier_product(scale_of(x), s_w, to_float ? 1.0F : first_.scale);
     if (hai_multiplier_usable(m) == 0) {
       return make_error(StatusCode::kOutOfRange, "O705",
                         "channel {} has the multiplier {} = s_x * s_w / s_y, outside [2^-40, 2^8]: quantize again", c,
@@ -198,7 +201,7 @@ Status ReferenceEpilogue::prepare_integer(const ReferenceContext& context, int64
     }
     multipliers_.push_back(m);
     if (epilogue_.fixed_point) {
-      fixed_.push_back(hai_fixed_point_of(scale_of(x), weight_scale(weights.quantization, c), first_.scale));
+      fixed_.push_back(hai_fixed_point_of(scale_of(x), s_w, first_.scale));
     }
   }
   if (to_float) return {};
@@ -232,13 +235,12 @@ int32_t ReferenceEpilogue::first_rounding(int64_t sum, int64_t channel) const {
     return hai_requantize_fixed_point(static_cast<int32_t>(sum), fixed_[static_cast<size_t>(channel)], first_range_);
   }
   const float m = multipliers_[static_cast<size_t>(channel)];
-  return wide_ ? hai_requantize_i64(sum, m, first_range_)
-               : hai_requantize_i32(static_cast<int32_t>(sum), m, first_range_);
+  return wide_ ? hai_requantize_i64(sum, m, first_range_) : hai_winograd_store(sum, m, first_range_);
 }
 
 Status ReferenceEpilogue::store_integer_sum(int64_t element, int64_t channel, int64_t sum) const {
   const int64_t total = bias_.empty() ? sum : sum + bias_[static_cast<size_t>(channel)];
-  const int64_t limit = wide_ ? (int64_t{1} << 53) - 1 : std::numeric_limits<int32_t>::max();
+  const int64_t limit = wide_ || form_.long_sums ? (int64_t{1} << 53) - 1 : std::numeric_limits<int32_t>::max();
   if (total > limit || total < -limit) {
     return make_error(StatusCode::kOutOfRange, "O706", "the sum {} of channel {} does not fit its accumulator ({})",
                       total, channel, limit);
@@ -246,7 +248,7 @@ Status ReferenceEpilogue::store_integer_sum(int64_t element, int64_t channel, in
   if (is_float(y_.dtype)) {
     const float m = multipliers_[static_cast<size_t>(channel)];
     const float real = wide_ ? static_cast<float>(static_cast<double>(total) * static_cast<double>(m))
-                             : static_cast<float>(static_cast<int32_t>(total)) * m;
+                             : hai_winograd_real_sum(total) * m;
     store_f64(y_, element, static_cast<double>(real));
     return {};
   }

@@ -34,14 +34,21 @@ std::vector<double> load_real_weights(const TensorView& view);
 // q - zero_point of every element; a zero point for each entry of `channel_axis` where the quantization has them.
 std::vector<int64_t> load_centred(const TensorView& view, int channel_axis);
 
+// Integer sums of 8-bit x that are not plain dot products (winograd_conv2d).
+struct SumForm {
+  double weight_factor = 1.0;  // what scales of weights are to be multiplied by: a power of two
+  bool long_sums = false;      // sums of up to 53 bits, which are rounded to f32 once and go on as those of 32 bits
+};
+
 // The reference of one output element after its sum is known.
 class ReferenceEpilogue {
  public:
   // Operands as in check_product_types. `residual` may have no data.
-  static Result<ReferenceEpilogue> make(const ReferenceContext& context, int64_t channels, const TensorView& residual);
+  static Result<ReferenceEpilogue> make(const ReferenceContext& context, int64_t channels, const TensorView& residual,
+                                        const SumForm& form = {});
 
   void store_float(int64_t element, int64_t channel, double sum) const;
-  // Refuses a sum outside of the accumulator: i32 for 8-bit x, 2^53 for i16.
+  // Refuses a sum outside of the accumulator: i32 for 8-bit x, 2^53 for i16 and long sums.
   Status store_integer_sum(int64_t element, int64_t channel, int64_t sum) const;
 
  private:
@@ -53,6 +60,7 @@ class ReferenceEpilogue {
   Epilogue epilogue_;
   TensorView residual_;
   MutableTensorView y_;
+  SumForm form_;
   bool wide_ = false;                   // i16: sums and bias of 64 bits
   std::vector<double> bias_f64_;        // empty: none
   std::vector<int64_t> bias_;           // empty: none

@@ -1,9 +1,9 @@
 // Lets convolutions and matrix products apply the activation that alone reads their result.
 //
-// Pattern: conv2d | conv_transpose2d | matmul without activation or residual -> unary or clip, read by nothing else.
-// Floats: any activation. Integers: a clamp (relu, relu6, clip) whose scale and zero point are those of the result
-// becomes tighter bounds; any other activation is a table, and the result's scale and zero point are kept in
-// conv_scale and conv_zero_point as the rounding point in front of it, with conv_bits where that is an i16 and the
+// Pattern: conv2d | winograd_conv2d | conv_transpose2d | matmul without activation or residual -> unary or clip, read
+// by nothing else. Floats: any activation. Integers: a clamp (relu, relu6, clip) whose scale and zero point are those
+// of the result becomes tighter bounds; any other activation is a table, and the result's scale and zero point are kept
+// in conv_scale and conv_zero_point as the rounding point in front of it, with conv_bits where that is an i16 and the
 // table's result is not. Clamps that change the scale stay apart: they
 // are tables of their own, which costs nothing in accuracy and keeps every rounding where the graph has it.
 #include "ops/build.h"
@@ -37,7 +37,8 @@ bool dequantizes(const Graph& graph, const Node& node) {
 }
 
 bool takes_activation(const Graph& graph, const Node& node) {
-  const bool known = node.op == "conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
+  const bool known =
+      node.op == "conv2d" || node.op == "winograd_conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
   if (!known || dequantizes(graph, node)) return false;
   const bool residual = node.inputs.size() > 3 && node.inputs[3] != kNone;
   return !residual && node.string_attribute("activation", "none") == "none" &&

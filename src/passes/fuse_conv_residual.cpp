@@ -1,6 +1,7 @@
 // Lets convolutions and matrix products add the residual, and apply the activation that follows the sum.
 //
-// Pattern: conv2d | matmul without residual -> add(result, r), result read by the addition alone, r of the same shape;
+// Pattern: conv2d | winograd_conv2d | matmul without residual -> add(result, r), result read by the addition alone, r
+// of the same shape;
 // then a clamp (floats: any activation) that alone reads the sum. Of two candidates the one that runs later takes the
 // other's result. In integer graphs the convolution's own scale and zero point become pre_residual_scale and
 // pre_residual_zero_point (with pre_residual_bits where it is an i16 and the sum is not): the value is still rounded
@@ -22,7 +23,7 @@ using ir::ValueId;
 bool takes_residual(const Graph& graph, NodeId id) {
   if (id == kNone || !graph.node(id).alive) return false;
   const Node& node = graph.node(id);
-  if (node.op != "conv2d" && node.op != "matmul") return false;
+  if (node.op != "conv2d" && node.op != "winograd_conv2d" && node.op != "matmul") return false;
   const bool dequantizes =
       is_integer(graph.value(node.inputs[0]).type.dtype) && is_float(graph.value(node.outputs[0]).type.dtype);
   return !dequantizes && (node.inputs.size() < 4 || node.inputs[3] == kNone) &&

@@ -56,7 +56,8 @@ struct Stages {
 };
 
 Stages stages_of(const ir::Node& node) {
-  const bool product = node.op == "conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
+  const bool product =
+      node.op == "conv2d" || node.op == "winograd_conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
   if (!product) return {};
   return {node.string_attribute("activation", "none"), node.inputs.size() > 3 && node.inputs[3] != kNone,
           node.string_attribute("residual_activation", "none")};

@@ -180,7 +180,8 @@ Status ProductEpilogue::make_integer(const KernelContext& context, const Product
     fixed_unit_.assign(multiplier.size(), 0.0);
   }
   for (size_t c = 0; c < positions.size(); ++c) {
-    const float s_w = scales->scales[scales->per_tensor() ? 0 : c];
+    const float s_w =
+        static_cast<float>(static_cast<double>(scales->scales[scales->per_tensor() ? 0 : c]) * operands.weight_factor);
     const float m = hai_multiplier_product(x.scale, s_w, to_float ? 1.0F : first.scale);
     HAI_TRY_STATUS(usable(context, m, fmt::format("channel {}", c)));
     multiplier[static_cast<size_t>(positions[c])] = m;
@@ -290,6 +291,19 @@ void ProductEpilogue::finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows
     fixed_point_rows_for(isa_)(&fixed);
     if (plain) return;
   }
+  const bool rounded = !fixed_factor_.empty();
+  finish(sums, sums_stride, rows, cols, position, residual, residual_stride, out, out_stride, rounded);
+}
+
+void ProductEpilogue::finish_steps(int32_t* steps, int64_t steps_stride, int32_t rows, int32_t cols, int64_t position,
+                                   const std::byte* residual, int64_t residual_stride, std::byte* out,
+                                   int64_t out_stride) const {
+  finish(steps, steps_stride, rows, cols, position, residual, residual_stride, out, out_stride, true);
+}
+
+void ProductEpilogue::finish(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+                             const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride,
+                             bool rounded) const {
   hai_epilogue_i8 e = {};
   e.sums = sums;
   e.sums_stride = sums_stride;
@@ -300,7 +314,7 @@ void ProductEpilogue::finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows
   e.lo = lo;
   e.hi = hi;
   e.zero_point = zero_point;
-  e.rounded = fixed_factor_.empty() ? 0 : 1;
+  e.rounded = rounded ? 1 : 0;
   e.table = table_.entries.empty() ? nullptr : table_.entries.data();
   e.table_first = table_.first;
   e.residual = to_words ? nullptr : reinterpret_cast<const uint8_t*>(residual);

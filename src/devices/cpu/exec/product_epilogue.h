@@ -25,6 +25,7 @@ struct ProductOperands {
   size_t weights = 1;
   size_t bias = 2;
   size_t residual = SIZE_MAX;
+  double weight_factor = 1.0;  // of integer weights' scales: a power of two
 };
 
 class ProductEpilogue {
@@ -63,6 +64,9 @@ class ProductEpilogue {
   // `sums` of 32 bits without bias, and overwritten; `position` is that of its first column.
   void finish_i8(int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
                  const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
+  // The same of what has been rounded to the first rounding point already: `steps` lack its zero point.
+  void finish_steps(int32_t* steps, int64_t steps_stride, int32_t rows, int32_t cols, int64_t position,
+                    const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride) const;
   // Wide: `sums` without bias to the first rounding point, or to f32; `position` is that of the first column.
   void store_s16(const int64_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position, std::byte* out,
                  int64_t out_stride) const;
@@ -75,6 +79,9 @@ class ProductEpilogue {
   void take_bias_out();
 
  private:
+  void finish(const int32_t* sums, int64_t sums_stride, int32_t rows, int32_t cols, int64_t position,
+              const std::byte* residual, int64_t residual_stride, std::byte* out, int64_t out_stride,
+              bool rounded) const;
   Status make_float(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions);
   Status make_integer(const KernelContext& context, const ProductOperands& operands, std::span<const int64_t> positions,
                       std::span<const ChannelWeights> weights, int64_t left_offset);

@@ -10,6 +10,7 @@
 #include "devices/cpu/exec/kernels/pack_right.h"
 #include "devices/cpu/exec/kernels/stripe.h"
 #include "devices/cpu/exec/kernels/unpack.h"
+#include "devices/cpu/exec/kernels/winograd.h"
 
 HAI_KERNEL_FAMILY(gemm_f32, const hai_gemm_kernel*, (void));
 HAI_DOT_KERNEL_FAMILY(gemm_s8_s8_s32, const hai_gemm_kernel*, (void));
@@ -29,3 +30,7 @@ HAI_DOT_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int
 HAI_KERNEL_FAMILY(depthwise_f32, void, (const hai_depthwise*));
 HAI_KERNEL_FAMILY(depthwise_s8, void, (const hai_depthwise*));
 HAI_KERNEL_FAMILY(depthwise_s16, void, (const hai_depthwise_s16*));
+HAI_KERNEL_FAMILY(winograd_input_s16, void, (const hai_winograd_input*));
+HAI_KERNEL_FAMILY(winograd_input_f32, void, (const hai_winograd_input*));
+HAI_KERNEL_FAMILY(winograd_output_s32, void, (const hai_winograd_output*));
+HAI_KERNEL_FAMILY(winograd_output_f32, void, (const hai_winograd_output*));

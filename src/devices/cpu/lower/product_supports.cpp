@@ -86,7 +86,8 @@ Status sums_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) 
   return {};
 }
 
-Status multipliers_fit(const ir::Graph& graph, const ir::Node& node, const Epilogue& epilogue) {
+Status multipliers_fit(const ir::Graph& graph, const ir::Node& node, const Epilogue& epilogue,
+                       double weight_factor = 1.0) {
   const float s_x = scale_of(graph, node.inputs[0]);
   const Quantization& weights = *graph.value(node.inputs[1]).type.quantization;
   const ir::TensorType& y = graph.value(node.outputs[0]).type;
@@ -102,7 +103,8 @@ Status multipliers_fit(const ir::Graph& graph, const ir::Node& node, const Epilo
     }
   }
   for (const float s_w : weights.scales) {
-    HAI_TRY_STATUS(supports_multiplier(node, hai_multiplier_product(s_x, s_w, first)));
+    const float scale = static_cast<float>(static_cast<double>(s_w) * weight_factor);
+    HAI_TRY_STATUS(supports_multiplier(node, hai_multiplier_product(s_x, scale, first)));
   }
   return {};
 }
@@ -146,6 +148,17 @@ Status supports_varying_product(const ir::Graph& graph, const ir::Node& node) {
   }
   HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
   return multipliers_fit(graph, node, epilogue);
+}
+
+Status supports_8bit_product(const ir::Graph& graph, const ir::Node& node, double weight_factor) {
+  HAI_TRY_STATUS(supports_operand(graph, node, 0, ops::kQuantized8));
+  if (!graph.value(node.inputs[1]).is_constant() ||
+      (has_operand(node, 2) && !graph.value(node.inputs[2]).is_constant())) {
+    return refuse(node, "weights and bias must be constants");
+  }
+  HAI_TRY_STATUS(residual_fits(graph, node));
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
+  return multipliers_fit(graph, node, epilogue, weight_factor);
 }
 
 }  // namespace hai::cpu

@@ -14,4 +14,8 @@ Status supports_product(const ir::Graph& graph, const ir::Node& node, int channe
 // proved to fit for whatever the operands hold.
 Status supports_varying_product(const ir::Graph& graph, const ir::Node& node);
 
+// What both forms ask but the proof of sums: x i8 or u8, weights and bias constant, the residual's type, multipliers
+// with `weight_factor` on the scales of weights.
+Status supports_8bit_product(const ir::Graph& graph, const ir::Node& node, double weight_factor);
+
 }  // namespace hai::cpu

@@ -136,14 +136,20 @@ void HAI_KERNEL(epilogue_i8)(const hai_epilogue_i8* e) {
   if (e->out_f32 != 0) {
     i8_tile(e, kToFloat);
   } else if (e->out_s16 != 0) {
-    if (e->table != 0) {
+    if (e->rounded) {
+      i8_tile(e, e->table != 0 ? kRounded | kTable | kToWords : kRounded | kToWords);
+    } else if (e->table != 0) {
       i8_tile(e, kTable | kToWords);
     } else {
       i8_tile(e, kToWords);
     }
   } else if (e->rounded) {
     if (e->residual == 0) {
-      i8_tile(e, kRounded | kTable);
+      if (e->table != 0) {
+        i8_tile(e, kRounded | kTable);
+      } else {
+        i8_tile(e, kRounded);
+      }
     } else if (e->residual_signed) {
       i8_tile(e,
               e->table != 0 ? kRounded | kResidual | kResidualSigned | kTable : kRounded | kResidual | kResidualSigned);

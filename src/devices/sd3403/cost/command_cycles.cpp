@@ -6,9 +6,15 @@
 // pass once more ("drain"). Sums of 64 bits (i16 input) are wide_accumulator_rate times slower than those of i8, and
 // multipliers of 16 bits are 2 or 4 times slower; the slower of the two counts, not their product.
 // Depthwise: blocks of 16 channels, depthwise_outputs at a time, straight into post-processing.
-// Line buffer: where it holds what a pass reads of 16 channels, a window reads the scratchpad once instead of once a
-// tap. Scratchpad: words of sram_word_bytes; a run that is no multiple of it moves whole words (alignment is not looked
-// at). Not here: bank conflicts, refresh and page misses of external memory other than by its efficiency.
+// Transformed (Winograd): a tile is its taps instead of a pixel, so half of the accumulators holds 14 tiles of 6x6 or
+// 32 of 4x4; for each tap a block of weights takes array_pixels tiles a cycle, and a block loads behind the one before
+// it as above, which 14 tiles just hide. Both transforms run beside the array on tiles of 16 channels,
+// winograd_tile_cycles each for 36 taps. Inputs are transformed once where half of the line buffer holds the taps of a
+// pass for all channels, else again for each block of output channels; each time the window of a tile is read. Before
+// the first products the tiles of a pass are transformed ("fill"), behind the last ones those of the last pass
+// ("drain"). Line buffer: where it holds what a pass reads of 16 channels, a window reads the scratchpad once instead
+// of once a tap. Scratchpad: words of sram_word_bytes; a run that is no multiple of it moves whole words (alignment is
+// not looked at). Not here: bank conflicts, refresh and page misses of external memory other than by its efficiency.
 #include "devices/sd3403/cost/command_cycles.h"
 
 #include <algorithm>
@@ -108,6 +114,8 @@ struct Count {
   void add_transfer(CommandCycles& out, int64_t run_bytes, int64_t runs) const;
   void sum_dense(const Convolve& c, CommandCycles& out) const;
   void sum_depthwise(const Convolve& c, CommandCycles& out) const;
+  void sum_transformed(const Convolve& c, CommandCycles& out) const;
+  int64_t last_pass_cycles(const Convolve& c) const;
   int64_t patch_bytes(const Convolve& c, int64_t pixels, int64_t channels) const;
 
   int64_t stream_bytes;
@@ -259,14 +267,79 @@ void Count::sum_depthwise(const Convolve& c, CommandCycles& out) const {
   out.cache_read_bytes = weight_bytes(c);
 }
 
+// Additions of one tile and channel, shifts and products with powers of 2 being wires: each row of B^T has 3 (of F(2x2)
+// 1), and each tap one to round; A^T has 14 (of F(2x2) 4).
+constexpr int64_t input_adds(int64_t transform) { return transform == kWinograd4 ? 12 * 18 + 36 : 8 * 4 + 16; }
+constexpr int64_t output_adds(int64_t transform) { return transform == kWinograd4 ? (6 + 4) * 14 : (4 + 2) * 4; }
+constexpr int64_t kTransformedTaps = 36;  // of the tile that winograd_tile_cycles is about
+
+void Count::sum_transformed(const Convolve& c, CommandCycles& out) const {
+  const int64_t side = transform_tile(c.transform) + 2;
+  const int64_t taps = taps_of(c);
+  const int64_t tiles = sums_of(c) / taps;
+  const int64_t pass = std::min(pass_tiles(machine, c.transform), tiles);
+  const int64_t lanes = whole(machine.array_input_channels);
+  const int64_t blocks = ceil_div(c.output_channels, whole(machine.array_output_channels));
+  const int64_t steps = ceil_div(c.input_channels, lanes);
+  const int64_t load = whole(machine.block_load_cycles);
+  const auto sums = [&](int64_t count) {
+    return times(taps, steps, std::max(load, ceil_div(count, whole(machine.array_pixels))));
+  };
+  const int64_t passes = tiles / pass;
+  const int64_t rest = tiles % pass;
+  out.array_cycles = times(blocks, times(passes, sums(pass)) + (rest == 0 ? 0 : sums(rest)));
+
+  const int64_t half = whole(machine.line_buffer_bytes) / 2;
+  const bool once = times(pass, taps, align_up(c.input_channels, lanes)) <= half;
+  const int64_t transformed = times(tiles, steps, once ? 1 : blocks);  // tiles of 16 channels
+  const auto transform = [&](int64_t count) {
+    return ceil_div(times(count, taps, whole(machine.winograd_tile_cycles)), kTransformedTaps);
+  };
+  out.transform_cycles = transform(transformed);
+  out.fill_cycles = transform(pass);
+  out.adds = times(tiles, c.input_channels, once ? 1 : blocks, input_adds(c.transform));
+  out.sram_read_bytes = times(transformed, words(std::min(lanes, c.input_channels), side * side));
+  out.line_bytes = times(taps, lanes, transformed + times(tiles, steps, blocks));
+  out.cache_read_bytes =
+      tap_table_bytes(c.transform) + times(whole(machine.array_input_channels * machine.array_output_channels), steps,
+                                           taps, blocks, passes + (rest == 0 ? 0 : 1));
+  out.sum_bytes = times(8, tiles, taps, blocks * whole(machine.array_output_channels), steps);
+  if (c.last_sum == 0) return;
+  out.transform_cycles = std::max(out.transform_cycles, transform(times(tiles, blocks)));
+  out.adds += times(tiles, c.output_channels, output_adds(c.transform));
+}
+
+// What follows the sums of the last pass: the last block of output channels.
+int64_t Count::last_pass_cycles(const Convolve& c) const {
+  const int64_t block = whole(machine.array_output_channels);
+  const int64_t channels = (c.output_channels - 1) % block + 1;
+  const auto last_of = [](int64_t count, int64_t pass) { return (count - 1) % pass + 1; };
+  int64_t pixels = c.output_rows * c.output_columns;
+  int64_t transform = 0;
+  if (c.transform == kDirect) {
+    pixels = last_of(pixels, std::min(pass_pixels(machine, c.input_type == kI16), pixels));
+  } else {
+    const int64_t tiles = sums_of(c) / taps_of(c);
+    const int64_t last = last_of(tiles, std::min(pass_tiles(machine, c.transform), tiles));
+    const int64_t tile = transform_tile(c.transform);
+    pixels = std::min(pixels, last * tile * tile);
+    transform = ceil_div(times(last, taps_of(c), whole(machine.winograd_tile_cycles)), kTransformedTaps);
+  }
+  const int64_t bytes = times(pixels, channels, element_bytes(c.output_type));
+  return std::max({transform, ceil_div(pixels * channels, whole(machine.post_values)),
+                   ceil_div(bytes, whole(machine.sram_write_bytes))});
+}
+
 CommandCycles Count::operator()(const Convolve& c) const {
   CommandCycles out;
   const int64_t pixels = c.output_rows * c.output_columns;
-  const int64_t taps = c.window_rows * c.window_columns;
   const bool dense = c.connection == kDense;
-  out.products = times(pixels, c.output_channels, taps, dense ? c.input_channels : 1);
+  out.products = times(c.transform == kDirect ? times(pixels, taps_of(c)) : sums_of(c), c.output_channels,
+                       dense ? c.input_channels : 1);
   out.product_kind = kind_of(c);
-  if (dense) {
+  if (c.transform != kDirect) {
+    sum_transformed(c, out);
+  } else if (dense) {
     sum_dense(c, out);
   } else {
     sum_depthwise(c, out);
@@ -277,21 +350,14 @@ CommandCycles Count::operator()(const Convolve& c) const {
     out.sram_written_bytes = tile(output, c.output_rows, c.output_columns, c.output_channels);
     if (c.adds_residual != 0)
       out.sram_read_bytes += tile(residual_tile(c), c.output_rows, c.output_columns, c.output_channels);
-    out.cache_read_bytes += c.output_channels * channel_entry_bytes(c.input_type);
+    out.cache_read_bytes += c.output_channels * channel_entry_bytes(has_wide_sums(c));
     out.post_cycles = ceil_div(out.values, whole(machine.post_values));
     out.write_cycles = ceil_div(out.sram_written_bytes, whole(machine.sram_write_bytes));
-    if (dense) {
-      const int64_t pass = std::min(pass_pixels(machine, c.input_type == kI16), pixels);
-      const int64_t last = pixels % pass == 0 ? pass : pixels % pass;
-      const int64_t block = whole(machine.array_output_channels);
-      const int64_t channels = (c.output_channels - 1) % block + 1;
-      const int64_t last_bytes = times(last, channels, element_bytes(output.type));
-      out.drain_cycles = std::max(ceil_div(last * channels, whole(machine.post_values)),
-                                  ceil_div(last_bytes, whole(machine.sram_write_bytes)));
-    }
+    if (dense) out.drain_cycles = last_pass_cycles(c);
   }
   out.read_cycles = ceil_div(out.sram_read_bytes, whole(machine.sram_read_bytes));
-  out.cycles = std::max({out.array_cycles, out.post_cycles, out.read_cycles, out.write_cycles}) + out.drain_cycles;
+  out.cycles = std::max({out.array_cycles, out.transform_cycles, out.post_cycles, out.read_cycles, out.write_cycles}) +
+               out.fill_cycles + out.drain_cycles;
   return started(out);
 }
 
@@ -362,6 +428,14 @@ int64_t pass_pixels(const Machine& machine, bool wide_sums) {
   const int64_t block = whole(machine.array_output_channels) * sum_bytes;
   const int64_t pixels = whole(machine.array_pixels);
   return std::max(pixels, whole(machine.accumulator_bytes) / 2 / block / pixels * pixels);
+}
+
+int64_t pass_tiles(const Machine& machine, int64_t transform) {
+  const int64_t taps = transform_taps(transform);
+  const int64_t sums = taps * whole(machine.array_output_channels) * 4;
+  const int64_t inputs = taps * whole(machine.array_input_channels);
+  return std::max<int64_t>(
+      1, std::min(whole(machine.accumulator_bytes) / 2 / sums, whole(machine.line_buffer_bytes) / 2 / inputs));
 }
 
 double ddr_efficiency(const Machine& machine, int64_t contiguous_bytes) {

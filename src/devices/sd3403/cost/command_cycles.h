@@ -25,16 +25,19 @@ struct CommandCycles {
   // weight decoder) takes with nobody else there, without `latency_cycles`; of wait, signal and end 0.
   int64_t cycles = 0;
 
-  // Arithmetic: cycles = max(array, post, read, write) + drain, and start_cycles where
+  // Arithmetic: cycles = max(array, transform, post, read, write) + fill + drain, and start_cycles where
   // there is a start (not of sums and products of tensors).
   int64_t array_cycles = 0;
-  int64_t post_cycles = 0;   // lanes of the post-processing unit
-  int64_t read_cycles = 0;   // scratchpad
-  int64_t write_cycles = 0;  // scratchpad
-  int64_t drain_cycles = 0;  // post-processing of the last pass, which nothing hides
-  int64_t products = 0;      // that the result needs, those of padding with them
+  int64_t transform_cycles = 0;  // of inputs or of outputs, whichever takes longer
+  int64_t post_cycles = 0;       // lanes of the post-processing unit
+  int64_t read_cycles = 0;       // scratchpad
+  int64_t write_cycles = 0;      // scratchpad
+  int64_t fill_cycles = 0;       // transforming the first inputs, before which the array has nothing
+  int64_t drain_cycles = 0;      // output transform and post-processing of the last pass, which nothing hides
+  int64_t products = 0;          // that are made, those of padding with them
   ProductKind product_kind = ProductKind::kI8;
   int64_t values = 0;  // of the post-processing unit
+  int64_t adds = 0;    // of the transforms, rounding among them
 
   // Memory.
   int64_t sram_read_bytes = 0;  // whole words
@@ -59,6 +62,8 @@ CommandCycles cycles_of(const Machine& machine, const Command& command, int64_t 
 
 // Output pixels of a block of output channels that are summed up in one half of the accumulators.
 int64_t pass_pixels(const Machine& machine, bool wide_sums);
+// The same of the tiles of a transform, with all their taps.
+int64_t pass_tiles(const Machine& machine, int64_t transform);
 
 // Share of the peak that external memory reaches with this many contiguous bytes at a time.
 double ddr_efficiency(const Machine& machine, int64_t contiguous_bytes);

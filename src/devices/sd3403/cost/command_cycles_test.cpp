@@ -120,6 +120,71 @@ TEST(CommandCycles, WiderTypes) {
   EXPECT_EQ(count(c).cache_read_bytes, 128 + 16 * 8);
 }
 
+Convolve transformed(int64_t size, int64_t channels, int64_t outputs, int64_t transform) {
+  Convolve c = convolution(size, size, channels, outputs, 3);
+  c.transform = transform;
+  return c;
+}
+
+TEST(CommandCycles, WinogradOfFewChannels) {
+  EXPECT_EQ(pass_tiles(kMachine, kWinograd4), 14);  // 32 KB of 36 taps of 16 sums of 4 bytes
+  EXPECT_EQ(pass_tiles(kMachine, kWinograd2), 32);
+  const CommandCycles c = count(transformed(20, 16, 32, kWinograd4));  // 25 tiles: passes of 14 and 11
+  EXPECT_EQ(c.array_cycles, 2 * 36 * (4 + 4));                         // 11 tiles take 3, but a block loads in 4
+  EXPECT_EQ(c.transform_cycles, 25 * 2 * 9);                           // of outputs; inputs are transformed once
+  EXPECT_EQ(c.fill_cycles, 14 * 9);
+  EXPECT_EQ(c.drain_cycles, 11 * 9);  // 11 * 16 pixels are post-processed in 44
+  EXPECT_EQ(c.read_cycles, 25 * 36 * 16 / 64);
+  EXPECT_EQ(c.post_cycles, 400 * 32 / 64);
+  EXPECT_EQ(c.cycles, 576 + 126 + 99);  // 1900 of the direct window
+  EXPECT_EQ(c.products, 25 * 36 * 32 * 16);
+  EXPECT_EQ(c.product_kind, ProductKind::kI8);
+  EXPECT_EQ(c.adds, 25 * 16 * 252 + 25 * 32 * 140);
+  EXPECT_EQ(c.line_bytes, 36 * 16 * (25 + 25 * 2));
+  EXPECT_EQ(c.sum_bytes, 2 * 4 * 25 * 36 * 32);
+  EXPECT_EQ(c.cache_read_bytes, 2 * 36 * 256 * 2 + 72 + 32 * 16);
+  EXPECT_EQ(c.values, 400 * 32);
+}
+
+TEST(CommandCycles, WinogradOfManyChannels) {
+  // 14 * 36 * 64 bytes are more than half of the line buffer: inputs are transformed for each block of outputs.
+  CommandCycles c = count(transformed(40, 64, 64, kWinograd4));
+  EXPECT_EQ(c.array_cycles, 4 * 4 * 36 * (7 * 4 + 4));  // 7 passes of 14 tiles, and 2 tiles
+  EXPECT_EQ(c.transform_cycles, 100 * 4 * 4 * 9);
+  EXPECT_EQ(c.sram_read_bytes, 100 * 4 * 4 * 36 * 16);
+  EXPECT_EQ(c.adds, 100 * 64 * 4 * 252 + 100 * 64 * 140);
+  EXPECT_EQ(c.drain_cycles, 2 * 9);
+  EXPECT_EQ(c.cycles, 18432 + 126 + 18);  // 57600 and 100 of the direct window
+  c = count(transformed(40, 64, 64, kWinograd2));
+  EXPECT_EQ(c.array_cycles, 4 * 4 * 16 * (12 * 8 + 4));
+  EXPECT_EQ(c.transform_cycles, 400 * 4 * 4 * 4);  // as fast as the array
+  EXPECT_EQ(c.fill_cycles, 32 * 4);
+  EXPECT_EQ(c.products, 400 * 16 * 64 * 64);
+  EXPECT_EQ(c.adds, 400 * 64 * 4 * 48 + 400 * 64 * 24);
+  EXPECT_EQ(c.cycles, 25600 + 128 + 16 * 4);
+}
+
+TEST(CommandCycles, WinogradOnEdgesAndInParts) {
+  Convolve c = transformed(7, 20, 17, kWinograd4);  // 2x2 tiles
+  c.last_sum = 0;
+  CommandCycles cycles = count(c);
+  EXPECT_EQ(cycles.array_cycles, 2 * 2 * 36 * 4);
+  EXPECT_EQ(cycles.transform_cycles, 4 * 2 * 9);  // 4 * 36 * 32 bytes stay in the line buffer
+  EXPECT_EQ(cycles.drain_cycles, 0);
+  EXPECT_EQ(cycles.values, 0);
+  EXPECT_EQ(cycles.cycles, 576 + 36);
+  c.last_sum = 1;
+  cycles = count(c);
+  EXPECT_EQ(cycles.products, 4 * 36 * 20 * 17);  // those of tiles beyond the image with them
+  EXPECT_EQ(cycles.drain_cycles, 4 * 9);         // one channel is left in the last block
+  EXPECT_EQ(cycles.values, 49 * 17);
+  Machine machine;
+  machine.line_buffer_bytes = 4 * 36 * 32;  // holds two tiles of 16 channels twice
+  EXPECT_EQ(pass_tiles(machine, kWinograd4), 4);
+  machine.line_buffer_bytes = 0;
+  EXPECT_EQ(pass_tiles(machine, kWinograd4), 1);
+}
+
 TEST(CommandCycles, Depthwise) {
   Convolve c = convolution(10, 10, 24, 24, 3);
   c.connection = kDepthwise;

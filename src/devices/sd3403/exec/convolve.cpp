@@ -50,6 +50,7 @@ Result<StepPointer> ConvolveMaker::make(size_t number, const Command& command, c
     bounds_[core] = {};
     chain_[core].clear();
   }
+  if (c.transform != kDirect) return make_transformed(c, cache, core);
   if (plain_[number]) return make_plain(c, cache, core);
   return c.connection == kDense ? make_dense(c, cache, core) : make_depthwise(c, cache, core);
 }
@@ -59,6 +60,27 @@ Result<StepPointer> ConvolveMaker::make_dense(const Convolve& c, const WeightCac
   HAI_TRY_STATUS(add_to_chain(c, *weights, dense_left_offset(c, isa_), core));
   HAI_TRY(SharedEpilogue epilogue, epilogue_of(c, cache, padded_channels(c, isa_), true, core));
   return make_dense_convolve(c, std::move(weights), std::move(epilogue), isa_);
+}
+
+// Sums of a chain add up tap by tap; the epilogue sees what the last command's table makes of them.
+Result<StepPointer> ConvolveMaker::make_transformed(const Convolve& c, const WeightCache& cache, size_t core) {
+  HAI_TRY(TapTable table, TapTable::make(c, cache));
+  HAI_TRY(SharedWeights weights, weights_of(c, cache, Form::kTaps));
+  HAI_TRY_STATUS(check_zero_point("input_zero_point", c.input_zero_point, c.input_type));
+  chain_[core].insert(chain_[core].end(), {weights->number, c.input_type, c.input_zero_point});
+  bounds_[core].reach.assign(static_cast<size_t>(c.output_channels), 0);  // tap sums have their own
+  bounds_[core].correction = bounds_[core].reach;
+  TapSums sums = c.first_sum != 0 ? TapSums() : *tap_sums_[core];
+  HAI_TRY_STATUS(sums.add(weights->tap_sums));
+  tap_sums_[core] = std::make_shared<const TapSums>(std::move(sums));
+  SharedEpilogue epilogue;
+  if (c.last_sum != 0) {
+    chain_[core].push_back(c.transform);
+    chain_[core].insert(chain_[core].end(), table.sum_shifts.begin(), table.sum_shifts.end());
+    HAI_TRY(epilogue, epilogue_of(c, cache, align_up(padded_channels(c, isa_), kBlockChannels), false, core));
+    HAI_TRY_STATUS(tap_sums_[core]->check(c, table, epilogue->rules().bias));
+  }
+  return make_winograd_convolve(c, std::move(weights), std::move(table), tap_sums_[core], std::move(epilogue), isa_);
 }
 
 Result<StepPointer> ConvolveMaker::make_depthwise(const Convolve& c, const WeightCache& cache, size_t core) {
@@ -99,9 +121,9 @@ Result<SharedWeights> ConvolveMaker::weights_of(const Convolve& c, const WeightC
   HAI_TRY(const auto blocks, cache.read(c.weight_address, bytes));
   CacheKey key;
   cache.append_key(c.weight_address, bytes, key);
-  key.insert(key.end(),
-             {static_cast<int64_t>(form), c.weights, c.connection, is_wide(c.input_type) ? 1 : 0, c.window_rows,
-              c.window_columns, c.dilation_columns == 1 ? 1 : 0, depth_of(c), c.output_channels, c.weight_zero_point});
+  key.insert(key.end(), {static_cast<int64_t>(form), c.weights, c.connection, is_wide(c.input_type) ? 1 : 0,
+                         c.window_rows, c.window_columns, c.dilation_columns == 1 ? 1 : 0, depth_of(c),
+                         c.output_channels, c.weight_zero_point, c.transform});
   SharedWeights& weights = weights_[key];
   if (weights != nullptr) return weights;
   ConvolveWeights made;
@@ -109,8 +131,11 @@ Result<SharedWeights> ConvolveMaker::weights_of(const Convolve& c, const WeightC
   made.values = expand_weights(c, blocks);
   made.channels = measure_weights(c, made.values);
   for (const int16_t value : made.values) made.largest = std::max<int64_t>(made.largest, std::abs(int{value}));
+  if (form == Form::kTaps) made.tap_sums = TapSums::of(c, made.values);
   if (form != Form::kPlain) {
-    HAI_TRY(made.packed, form == Form::kPanels ? pack_panels(c, made.values, isa_) : pack_rows(c, made.values));
+    HAI_TRY(made.packed, form == Form::kPanels ? pack_panels(c, made.values, isa_)
+                         : form == Form::kTaps ? pack_taps(c, made.values, isa_)
+                                               : pack_rows(c, made.values));
     made.values = {};
   }
   packed_bytes_ += made.bytes();

@@ -14,6 +14,7 @@
 #include "devices/cpu/exec/aligned_buffer.h"
 #include "devices/sd3403/exec/convolve_epilogue.h"
 #include "devices/sd3403/exec/convolve_weights.h"
+#include "devices/sd3403/exec/convolve_winograd.h"
 #include "devices/sd3403/exec/processor_step.h"
 
 namespace hai::sd3403 {
@@ -26,8 +27,9 @@ struct ConvolveWeights {
   int64_t largest = 1;          // magnitude
   std::vector<cpu::ChannelWeights> channels;
   std::optional<PackedTile> tile;  // known only at run time: packed then; `channels` are bounds
+  TapSums tap_sums;                // of a transform
 
-  int64_t bytes() const { return static_cast<int64_t>(values.size()) * 2 + packed.size_bytes(); }
+  int64_t bytes() const { return static_cast<int64_t>(values.size()) * 2 + packed.size_bytes() + tap_sums.bytes(); }
 };
 using SharedWeights = std::shared_ptr<const ConvolveWeights>;
 using SharedEpilogue = std::shared_ptr<const ConvolveEpilogue>;
@@ -44,11 +46,12 @@ class ConvolveMaker {
   int64_t packed_bytes() const { return packed_bytes_; }
 
  private:
-  enum class Form : int64_t { kPlain, kPanels, kRows };
+  enum class Form : int64_t { kPlain, kPanels, kRows, kTaps };
 
   Result<StepPointer> make_dense(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_depthwise(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_plain(const Convolve& command, const WeightCache& cache, size_t core);
+  Result<StepPointer> make_transformed(const Convolve& command, const WeightCache& cache, size_t core);
   Result<SharedWeights> panels_of(const Convolve& command, const WeightCache& cache);
   Result<SharedWeights> weights_of(const Convolve& command, const WeightCache& cache, Form form);
   Status add_to_chain(const Convolve& command, const ConvolveWeights& weights, int64_t left_offset, size_t core);
@@ -57,9 +60,10 @@ class ConvolveMaker {
                                      size_t core);
 
   cpu::Isa isa_;
-  std::vector<bool> plain_;          // by command: of a chain that only plain loops can do
-  std::array<SumBounds, 2> bounds_;  // of each core's open chain
-  std::array<CacheKey, 2> chain_;    // what names it
+  std::vector<bool> plain_;                                 // by command: of a chain that only plain loops can do
+  std::array<SumBounds, 2> bounds_;                         // of each core's open chain
+  std::array<CacheKey, 2> chain_;                           // what names it
+  std::array<std::shared_ptr<const TapSums>, 2> tap_sums_;  // of it, where it is transformed
   std::map<CacheKey, SharedWeights> weights_;
   std::map<CacheKey, SharedEpilogue> epilogues_;
   int64_t packed_bytes_ = 0;
@@ -69,9 +73,16 @@ class ConvolveMaker {
 int64_t padded_channels(const Convolve& command, cpu::Isa isa);
 int64_t dense_left_offset(const Convolve& command, cpu::Isa isa);
 Result<cpu::AlignedBuffer> pack_panels(const Convolve& command, std::span<const int16_t> weights, cpu::Isa isa);
-// Error N071: a window that needs too much scratch.
+// Error N077: a window that needs too much scratch.
 Result<StepPointer> make_dense_convolve(const Convolve& command, SharedWeights weights, SharedEpilogue epilogue,
                                         cpu::Isa isa);
+
+// Transformed convolutions on the same kernels. `tap_sums` are those of the chain. Errors N087, N089: a row of windows
+// that is too large.
+Result<cpu::AlignedBuffer> pack_taps(const Convolve& command, std::span<const int16_t> weights, cpu::Isa isa);
+Result<StepPointer> make_winograd_convolve(const Convolve& command, SharedWeights weights, TapTable table,
+                                           std::shared_ptr<const TapSums> tap_sums, SharedEpilogue epilogue,
+                                           cpu::Isa isa);
 
 // Depthwise convolutions on kernels over rows. Null: some sum might lose bits in them.
 Result<cpu::AlignedBuffer> pack_rows(const Convolve& command, std::span<const int16_t> weights);

@@ -44,11 +44,12 @@ ConvolveEpilogue::Way ConvolveEpilogue::choose_way() const {
   if (rules_.output_type == kF32) return Way::kReal;
   const bool bytes = rules_.output_type != kI16;
   const bool to_words = first_.lo >= INT16_MIN && first_.hi <= INT16_MAX;
-  if (rules_.wide) {
+  if (rules_.wide && !rules_.transformed) {
     if (!to_words) return Way::kSingle;
     return bytes || rules_.adds_residual ? Way::kWords : Way::kRowsOfWords;
   }
-  if (bytes && !rules_.adds_residual && (rules_.table.empty() || first_.hi - first_.lo < 256)) return Way::kInKernel;
+  const bool in_kernel = bytes && !rules_.adds_residual && (rules_.table.empty() || first_.hi - first_.lo < 256);
+  if (in_kernel && !rules_.transformed) return Way::kInKernel;
   if (bytes && (!rules_.adds_residual || rules_.residual_type != kI16)) return Way::kRows;
   if (!bytes && !rules_.adds_residual) return Way::kRowsOfWords;
   return to_words || !rules_.table.empty() ? Way::kWords : Way::kSingle;
@@ -74,6 +75,7 @@ void ConvolveEpilogue::finish(const int32_t* sums, int64_t stride, int32_t rows,
   if (way_ == Way::kSingle) return finish_single(sums, stride, rows, cols, channel, results);
   hai_epilogue_i8 e = {};
   e.sums = sums;
+  e.rounded = rules_.transformed ? 1 : 0;
   e.sums_stride = stride;
   e.rows = rows;
   e.cols = cols;
@@ -176,6 +178,26 @@ void ConvolveEpilogue::finish_words(int16_t* words, int64_t stride, int32_t rows
     }
     std::byte* to = results.out + row * results.out_stride;
     for (int32_t c = 0; c < cols; ++c) to[c] = static_cast<std::byte>(from[c]);
+  }
+}
+
+void ConvolveEpilogue::finish_real(const float* real, int64_t stride, int32_t rows, int32_t cols,
+                                   const ResultPixels& results) const {
+  for (int32_t row = 0; row < rows; ++row) {
+    const float* from = real + row * stride;
+    if (way_ == Way::kReal) {
+      std::memcpy(results.out + row * results.out_stride * 4, from, static_cast<size_t>(cols) * 4);
+      continue;
+    }
+    for (int32_t c = 0; c < cols; ++c) {
+      int32_t added = 0;
+      if (rules_.adds_residual) {
+        added = load_integer(results.residual + (row * results.residual_stride + c) * residual_bytes(),
+                             rules_.residual_type);
+      }
+      store_integer(results.out + (row * results.out_stride + c) * output_bytes(), rules_.output_type,
+                    rules_.behind(hai_store_f32(from[c], rules_.first), added));
+    }
   }
 }
 

@@ -44,13 +44,16 @@ class ConvolveEpilogue {
 
   // Looks stored bytes up where there is a table. The stride counts bytes.
   void look_up(std::byte* out, int64_t stride, int64_t pixels, int64_t channels) const;
-  // 32-bit sums, rows of `stride`, readable up to a multiple of 16 columns; `channel` is the first column's. `words` is
-  // room for rows * cols of 16 bits.
+  // 32-bit sums, of a transform those that are rounded to steps already; rows of `stride`, readable up to a multiple of
+  // 16 columns; `channel` is the first column's. `words` is room for rows * cols of 16 bits.
   void finish(const int32_t* sums, int64_t stride, int32_t rows, int32_t cols, int64_t channel,
               const ResultPixels& results, int16_t* words) const;
   // The same of 64-bit sums.
   void finish(const int64_t* sums, int64_t stride, int32_t rows, int32_t cols, int64_t channel,
               const ResultPixels& results, int16_t* words) const;
+  // Of real numbers of steps, for a transform where finishes_real().
+  void finish_real(const float* real, int64_t stride, int32_t rows, int32_t cols, const ResultPixels& results) const;
+  bool finishes_real() const { return way_ == Way::kReal || way_ == Way::kSingle; }
   // What the first rounding made, in 16 bits: table, residual, store. Precondition: rounds_to_words().
   void finish_words(int16_t* words, int64_t stride, int32_t rows, int32_t cols, const ResultPixels& results,
                     bool looks_up) const;

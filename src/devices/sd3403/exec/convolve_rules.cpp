@@ -28,9 +28,10 @@ bool rounds_twice(const Convolve& c) { return c.function != kNoFunction || c.add
 
 Result<ConvolveRules> ConvolveRules::make(const Convolve& c, const WeightCache& cache) {
   ConvolveRules out;
-  out.wide = c.input_type == kI16;
+  out.wide = has_wide_sums(c);
+  out.transformed = c.transform != kDirect;
   out.output_type = c.output_type;
-  const int64_t entry = channel_entry_bytes(c.input_type);
+  const int64_t entry = channel_entry_bytes(has_wide_sums(c));
   HAI_TRY(const auto channels, cache.read(c.channel_table, entry * c.output_channels));
   for (int64_t o = 0; o < c.output_channels; ++o) {
     const std::byte* at = channels.data() + o * entry;
@@ -80,17 +81,21 @@ Result<ConvolveRules> ConvolveRules::make(const Convolve& c, const WeightCache& 
 }
 
 void ConvolveRules::append_key(const Convolve& c, const WeightCache& cache, CacheKey& key) {
-  cache.append_key(c.channel_table, channel_entry_bytes(c.input_type) * c.output_channels, key);
+  cache.append_key(c.channel_table, channel_entry_bytes(has_wide_sums(c)) * c.output_channels, key);
   if (c.function != kNoFunction) cache.append_key(c.function_table, function_bytes(c), key);
   key.insert(key.end(),
              {c.input_type, c.output_type, c.zero_point, c.least, c.greatest, c.function, c.function_first,
               c.function_entries, c.sum_zero_point, c.sum_least, c.sum_greatest, c.adds_residual, c.residual_type,
-              c.residual_zero_point, c.residual_multiplier, c.addend_zero_point, c.addend_multiplier});
+              c.residual_zero_point, c.residual_multiplier, c.addend_zero_point, c.addend_multiplier, c.transform});
 }
 
 int32_t ConvolveRules::integer(int64_t sum, float channel_multiplier, int32_t residual) const {
   int32_t q = wide ? hai_requantize_i64(sum, channel_multiplier, first)
                    : hai_requantize_i32(static_cast<int32_t>(sum), channel_multiplier, first);
+  return behind(q, residual);
+}
+
+int32_t ConvolveRules::behind(int32_t q, int32_t residual) const {
   if (!table.empty()) q = table[static_cast<size_t>(std::clamp(q, table_first, last_entry()) - table_first)];
   if (!adds_residual) return q;
   return hai_add(q, residual, addend_zero_point, residual_zero_point, addend_multiplier, residual_multiplier, last);

@@ -15,7 +15,8 @@
 namespace hai::sd3403 {
 
 struct ConvolveRules {
-  bool wide = false;  // i16 input: sums of 64 bits, through f64
+  bool wide = false;         // sums of 64 bits: of i16 input through f64, of a transform rounded to f32
+  bool transformed = false;  // the latter
   int64_t output_type = kI8;
   std::vector<int64_t> bias;  // an entry an output channel
   std::vector<float> multiplier;
@@ -35,6 +36,8 @@ struct ConvolveRules {
   int32_t last_entry() const { return table_first + static_cast<int32_t>(table.size()) - 1; }
   // `sum` has the bias; `residual` is looked at where there is one. Precondition: the output is an integer.
   int32_t integer(int64_t sum, float channel_multiplier, int32_t residual) const;
+  // What follows the first rounding.
+  int32_t behind(int32_t q, int32_t residual) const;
   // Of an f32 output.
   float real(int64_t sum, float channel_multiplier) const;
 };

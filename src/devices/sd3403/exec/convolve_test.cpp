@@ -35,15 +35,19 @@ struct Wanted {
   bool any_bounds = false;  // zero points and bounds that fit no type
   int64_t bias = 0;         // of all channels, where not 0
   bool packs = false;       // most weights come from a WeightPack
+  int64_t transform = kDirect;
+  int64_t least_channels = 1;
 };
 
 void draw_window(ProgramBuilder& b, const Wanted& wanted, Convolve& c) {
-  c.window_rows = b.uniform(1, wanted.most_window);
-  c.window_columns = b.uniform(1, wanted.most_window);
-  c.stride_rows = wanted.least_rows > 1 ? 1 : b.uniform(1, 3);
-  c.stride_columns = wanted.least_rows > 1 ? 1 : b.uniform(1, 3);
-  c.dilation_rows = b.chance(70) ? 1 : b.uniform(2, 3);
-  c.dilation_columns = b.chance(70) ? 1 : b.uniform(2, 3);
+  c.transform = wanted.transform;
+  const bool plain = c.transform != kDirect;
+  c.window_rows = plain ? 3 : b.uniform(1, wanted.most_window);
+  c.window_columns = plain ? 3 : b.uniform(1, wanted.most_window);
+  c.stride_rows = plain || wanted.least_rows > 1 ? 1 : b.uniform(1, 3);
+  c.stride_columns = plain || wanted.least_rows > 1 ? 1 : b.uniform(1, 3);
+  c.dilation_rows = plain || b.chance(70) ? 1 : b.uniform(2, 3);
+  c.dilation_columns = plain || b.chance(70) ? 1 : b.uniform(2, 3);
   c.output_rows = b.uniform(wanted.least_rows, wanted.least_rows + 4);
   c.output_columns = b.uniform(wanted.least_rows, wanted.most_columns);
   c.pad_top = b.chance(50) ? 0 : b.uniform(0, 3);
@@ -59,7 +63,7 @@ void draw_window(ProgramBuilder& b, const Wanted& wanted, Convolve& c) {
 Bytes draw_weights(ProgramBuilder& b, const Convolve& c) {
   Bytes bytes = testing::random_bytes(weight_bytes(c), b.random);
   const int64_t depth = c.connection == kDepthwise ? 1 : c.input_channels;
-  const int64_t taps = c.window_rows * c.window_columns * depth;
+  const int64_t taps = taps_of(c) * depth;
   // Channels that are not there are zero.
   for (int64_t o = c.output_channels; o < (c.output_channels + 15) / 16 * 16; ++o) {
     for (int64_t k = 0; k < taps; ++k) {
@@ -82,7 +86,7 @@ Bytes draw_channels(ProgramBuilder& b, const Wanted& wanted, const Convolve& c, 
     const int64_t bias = wanted.bias != 0 ? wanted.bias + drawn : drawn;
     const double multiplier = result_steps / sum_steps;
     const auto real = static_cast<uint32_t>(b.real(multiplier / 2, multiplier * 2));
-    if (c.input_type == kI16) {
+    if (has_wide_sums(c)) {
       append(bytes, bias);
       append(bytes, real);
       append(bytes, uint32_t{0});
@@ -97,7 +101,9 @@ Bytes draw_channels(ProgramBuilder& b, const Wanted& wanted, const Convolve& c, 
 void draw_epilogue(ProgramBuilder& b, const Wanted& wanted, Convolve& c, int64_t taps) {
   const double left = c.input_type == kI16 ? 10000.0 : 70.0;
   const double right = c.weights == kWeightI16 ? 10000.0 : c.weights == kWeightI8 ? 70.0 : 4.0;
-  const double sum = left * right * std::sqrt(static_cast<double>(taps)) + 10.0;
+  // Taps are shifted up by a few bits and weighted by up to 64.
+  const double transformed = c.transform == kDirect ? 1.0 : 100.0;
+  const double sum = transformed * left * right * std::sqrt(static_cast<double>(taps)) + 10.0;
   const bool words = wanted.output_type == kI16;
   const bool inner_words = (wanted.function || wanted.residual_type >= 0) && (words || b.chance(40));
   const double steps = inner_words || words ? 8000.0 : 70.0;
@@ -140,6 +146,16 @@ void draw_epilogue(ProgramBuilder& b, const Wanted& wanted, Convolve& c, int64_t
                                                                   : b.real(0.004, 0.03);
 }
 
+Bytes draw_taps(ProgramBuilder& b, const Convolve& c) {
+  Bytes bytes;
+  const int64_t most = b.one_of<int64_t>({0, 4, 9});
+  for (int64_t t = 0; t < taps_of(c); ++t) {
+    append(bytes, static_cast<uint8_t>(b.chance(5) ? b.uniform(0, 15) : b.uniform(1, 7)));
+    append(bytes, static_cast<uint8_t>(b.uniform(0, most)));
+  }
+  return bytes;
+}
+
 // Weights that the program itself makes of a tile.
 int64_t pack_weights(ProgramBuilder& b, const Convolve& c) {
   WeightPack pack;
@@ -164,11 +180,13 @@ void add_convolution(ProgramBuilder& b, const Wanted& wanted, int parts) {
   c.output_channels = b.uniform(1, wanted.most_channels);
   int64_t taps = 0;
   for (int part = 0; part < parts; ++part) {
-    c.input_channels = wanted.connection == kDepthwise ? c.output_channels : b.uniform(1, wanted.most_channels);
-    taps += c.window_rows * c.window_columns * (c.connection == kDepthwise ? 1 : c.input_channels);
+    c.input_channels =
+        wanted.connection == kDepthwise ? c.output_channels : b.uniform(wanted.least_channels, wanted.most_channels);
+    taps += taps_of(c) * (c.connection == kDepthwise ? 1 : c.input_channels);
     set_input_tile(c, b.tile(wanted.input_type, c.input_rows, c.input_columns, c.input_channels));
     c.input_zero_point = b.zero_point(wanted.input_type);
-    const bool bytes = wanted.connection == kDense && wanted.weights != kWeightI16;
+    const bool bytes = wanted.connection == kDense && wanted.weights != kWeightI16 && c.transform == kDirect;
+    if (c.transform != kDirect) c.tap_table = b.load(draw_taps(b, c));
     c.weight_zero_point = bytes && b.chance(40) ? b.uniform(-128, 127) : 0;
     c.weight_address = wanted.packs && b.chance(80) ? pack_weights(b, c) : b.load(draw_weights(b, c));
     c.first_sum = part == 0 ? 1 : 0;
@@ -298,6 +316,94 @@ TEST(Convolve, WeightsThatTheProgramPacks) {
              .packs = true},
             4, fmt::format("packed weights, large, input {}", input));
   }
+}
+
+TEST(Convolve, Transformed) {
+  for (const int64_t transform : {kWinograd2, kWinograd4}) {
+    for (const int64_t input : {kI8, kU8}) {
+      for (const int64_t output : {kI8, kU8, kI16, kF32}) {
+        compare({.input_type = input, .output_type = output, .transform = transform}, 12,
+                fmt::format("transform {}, input {} output {}", transform, input, output));
+        if (output == kF32) continue;
+        for (const int64_t residual : {int64_t{-1}, int64_t{kI8}, int64_t{kU8}, int64_t{kI16}}) {
+          for (const bool function : {false, true}) {
+            for (const bool any_bounds : {false, true}) {
+              compare({.input_type = input,
+                       .output_type = output,
+                       .function = function,
+                       .residual_type = residual,
+                       .any_bounds = any_bounds,
+                       .transform = transform},
+                      2,
+                      fmt::format("transform {}, {} to {}, residual {}, function {}, any bounds {}", transform, input,
+                                  output, residual, function, any_bounds));
+            }
+          }
+        }
+      }
+    }
+    compare({.function = true,
+             .residual_type = kI8,
+             .most_channels = 34,
+             .most_columns = 45,
+             .least_rows = 22,
+             .transform = transform,
+             .least_channels = 21},
+            6, fmt::format("transform {}, large", transform));
+    for (const int parts : {2, 3}) {
+      compare({.most_channels = 24, .transform = transform}, 10, fmt::format("transform {}, chain", transform), parts);
+      compare({.input_type = kU8,
+               .output_type = kU8,
+               .function = true,
+               .residual_type = kI8,
+               .most_channels = 16,
+               .transform = transform},
+              6, fmt::format("transform {}, chain with all", transform), parts);
+    }
+  }
+}
+
+// One channel with a weight of 100 at one tap: 128 * 100 is the most that its sum reaches there, which the tap's place
+// in A^T multiplies by 1 to 64 and its shift by a power of 2.
+TEST(Convolve, TransformedSumsThatMayNotFitAreRefused) {
+  const auto make = [](int64_t tap, uint8_t input_shift, uint8_t sum_shift, int64_t bias) {
+    ProgramBuilder b(3);
+    Convolve c;
+    c.transform = kWinograd4;
+    c.window_rows = c.window_columns = 3;
+    set_input_tile(c, b.tile(kI8, 1, 1, 1));
+    set_output_tile(c, b.tile(kI8, 1, 1, 1));
+    c.least = -128;
+    c.greatest = 127;
+    c.first_sum = c.last_sum = 1;
+    Bytes weights(static_cast<size_t>(weight_bytes(c)));
+    weights[static_cast<size_t>(tap) * 16] = std::byte{100};
+    c.weight_address = b.load(weights);
+    Bytes taps(72);
+    taps[static_cast<size_t>(2 * tap)] = std::byte{input_shift};
+    taps[static_cast<size_t>(2 * tap + 1)] = std::byte{sum_shift};
+    c.tap_table = b.load(taps);
+    Bytes channels;
+    append(channels, bias);
+    append(channels, 0.01F);
+    append(channels, uint32_t{0});
+    c.channel_table = b.load(channels);
+    b.compute(c);
+    const auto made = b.finish().make(cpu::available_isas().back());
+    return made ? std::string() : made.error().id;
+  };
+  constexpr int64_t kLimit = (int64_t{1} << 53) - 1;
+  for (const int64_t sign : {-1, 1}) {
+    EXPECT_EQ(make(0, 15, 0, sign * (kLimit - 12800)), "");
+    EXPECT_EQ(make(0, 15, 0, sign * (kLimit - 12799)), "N087");
+    EXPECT_EQ(make(3 * 6 + 4, 0, 5, sign * (kLimit - 64 * 32 * 12800)),
+              "");  // (3, 4): 8 * 8 of the last row and column
+    EXPECT_EQ(make(3 * 6 + 4, 0, 5, sign * (kLimit - 64 * 32 * 12800 + 1)), "N087");
+  }
+  EXPECT_EQ(make(0, 0, 38, 0), "");
+  EXPECT_EQ(make(3 * 6 + 3, 0, 38, 0), "N087");
+  EXPECT_EQ(make(0, 16, 0, 0), "N076");
+  EXPECT_EQ(make(0, 0, 39, 0), "N076");
 }
 
 // Large enough to be cut into blocks and shared by threads.

@@ -30,18 +30,18 @@ int16_t weight_at(std::span<const std::byte> blocks, int64_t form, int64_t at) {
   return static_cast<int16_t>(nibble >= 8 ? nibble - 16 : nibble);
 }
 
-int64_t limit_of(const Convolve& c) { return c.input_type == kI16 ? kWideLimit : std::numeric_limits<int32_t>::max(); }
+int64_t limit_of(const Convolve& c) { return has_wide_sums(c) ? kWideLimit : std::numeric_limits<int32_t>::max(); }
 
 Error refuse(const Convolve& c, size_t channel, int64_t reach, int64_t bias) {
   return make_error(StatusCode::kUnsupported, "N070",
                     "the sums of channel {}, of at most {} beside a bias of {}, may pass {} bits", channel, reach, bias,
-                    c.input_type == kI16 ? 53 : 31);
+                    has_wide_sums(c) ? 53 : 31);
 }
 
 }  // namespace
 
 std::vector<int16_t> expand_weights(const Convolve& c, std::span<const std::byte> blocks) {
-  const int64_t length = c.window_rows * c.window_columns * depth_of(c);  // of an output channel
+  const int64_t length = taps_of(c) * depth_of(c);  // of an output channel
   std::vector<int16_t> out(static_cast<size_t>(c.output_channels * length));
   for (int64_t first = 0; first < c.output_channels; first += kBlockChannels) {
     const int64_t channels = std::min(kBlockChannels, c.output_channels - first);

@@ -11,7 +11,8 @@
 
 namespace hai::sd3403 {
 
-// [output channel][window row][window column][input channel], of depthwise without the last.
+// [output channel][window row][window column][input channel], of depthwise without the last, of a transform with its
+// taps as the window.
 std::vector<int16_t> expand_weights(const Convolve& command, std::span<const std::byte> blocks);
 
 // Input channels that an output channel's sum runs over.

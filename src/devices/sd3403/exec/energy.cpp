@@ -19,7 +19,7 @@ LayerEnergy energy_of_layer(const Machine& m, const LayerTime& layer, double sec
   LayerEnergy out;
   out.layer = layer.layer;
   for (size_t i = 0; i < kProductKinds; ++i) out.products += times(layer.products[i], product[i]) * dynamic;
-  out.values = times(layer.values, m.value_picojoules) * dynamic;
+  out.values = (times(layer.values, m.value_picojoules) + times(layer.adds, m.add_picojoules)) * dynamic;
   out.sums = times(layer.sum_bytes, m.sum_byte_picojoules) * dynamic;
   out.line = times(layer.line_bytes, m.line_byte_picojoules) * dynamic;
   out.cache = times(layer.cache_bytes, m.cache_byte_picojoules) * dynamic;

@@ -12,7 +12,7 @@ namespace hai::sd3403 {
 struct LayerEnergy {
   int64_t layer = 0;
   double products = 0;
-  double values = 0;  // post-processing
+  double values = 0;  // post-processing, and additions of transforms
   double sums = 0;    // accumulators
   double line = 0;    // line buffers
   double cache = 0;   // weight caches

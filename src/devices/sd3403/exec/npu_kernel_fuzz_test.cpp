@@ -78,12 +78,14 @@ Instance sound(ProgramBuilder& b) {
   c.greatest = c.sum_greatest = 127;
   set_input_tile(c, b.tile(c.input_type, 6, 7, 18));
   set_output_tile(c, b.tile(b.one_of<int64_t>({kI8, kI16}), 6, 7, 18));
+  if (c.connection == kDense && c.input_type != kI16) c.transform = b.uniform(0, 2);
+  if (c.transform != kDirect)
+    c.tap_table = b.load(Bytes(static_cast<size_t>(tap_table_bytes(c.transform)), std::byte{2}));
   c.weight_address = b.load(Bytes(static_cast<size_t>(weight_bytes(c)), std::byte{3}));
-  Bytes channels(static_cast<size_t>(18 * channel_entry_bytes(c.input_type)));
+  const auto channel = static_cast<size_t>(channel_entry_bytes(has_wide_sums(c)));
+  Bytes channels(18 * channel);
   const float multiplier = 0.01F;
-  for (size_t o = 0; o < 18; ++o) {
-    std::memcpy(channels.data() + (c.input_type == kI16 ? 16 * o + 8 : 8 * o + 4), &multiplier, 4);
-  }
+  for (size_t o = 0; o < 18; ++o) std::memcpy(channels.data() + channel * o + channel / 2, &multiplier, 4);
   c.channel_table = b.load(channels);
   c.function = b.uniform(0, 1);
   c.function_entries = 256;
@@ -115,7 +117,7 @@ Instance sound(ProgramBuilder& b) {
   pool.output_columns = 3;
   set_input_tile(pool, output_tile(add));
   set_output_tile(pool, b.tile(kI8, 3, 3, 18));
-  pool.multiplier_table = c.channel_table + (c.input_type == kI16 ? 8 : 4);
+  pool.multiplier_table = c.channel_table + channel_entry_bytes(has_wide_sums(c)) / 2;
   pool.multiplier_first = 4;
   pool.multiplier_entries = 1;
   b.compute(pool);

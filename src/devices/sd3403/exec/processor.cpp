@@ -35,8 +35,9 @@ double work_of(const Command& command, std::vector<Access>& accesses) {
   accesses_of(command, accesses);
   for (const Access& access : accesses) work += static_cast<double>(access.moved_bytes);
   if (const auto* c = std::get_if<Convolve>(&command.body)) {
-    work += static_cast<double>(c->output_rows * c->output_columns) * static_cast<double>(c->output_channels) *
-            static_cast<double>(c->window_rows * c->window_columns) * static_cast<double>(depth_of(*c));
+    const int64_t taps = c->transform == kDirect ? taps_of(*c) : 1;  // sums of a transform are those of taps
+    work += static_cast<double>(sums_of(*c)) * static_cast<double>(c->output_channels) * static_cast<double>(taps) *
+            static_cast<double>(depth_of(*c));
   }
   if (const auto* c = std::get_if<Pool>(&command.body)) {
     work += static_cast<double>(c->output_rows * c->output_columns) * static_cast<double>(c->channels) *

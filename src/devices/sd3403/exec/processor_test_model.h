@@ -21,6 +21,7 @@
 #include "devices/sd3403/isa/command.h"
 #include "types/arithmetic.h"
 #include "types/exact_math.h"
+#include "types/winograd.h"
 
 namespace hai::sd3403::testing {
 
@@ -134,7 +135,58 @@ class Model {
     return nibble < 8 ? nibble : nibble - 16;
   }
 
+  // types/winograd.h a tile and channel at a time; sums of taps are kept as [tile][output channel][tap].
+  void transformed(const Convolve& c) {
+    const auto tile = static_cast<int>(transform_tile(c.transform));
+    const int side = tile + 2;
+    const int taps = side * side;
+    const int64_t across = (c.output_columns + tile - 1) / tile;
+    const int64_t down = (c.output_rows + tile - 1) / tile;
+    std::vector<int64_t>& kept = sums[core_];
+    kept.resize(static_cast<size_t>(down * across * c.output_channels * taps));
+    if (c.first_sum != 0) std::fill(kept.begin(), kept.end(), 0);
+    for (int64_t at = 0; at < down * across; ++at) {
+      const int64_t y = at / across * tile;
+      const int64_t x = at % across * tile;
+      for (int64_t i = 0; i < c.input_channels; ++i) {
+        int32_t d[36];
+        for (int r = 0; r < side; ++r) {
+          for (int k = 0; k < side; ++k) {
+            const int64_t row = y - c.pad_top + r;
+            const int64_t column = x - c.pad_left + k;
+            const bool there = row >= 0 && row < c.input_rows && column >= 0 && column < c.input_columns;
+            const int64_t q =
+                there ? integer(this->at(input_tile(c), row, column, i), c.input_type) : c.input_zero_point;
+            d[r * side + k] = static_cast<int32_t>(q - c.input_zero_point);
+          }
+        }
+        hai_winograd_input_s32(tile, d);
+        for (int t = 0; t < taps; ++t) {
+          const int32_t v = hai_winograd_requantize(d[t], table<uint8_t>(c.tap_table + 2 * t));
+          for (int64_t o = 0; o < c.output_channels; ++o) {
+            const int64_t weight = c.weight_address + ((o / 16 * taps + t) * c.input_channels + i) * 16 + o % 16;
+            kept[static_cast<size_t>((at * c.output_channels + o) * taps + t)] += v * table<int8_t>(weight);
+          }
+        }
+      }
+      for (int64_t o = 0; o < c.output_channels && c.last_sum != 0; ++o) {
+        int64_t m[36];
+        int64_t acc[16];
+        for (int t = 0; t < taps; ++t) {
+          m[t] = kept[static_cast<size_t>((at * c.output_channels + o) * taps + t)] *
+                 (int64_t{1} << table<uint8_t>(c.tap_table + 2 * t + 1));
+        }
+        hai_winograd_output_s64(tile, m, acc);
+        for (int64_t r = 0; r < std::min<int64_t>(tile, c.output_rows - y); ++r) {
+          for (int64_t k = 0; k < std::min<int64_t>(tile, c.output_columns - x); ++k)
+            finish(c, acc[r * tile + k], y + r, x + k, o);
+        }
+      }
+    }
+  }
+
   void execute(const Convolve& c) {
+    if (c.transform != kDirect) return transformed(c);
     std::vector<int64_t>& kept = sums[core_];
     kept.resize(static_cast<size_t>(c.output_rows * c.output_columns * c.output_channels));
     size_t index = 0;
@@ -164,21 +216,25 @@ class Model {
 
   void finish(const Convolve& c, int64_t sum, int64_t y, int64_t x, int64_t o) {
     const bool i16 = c.input_type == kI16;
-    const int64_t entry = c.channel_table + o * (i16 ? 16 : 8);
-    sum += i16 ? table<int64_t>(entry) : table<int32_t>(entry);
-    const auto multiplier = table<float>(entry + (i16 ? 8 : 4));
+    const bool taps = c.transform != kDirect;
+    const bool long_entry = i16 || taps;
+    const int64_t entry = c.channel_table + o * (long_entry ? 16 : 8);
+    sum += long_entry ? table<int64_t>(entry) : table<int32_t>(entry);
+    const auto multiplier = table<float>(entry + (long_entry ? 8 : 4));
     std::byte* out = at(output_tile(c), y, x, o);
     if (c.output_type == kF32) {
-      const float value = i16 ? static_cast<float>(static_cast<double>(sum) * static_cast<double>(multiplier))
-                              : static_cast<float>(sum) * multiplier;
+      const float value = i16    ? static_cast<float>(static_cast<double>(sum) * static_cast<double>(multiplier))
+                          : taps ? hai_winograd_real_sum(sum) * multiplier
+                                 : static_cast<float>(sum) * multiplier;
       std::memcpy(out, &value, sizeof value);
       return;
     }
     const bool more = c.function == kTable || c.adds_residual != 0;
     const hai_output_range first = {static_cast<int32_t>(c.sum_zero_point), static_cast<int32_t>(c.sum_least),
                                     static_cast<int32_t>(c.sum_greatest)};
-    int32_t q = i16 ? hai_requantize_i64(sum, multiplier, more ? first : range(c))
-                    : hai_requantize_i32(static_cast<int32_t>(sum), multiplier, more ? first : range(c));
+    int32_t q = i16    ? hai_requantize_i64(sum, multiplier, more ? first : range(c))
+                   : taps ? hai_winograd_store(sum, multiplier, more ? first : range(c))
+                          : hai_requantize_i32(static_cast<int32_t>(sum), multiplier, more ? first : range(c));
     if (c.function == kTable) {
       const int64_t entry_of = std::clamp<int64_t>(q - c.function_first, 0, c.function_entries - 1);
       q = table<int16_t>(c.function_table + 2 * entry_of);

@@ -46,6 +46,7 @@ struct LayerTime {
   int64_t commands = 0;
   std::array<int64_t, kProductKinds> products{};  // by ProductKind
   int64_t values = 0;                             // of the post-processing units
+  int64_t adds = 0;                               // of Winograd transforms
   int64_t ddr_activation_bytes_read = 0;
   int64_t ddr_weight_bytes_read = 0;
   int64_t ddr_bytes_written = 0;

@@ -99,6 +99,7 @@ void add_command(const Command& command, const CommandCycles& cost, const Comman
   ++layer.commands;
   add(layer.products[static_cast<size_t>(cost.product_kind)], cost.products);
   add(layer.values, cost.values);
+  add(layer.adds, cost.adds);
   const bool weights = std::holds_alternative<WeightLoad>(command.body);
   add(weights ? layer.ddr_weight_bytes_read : layer.ddr_activation_bytes_read, cost.ddr_read_bytes);
   add(layer.ddr_bytes_written, cost.ddr_written_bytes);
@@ -121,7 +122,7 @@ void add_layer(const LayerTime& layer, LayerTime& total) {
       &LayerTime::ddr_bus_bytes,     &LayerTime::ddr_weight_bytes_read,
       &LayerTime::sram_bytes_read,   &LayerTime::sram_bytes_written,
       &LayerTime::cache_bytes,       &LayerTime::line_bytes,
-      &LayerTime::sum_bytes,
+      &LayerTime::sum_bytes,         &LayerTime::adds,
   };
   for (int64_t LayerTime::* sum : kSums) add(total.*sum, layer.*sum);
   for (size_t i = 0; i < kStallCount; ++i) add(total.stall_core_ticks[i], layer.stall_core_ticks[i]);

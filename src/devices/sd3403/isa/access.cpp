@@ -39,14 +39,15 @@ class Collector {
     tile("input", false, input_tile(c), c.input_rows, c.input_columns, c.input_channels);
     bytes("weights", Memory::kCache, core_, false, c.weight_address, weight_bytes(c), 16);
     if (c.first_sum == 0 || c.last_sum == 0) {
-      const int64_t sum_bytes = c.input_type == kI16 ? 8 : 4;
       const int64_t channels = blocks_of(c.output_channels) * kBlockChannels;
-      bytes("sums", Memory::kAccumulators, core_, true, 0, c.output_rows * c.output_columns * channels * sum_bytes, 1);
+      bytes("sums", Memory::kAccumulators, core_, true, 0, sums_of(c) * channels * (c.input_type == kI16 ? 8 : 4), 1);
     }
+    if (c.transform != kDirect)
+      bytes("tap_table", Memory::kCache, core_, false, c.tap_table, tap_table_bytes(c.transform), 16);
     if (c.last_sum == 0) return;
     tile("output", true, output_tile(c), c.output_rows, c.output_columns, c.output_channels);
     bytes("channel_table", Memory::kCache, core_, false, c.channel_table,
-          c.output_channels * channel_entry_bytes(c.input_type), 8);
+          c.output_channels * channel_entry_bytes(has_wide_sums(c)), 8);
     if (c.function != kNoFunction) {
       bytes("function_table", Memory::kCache, core_, false, c.function_table,
             c.function == kCurve ? curve_bytes(c.function_entries) : 2 * c.function_entries, 2);
@@ -167,8 +168,14 @@ bool lanes_are_apart(const Access& a, const Access& b, int64_t period) {
 
 int64_t weight_bytes(const Convolve& c) {
   const int64_t depth = c.connection == kDepthwise ? 1 : c.input_channels;
-  const int64_t weights = blocks_of(c.output_channels) * kBlockChannels * c.window_rows * c.window_columns * depth;
+  const int64_t weights = blocks_of(c.output_channels) * kBlockChannels * taps_of(c) * depth;
   return weights * weight_bits(c.weights) / 8;
+}
+
+int64_t sums_of(const Convolve& c) {
+  if (c.transform == kDirect) return c.output_rows * c.output_columns;
+  const int64_t tile = transform_tile(c.transform);
+  return ceil_div(c.output_rows, tile) * ceil_div(c.output_columns, tile) * taps_of(c);
 }
 
 int64_t pack_bytes(const WeightPack& c) { return blocks_of(packed_outputs(c)) * kBlockChannels * packed_inputs(c); }

@@ -40,6 +40,8 @@ bool may_touch(const Access& a, const Access& b);
 
 // Bytes of the weights of a Convolve, whole blocks.
 int64_t weight_bytes(const Convolve& c);
+// What it sums up for each output channel: pixels, or the taps of tiles.
+int64_t sums_of(const Convolve& c);
 
 // What a WeightPack makes: input and output channels of the convolution that reads it, and bytes of whole blocks.
 constexpr int64_t packed_inputs(const WeightPack& c) { return c.transposes != 0 ? c.channels : c.rows * c.columns; }

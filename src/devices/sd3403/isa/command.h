@@ -57,6 +57,7 @@ struct Command {
 enum Element : int64_t { kI8, kU8, kI16, kI32, kF16, kF32 };
 enum Weight : int64_t { kWeightI8, kWeightI4, kWeightI16, kWeightF16 };
 enum Connection : int64_t { kDense, kDepthwise };
+enum Transform : int64_t { kDirect, kWinograd2, kWinograd4 };
 enum Function : int64_t { kNoFunction, kTable, kCurve };
 enum Arithmetic : int64_t { kAdd, kSubtract, kMultiply, kRescale, kLookUp, kLookUpCurve };
 enum Pooling : int64_t { kMaximum, kAverage };
@@ -67,8 +68,30 @@ constexpr int64_t element_bytes(int64_t element) {
   return kBytes[element];
 }
 inline constexpr int64_t kBlockChannels = 16;  // output channels of a block of weights
-// Of an entry of Convolve's channel table, by the type of its input.
-constexpr int64_t channel_entry_bytes(int64_t input_type) { return input_type == kI16 ? 16 : 8; }
+// Sums of i16 input, and those of a transform behind its taps, have 64 bits.
+constexpr bool has_wide_sums(int64_t input_type, int64_t transform) {
+  return input_type == kI16 || transform != kDirect;
+}
+constexpr bool has_wide_sums(const Convolve& c) { return has_wide_sums(c.input_type, c.transform); }
+// Of an entry of Convolve's channel table.
+constexpr int64_t channel_entry_bytes(bool wide_sums) { return wide_sums ? 16 : 8; }
+
+// Output rows, and columns, of a tile of a transform; its taps, those of a direct window too; bytes of its tap table.
+constexpr int64_t transform_tile(int64_t transform) {
+  return transform == kWinograd2 ? 2 : transform == kWinograd4 ? 4 : 1;
+}
+constexpr int64_t transform_taps(int64_t transform) {
+  const int64_t side = transform_tile(transform) + 2;
+  return side * side;
+}
+constexpr int64_t taps_of(const Convolve& c) {
+  return c.transform == kDirect ? c.window_rows * c.window_columns : transform_taps(c.transform);
+}
+constexpr int64_t tap_table_bytes(int64_t transform) {
+  return transform == kDirect ? 0 : 2 * transform_taps(transform);
+}
+inline constexpr int64_t kMostInputShift = 15;  // of a tap table
+inline constexpr int64_t kMostSumShift = 38;
 constexpr int64_t weight_bits(int64_t weights) { return weights == kWeightI4 ? 4 : weights == kWeightI8 ? 8 : 16; }
 inline constexpr int64_t kPositionBytes = 8;            // of an entry of Resize's tables
 inline constexpr int64_t kExponentialsBytes = 4 * 256;  // of Softmax's table

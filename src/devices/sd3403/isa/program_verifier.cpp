@@ -136,6 +136,7 @@ class CommandVerifier {
     }
     if (c.weight_zero_point != 0 && (c.connection == kDepthwise || c.weights >= kWeightI16))
       return refuse("N021", "weight_zero_point goes with dense convolutions of i8 or i4 weights");
+    if (c.transform != kDirect) HAI_TRY_STATUS(transforms(c, bytes));
     const bool real = c.output_type == kF32 || c.output_type == kF16;
     const bool result = c.input_type == kF16 ? real : c.output_type <= kI16 || c.output_type == kF32;
     if (!result) return refuse("N021", "output_type must be i8, u8, i16 or f32; of f16 input f16 or f32");
@@ -146,6 +147,15 @@ class CommandVerifier {
     if (c.adds_residual != 0) HAI_TRY_STATUS(integers("residual_type", c.residual_type));
     HAI_TRY_STATUS(ordered(c.least, c.greatest));
     return ordered(c.sum_least, c.sum_greatest);
+  }
+
+  Status transforms(const Convolve& c, bool bytes) const {
+    const bool plain = c.window_rows == 3 && c.window_columns == 3 && c.stride_rows == 1 && c.stride_columns == 1 &&
+                       c.dilation_rows == 1 && c.dilation_columns == 1;
+    if (plain && bytes && c.weights == kWeightI8 && c.connection == kDense && c.weight_zero_point == 0) return {};
+    return refuse("N021",
+                  "a transform goes with a dense convolution of i8 or u8 and i8 weights without weight_zero_point, a "
+                  "window of 3x3, strides and dilations of 1");
   }
 
   Status types(const Combine& c) const {
@@ -232,7 +242,7 @@ Status check_sums(std::span<const Command> commands, const Queues& queues) {
       const bool continues = c->first_sum == 0;
       const bool same = open != nullptr && open->output_rows == c->output_rows &&
                         open->output_columns == c->output_columns && open->output_channels == c->output_channels &&
-                        (open->input_type == kI16) == (c->input_type == kI16);
+                        (open->input_type == kI16) == (c->input_type == kI16) && open->transform == c->transform;
       if (continues != (open != nullptr) || (continues && !same)) {
         return make_error(StatusCode::kInvalidArgument, "N023",
                           "command {}: first_sum is {}, but the accumulators hold {}", number, c->first_sum,

@@ -72,6 +72,15 @@ TEST(ProgramVerifier, DamageIsNamed) {
   refused("convolve ", "convolve connection=depthwise output_type=f32 adds_residual=1 ", "N021");
   refused("convolve ", "convolve connection=depthwise weight_zero_point=1 ", "N021");
   refused("convolve ", "convolve input_type=i16 weights=i16 weight_zero_point=1 ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 stride_rows=2 ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 dilation_columns=2 ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 weights=i4 ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 input_type=i16 ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 connection=depthwise ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 weight_zero_point=1 ", "N021");
+  refused("window_columns=3", "window_columns=2 transform=winograd_2", "N021");
+  refused("convolve ", "convolve transform=winograd_4 tap_table=0x3fc0 ", "N020");
+  refused("convolve ", "convolve transform=winograd_4 tap_table=8 ", "N027");
   refused("signal queue=compute", "weight_pack input_type=i16\nsignal queue=compute", "N021");
   refused("signal queue=compute", "weight_pack rows=2 destination=0x3ff0\nsignal queue=compute", "N020");
   refused("signal queue=compute", "weight_pack rows=2 input_ring_rows=1\nsignal queue=compute", "N020");

@@ -68,7 +68,8 @@ int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& d
     const int64_t taps = convolve->connection == kDepthwise ? c.window : c.window * depth.count;
     bytes +=
         align_up(blocks_of(channels.count) * kBlockChannels * taps * weight_bits(convolve->weights) / 8, kAlignment);
-    bytes += align_up(channels.count * channel_entry_bytes(input_type(layer)), kAlignment);
+    bytes += align_up(channels.count * channel_entry_bytes(has_wide_sums(input_type(layer), convolve->transform)),
+                      kAlignment);
   } else {
     bytes += align_up(static_cast<int64_t>(c.averages.size()) * 4, kAlignment);
     bytes += align_up(static_cast<int64_t>(c.parameters.size()), kAlignment);

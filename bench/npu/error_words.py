@@ -17,8 +17,8 @@ A cell: median of |ours / Vela - 1| (median with its sign), share of the layers 
   fitted half had been seen with 384 KiB (a median near 20 % whatever the start), and before the other half was looked at.
   By the machine as Vela has it, 384 KiB, the fitted half misses 15 %.
 
-Layers under 200 of Vela's cycles and the quarters of transposed convolutions are left out. Networks that our compiler cannot
-place in 384 KiB (HAI-N110, HAI-N130) have 4 MiB in all columns.""".splitlines()
+Layers under 200 of Vela's cycles and the quarters of transposed convolutions are left out. Networks with layers
+that are too large for 384 KiB have 4 MiB in all columns.""".splitlines()
 
 FRESH = """\
 The clean prediction: named before anything was fitted, their layers first compared when all values of the profile stood, and

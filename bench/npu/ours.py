@@ -34,6 +34,8 @@ _NODE = re.compile(
 _TENSOR = re.compile(r"^\s*(?:input|const) %(?P<output>.+?): \w+\[(?P<shape>[^\]]*)\]")
 _INPUT_TYPES = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "f32": np.float32}
 _LIMIT_S = 900
+TOO_LARGE = "too large for the NPU's memories"
+"""What `hai compile` warns of where layers fall back to the CPU."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def _measured(words: Sequence[str]) -> tuple[float, int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise Skipped(f"hai {words[0]}: {said.strip()[-300:]}")
+    if TOO_LARGE in said:
+        raise Skipped(f"hai {words[0]}: layers are {TOO_LARGE}")
     return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 

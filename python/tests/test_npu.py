@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import hai_toolkit as hai
@@ -189,6 +190,30 @@ def test_small_machines_give_the_same_values(files: Path, tmp_path: Path) -> Non
         run("compile", files / "cpu.hai", "--device", "sd3403", "--machine", machine, "-o", target)
         outputs.append(hai.load(target).session(threads=1).run({"x": pictures(2, 9)})["y"])
     assert all(np.array_equal(outputs[0], other) for other in outputs[1:])
+
+
+def test_what_is_too_large_runs_on_the_cpu(files: Path, tmp_path: Path) -> None:
+    tiny = {"profile": "tiny", "values": {"sram_bytes": 2048}}
+    (tmp_path / "tiny.json").write_text(json.dumps(tiny))
+    target = tmp_path / "tiny.hai"
+    command = [
+        "compile",
+        str(files / "cpu.hai"),
+        "--device",
+        "sd3403",
+        "--machine",
+        str(tmp_path / "tiny.json"),
+        "--json",
+    ]
+    done = subprocess.run([PROGRAM, *command, "-o", str(target)], capture_output=True, text=True, check=True)
+    assert "too large for the NPU's memories" in done.stderr
+    placement = json.loads(done.stdout)["placement"]
+    reasons = [place["reason"] for place in placement if "does not fit the scratchpad of 2048 bytes" in place["reason"]]
+    assert reasons
+    assert all("rows of" in reason for reason in reasons)
+    given = {"x": pictures(2, 9)}
+    want = hai.load(files / "cpu.hai").session(threads=1).run(given)["y"]
+    assert np.array_equal(hai.load(target).session(threads=1).run(given)["y"], want)
 
 
 def test_a_damaged_program_is_refused(files: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& 
   if (options.device == "cpu") {
     HAI_TRY(format::Program program, cpu::lower(graph, add_weights));
     for (const format::Instruction& instruction : program.instructions) {
-      report.placement.push_back({instruction.name, instruction.kernel, program.device, "", instruction.macs});
+      report.placement.push_back({instruction.name, instruction.kernel, program.device, "", instruction.macs, false});
     }
     return program;
   }
@@ -130,8 +130,8 @@ Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& 
   for (const sd3403::Placement& placed : lowered.placements) {
     const ir::Node& node = graph.node(placed.node);
     std::string name = node.name.empty() ? graph.value(node.outputs[0]).name : node.name;
-    report.placement.push_back(
-        {std::move(name), node.op, placed.on_npu ? "npu" : "cpu", placed.reason, ops::macs_of(graph, node)});
+    report.placement.push_back({std::move(name), node.op, placed.on_npu ? "npu" : "cpu", placed.reason,
+                                ops::macs_of(graph, node), placed.too_large});
   }
   report.segments = std::move(lowered.segments);
   return std::move(lowered.program);

@@ -51,8 +51,9 @@ struct PlacementRecord {
   std::string node;  // in the source model
   std::string op;
   std::string device;
-  std::string reason;  // why not on the wanted device; empty when it is
-  int64_t macs = 0;    // per sample
+  std::string reason;      // why not on the wanted device; empty when it is
+  int64_t macs = 0;        // per sample
+  bool too_large = false;  // that is why: the model runs elsewhere than was meant
 };
 struct CompileReport {
   std::vector<PassRecord> passes;

@@ -207,7 +207,7 @@ def test_a_larger_scratchpad_only_where_the_compiler_asks_for_it(
         return "done"
 
     monkeypatch.setattr(ours, "simulate", simulate)
-    words = "hai compile: does not fit [HAI-N110]"
+    words = f"hai compile: layers are {ours.TOO_LARGE}"
     assert errors.run_on(tmp_path, "rk3588-core", {"cores": 1}) == ("done", True)
     assert asked == [{"cores": 1}, {"cores": 1, "sram_bytes": 4 << 20}]
     words = "hai compile: no such file"

@@ -39,9 +39,8 @@ bool runs_equal(const ops::SampleGraph& sample, int64_t batch, const sd3403::Mac
   const auto want = ops::interpret(sample.graph, sample.inputs);
   EXPECT_TRUE(want) << what << ": " << want.error().to_string();
   const auto compiled = compiler::compile(sample.graph, options);
-  const bool small = machine.name == "small";
-  const std::string_view id = compiled ? std::string_view() : std::string_view(compiled.error().id);
-  if (small && (id == "N110" || id == "N120" || id == "N121")) return false;
+  // What is too large for the small machine may be nothing for the CPU either.
+  if (!compiled && machine.name == "small" && !compiler::compile(sample.graph, {})) return false;
   EXPECT_TRUE(compiled) << what << ": " << compiled.error().to_string();
   if (!want || !compiled) return false;
   const auto programs = testing::npu_programs(compiled->file);

@@ -318,6 +318,22 @@ Status quantize(const CompileArguments& arguments, Source& source) {
   return {};
 }
 
+// A machine that is too small for a layer is not what the user meant.
+void warn_of_large_layers(const compiler::CompileReport& report) {
+  int64_t count = 0;
+  const std::string* first = nullptr;
+  for (const auto& place : report.placement) {
+    if (!place.too_large) continue;
+    if (count++ == 0) first = &place.reason;
+  }
+  if (count == 0) return;
+  std::fprintf(stderr, "%s\n",
+               fmt::format("hai: warning: {} too large for the NPU's memories, on the CPU instead{}: {}",
+                           count == 1 ? "one operator is" : fmt::format("{} operators are", count),
+                           count == 1 ? "" : " (--verbose names all); the first", *first)
+                   .c_str());
+}
+
 // What runs on the NPU; --verbose says of each other operator why it does not.
 void print_shares(const compiler::CompileReport& report) {
   int64_t layers = 0;
@@ -343,6 +359,7 @@ void print_shares(const compiler::CompileReport& report) {
 
 void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
                   const std::string& mixed_report, const CompileArguments& arguments) {
+  warn_of_large_layers(report);
   const auto mixed = mixed_report.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(mixed_report);
   if (arguments.json) {
     nlohmann::ordered_json document{{"output", arguments.output},

@@ -82,6 +82,7 @@ class Emitter {
   }
 
   Result<EmittedSegment> run() {
+    for (const Layer& at : segment_.layers) HAI_TRY_STATUS(constants_fit(at, machine_));
     for (size_t g = 0; g < schedule_.groups.size(); ++g) {
       group_ = &schedule_.groups[g];
       homes_ = &schedule_.homes[g];
@@ -268,9 +269,9 @@ class Emitter {
 
   int64_t bytes_of(size_t stream) const { return static_cast<int64_t>(stored_[stream].bytes.size()); }
   Error no_room(LayerId l, int64_t bytes, int64_t room) const {
-    return make_error(StatusCode::kResourceExhausted, "N120",
-                      "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache room for {}; "
-                      "keep this layer on the CPU",
+    return make_error(StatusCode::kInternal, "N122",
+                      "layer \"{}\": a piece of its constants was counted wrongly, it has {} bytes, the weight cache "
+                      "room for {}; please report it",
                       layer(l).name, bytes, room);
   }
   // What a command brings to the cache.
@@ -425,14 +426,7 @@ class Emitter {
       int64_t step = rows.count;
       if (end - i > 1) {
         step = pixels_in_accumulators(layer(l), machine_) / layer(l).writes.columns;
-        if (step == 0) {
-          return make_error(StatusCode::kResourceExhausted, "N121",
-                            "layer \"{}\": the weights of 16 output channels do not fit the weight cache of {} bytes, "
-                            "and the sums of a row of {} pixels do not fit the accumulators of {}; keep this layer on "
-                            "the CPU",
-                            layer(l).name, static_cast<int64_t>(machine_.weight_cache_bytes), layer(l).writes.columns,
-                            static_cast<int64_t>(machine_.accumulator_bytes));
-        }
+        HAI_CHECK(step > 0);
       }
       for (int64_t row = 0; row < rows.count; row += step) {
         const Range part{rows.first + row, std::min(step, rows.count - row)};

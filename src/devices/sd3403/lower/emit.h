@@ -23,8 +23,7 @@ struct EmittedSegment {
   int64_t expanded_bytes = 0;        // and in the weight cache
 };
 
-// Errors: N121 a layer whose sums do not fit the accumulators where they must wait there, N120 a layer's smallest piece
-// of constants is larger than the weight cache.
+// Errors: N120, N121 as misfits_of() finds them.
 Result<EmittedSegment> emit(const Segment& segment, const Schedule& schedule, const Machine& machine,
                             const EmitOptions& options);
 

@@ -96,6 +96,7 @@ struct Constants {
 };
 
 struct Layer {
+  ir::NodeId node = ir::kNone;  // that it is of
   std::string name;
   std::string op;
   int64_t macs = 0;

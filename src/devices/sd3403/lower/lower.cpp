@@ -9,6 +9,7 @@
 
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/sd3403/isa/program_verifier.h"
+#include "devices/sd3403/lower/fit.h"
 #include "devices/sd3403/lower/segment_builder.h"
 
 namespace hai::sd3403 {
@@ -28,17 +29,22 @@ const cpu::LowerRegistry& registry() {
 
 class Lowering {
  public:
-  Lowering(const ir::Graph& graph, const LowerOptions& options) : graph_(graph), options_(options) {}
+  Lowering(const ir::Graph& graph, const LowerOptions& options) : given_(graph), options_(options) {}
 
   Result<Lowered> run(const cpu::AddWeights& add_weights) {
     HAI_TRY_STATUS(check_machine(options_.machine));
     Lowered out;
-    HAI_TRY(Partition parts, partition(graph_, options_.partition));
-    out.placements = std::move(parts.placements);
-    for (const std::vector<ir::NodeId>& nodes : parts.segments) {
-      HAI_TRY(SegmentReport report, replace(nodes));
-      out.segments.push_back(std::move(report));
-    }
+    // Every round finds layers too large for the NPU that the one before took, or is the last.
+    size_t known = 0;
+    do {
+      known = too_large_.size();
+      graph_ = given_;
+      segments_ = 0;
+      out.segments.clear();
+      HAI_TRY(Partition parts, partition(graph_, options_.partition, too_large_));
+      out.placements = std::move(parts.placements);
+      for (const std::vector<ir::NodeId>& nodes : parts.segments) HAI_TRY_STATUS(replace(nodes, out.segments));
+    } while (too_large_.size() > known);
     graph_.erase_dead();
     cpu::LowerOptions options;
     options.device = "sd3403";
@@ -48,9 +54,13 @@ class Lowering {
   }
 
  private:
-  Result<SegmentReport> replace(const std::vector<ir::NodeId>& nodes) {
+  // The segment becomes a node, unless a layer of it is too large: then too_large_ grows.
+  Status replace(const std::vector<ir::NodeId>& nodes, std::vector<SegmentReport>& reports) {
     HAI_TRY(Segment segment, SegmentBuilder(graph_, nodes).run());
     drop_unread_layers(segment);
+    const std::vector<Misfit> misfits = misfits_of(segment, options_.machine);
+    for (const Misfit& misfit : misfits) too_large_.emplace(segment.layers[misfit.layer].node, misfit.error.message);
+    if (!misfits.empty()) return {};
     HAI_TRY(const Schedule plan, schedule(segment, options_.machine, options_.schedule));
     HAI_TRY(EmittedSegment code, emit(segment, plan, options_.machine, options_.emit));
     HAI_TRY_STATUS(verify(segment, plan, code));
@@ -73,7 +83,8 @@ class Lowering {
       if (buffer.spilled) report.spilled.push_back(buffer.name);
     }
     put_back(segment, plan, code, report.name);
-    return report;
+    reports.push_back(std::move(report));
+    return {};
   }
 
   // Chains that became one table leave their steps without readers.
@@ -154,8 +165,10 @@ class Lowering {
     return out;
   }
 
-  ir::Graph graph_;
+  const ir::Graph& given_;
   const LowerOptions& options_;
+  ir::Graph graph_;
+  std::map<ir::NodeId, std::string> too_large_;  // of given_, and why
   int64_t segments_ = 0;
 };
 

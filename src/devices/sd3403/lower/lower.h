@@ -45,8 +45,9 @@ struct Lowered {
   std::vector<SegmentReport> segments;
 };
 
-// Precondition: as cpu::lower. Errors: its own, C201 for a node that neither device takes, N110, N120, N130 where a
-// program does not pass its verifier (a bug of the compiler).
+// Layers that the machine's memories cannot take however they are cut run on the CPU (lower/fit.h). Precondition: as
+// cpu::lower. Errors: its own, C201 for a node that neither device takes, N130 where a program does not pass its
+// verifier (a bug of the compiler).
 Result<Lowered> lower(const ir::Graph& graph, const cpu::AddWeights& add_weights, const LowerOptions& options = {});
 
 }  // namespace hai::sd3403

@@ -50,16 +50,20 @@ bool reads_npu(const ir::Node& node, const std::set<ir::ValueId>& made_on_npu) {
 
 }  // namespace
 
-Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& options) {
+Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& options,
+                            const std::map<ir::NodeId, std::string>& too_large) {
   HAI_TRY(const std::vector<ir::NodeId> order, graph.ordered());
   Partition out;
   std::set<ir::ValueId> made_on_npu;
   for (const ir::NodeId id : order) {
     const ir::Node& node = graph.node(id);
     const NpuLowering* lowering = LowerRegistry::instance().find(node.op);
-    Placement placement{id, false, {}};
+    Placement placement{id, false, {}, false};
     if (lowering == nullptr) {
       placement.reason = "the NPU has no " + node.op;
+    } else if (const auto found = too_large.find(id); found != too_large.end()) {
+      placement.reason = found->second;
+      placement.too_large = true;
     } else if (const Status status = lowering->supports(graph, node); !status) {
       placement.reason = status.error().message;
     } else if (lowering->moves_nothing && options.least_macs > 0 && !reads_npu(node, made_on_npu)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@ namespace hai::sd3403 {
 struct Placement {
   ir::NodeId node = ir::kNone;
   bool on_npu = false;
-  std::string reason;  // why not; empty on the NPU
+  std::string reason;      // why not; empty on the NPU
+  bool too_large = false;  // that is why
 };
 
 struct Partition {
@@ -29,6 +31,8 @@ struct PartitionOptions {
 
 // By the legality of each operator's lowering, then by cost: a segment whose data takes longer to hand over than the
 // CPU takes to compute it stays on the CPU.
-Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& options = {});
+// `too_large` go to the CPU for the reason beside them.
+Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& options = {},
+                            const std::map<ir::NodeId, std::string>& too_large = {});
 
 }  // namespace hai::sd3403

@@ -6,6 +6,8 @@
 // channels, and sums wait in the accumulators.
 #include "devices/sd3403/lower/pieces.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/checked.h"
@@ -178,6 +180,32 @@ std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const R
     }
   }
   return out;
+}
+
+Status constants_fit(const Layer& layer, const Machine& machine) {
+  const bool large_table = !is_small_table(layer, machine);
+  const int64_t room = static_cast<int64_t>(machine.weight_cache_bytes) - table_room(machine);
+  for (const Share& share : shares_of(layer, machine, Split::kAuto)) {
+    if (share.channels.count == 0) continue;
+    const std::vector<Chunk> chunks = chunks_of(layer, machine, share.channels);
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      const int64_t bytes = chunks[i].bytes + (large_table ? table_bytes(layer) : 0);
+      if (bytes > room) {
+        return make_error(StatusCode::kResourceExhausted, "N120",
+                          "layer \"{}\": its smallest piece of constants has {} bytes, the weight cache room for {}",
+                          layer.name, bytes, room);
+      }
+      const bool waits = i > 0 && chunks[i].channels.first == chunks[i - 1].channels.first;
+      if (waits && layer.writes.columns > pixels_in_accumulators(layer, machine)) {
+        return make_error(StatusCode::kResourceExhausted, "N121",
+                          "layer \"{}\": the weights of 16 output channels do not fit the weight cache of {} bytes, "
+                          "and the sums of a row of {} pixels do not fit the accumulators of {}",
+                          layer.name, static_cast<int64_t>(machine.weight_cache_bytes), layer.writes.columns,
+                          static_cast<int64_t>(machine.accumulator_bytes));
+      }
+    }
+  }
+  return {};
 }
 
 }  // namespace hai::sd3403

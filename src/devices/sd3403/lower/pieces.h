@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/result.h"
 #include "devices/sd3403/lower/layer.h"
 #include "devices/sd3403/machine/machine.h"
 
@@ -33,6 +34,10 @@ struct Share {
 std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split forced);
 // Chunks of a share, in order. `whole_rows` says whether all rows run with each chunk, so that it is loaded once.
 std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const Range& channels);
+
+// Errors: N120 a piece of its constants is larger than the weight cache, N121 its sums do not fit the accumulators
+// where they must wait there.
+Status constants_fit(const Layer& layer, const Machine& machine);
 
 // The command that packs a piece's weights, without addresses. Precondition: the layer packs.
 WeightPack pack_of(const Layer& layer, const Range& channels, const Range& depth);

@@ -12,9 +12,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <span>
 
 #include "base/checked.h"
+#include "devices/sd3403/lower/fit.h"
 #include "devices/sd3403/lower/layer_cost.h"
 #include "passes/plan_memory.h"
 
@@ -22,7 +22,6 @@ namespace hai::sd3403 {
 namespace {
 
 constexpr LayerId kMostLayers = 32;  // of a group
-constexpr int64_t kStripes[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 constexpr double kRoomSteps = 0.95;
 constexpr int kMostTries = 12;
 
@@ -84,10 +83,19 @@ class Search {
 
   // The largest buffer that another group would keep across `layer`, or else the largest that it touches.
   std::optional<BufferId> largest_alive(LayerId layer) const {
+    return largest_of([layer](const Life& life) { return life.first <= layer && life.last >= layer; });
+  }
+  std::optional<BufferId> largest() const {
+    return largest_of([](const Life&) { return true; });
+  }
+
+ private:
+  template <typename Counts>
+  std::optional<BufferId> largest_of(Counts counts) const {
     std::optional<BufferId> best;
     for (BufferId b = 0; b < lives_.size(); ++b) {
       const Life& life = lives_[b];
-      if (!life.resident || segment_.buffers[b].spilled || life.first > layer || life.last < layer) continue;
+      if (!life.resident || segment_.buffers[b].spilled || !counts(life)) continue;
       // One layer's result that nobody reads is stored as it is made anyway.
       if (uses_[b].readers.empty() && uses_[b].producers.size() == 1) continue;
       if (!best || life.bytes > lives_[*best].bytes) best = b;
@@ -95,7 +103,6 @@ class Search {
     return best;
   }
 
- private:
   bool is_quiet(LayerId layer) {
     const std::optional<Group> group = make_group(segment_, uses_, layer, layer + 1, 1);
     if (group->own_bytes + alive_across(*group) > room_) return false;
@@ -115,21 +122,31 @@ class Search {
     return bytes;
   }
 
+  // A layer with nothing beside it has no gaps, so that less room than there is makes no difference to it.
+  bool fits(const Group& group) const {
+    const int64_t across = alive_across(group);
+    const bool alone = group.end - group.begin == 1 && across == 0 && group.resident.empty();
+    return group.own_bytes + across <= (alone ? static_cast<int64_t>(machine_.sram_bytes) : room_);
+  }
+
   void try_group(LayerId begin, LayerId end, std::vector<double>& least, std::vector<Group>& last) {
-    const int64_t forced[] = {1, options_.force_stripes};
     const bool is_forced = options_.force_stripes != 0;
-    for (const int64_t stripes : is_forced ? std::span<const int64_t>(forced) : std::span<const int64_t>(kStripes)) {
+    std::vector<int64_t> forms(std::begin(kStripes), std::end(kStripes));
+    if (is_forced && end - begin > 1) forms = {options_.force_stripes};
+    if (is_forced && end - begin == 1) forms.insert(forms.begin() + 1, options_.force_stripes);
+    for (const int64_t stripes : forms) {
       if (stripes == 1 && end - begin > 1) continue;  // the same as its layers alone
       std::optional<Group> group = make_group(segment_, uses_, begin, end, stripes);
       if (!group) {
         if (stripes == 1) return;
         continue;
       }
-      if (group->own_bytes + alive_across(*group) > room_) continue;
+      if (!fits(*group)) continue;
       double cost = least[begin] + group_cycles(segment_, uses_, machine_, *group);
       // A forced form is taken wherever it is possible, of as many layers as may be: all of them together cost less
       // than one cycle.
-      if (is_forced && stripes != 1) cost = least[begin] + 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin));
+      if (is_forced && stripes == options_.force_stripes && stripes != 1)
+        cost = least[begin] + 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin));
       if (cost >= least[end]) continue;
       least[end] = cost;
       last[end] = std::move(*group);
@@ -192,40 +209,31 @@ Result<Schedule> place(const Segment& segment, std::vector<Group> groups) {
   return out;
 }
 
-Error too_large(const Segment& segment, LayerId layer, const Machine& machine) {
-  const Layer& at = segment.layers[std::min<size_t>(layer, segment.layers.size() - 1)];
-  const Buffer* largest = &segment.buffers[at.writes.buffer];
-  for (const Operand& operand : at.reads) {
-    const Buffer& buffer = segment.buffers[operand.slice.buffer];
-    if (buffer.row_bytes() > largest->row_bytes()) largest = &buffer;
-  }
-  return make_error(StatusCode::kResourceExhausted, "N110",
-                    "layer \"{}\" does not fit the scratchpad of {} bytes in any number of stripes: tensor \"{}\" has "
-                    "{} rows of {} bytes; use a smaller picture, or keep this layer on the CPU",
-                    at.name, static_cast<int64_t>(machine.sram_bytes), largest->name, largest->rows,
-                    largest->row_bytes());
-}
-
 }  // namespace
 
 Result<Schedule> schedule(Segment& segment, const Machine& machine, const ScheduleOptions& options) {
   const auto sram = static_cast<int64_t>(machine.sram_bytes);
   int64_t room = sram;
-  for (int tries = 0; tries < kMostTries;) {
+  for (int tries = 0;;) {
     Search search(segment, machine, options, room);
     std::vector<Group> groups = search.run();
-    if (groups.empty()) {
-      const std::optional<BufferId> victim = search.largest_alive(search.stuck_at());
-      if (!victim) return too_large(segment, search.stuck_at(), machine);
-      segment.buffers[*victim].spilled = true;
-      continue;  // at most once a buffer
+    const bool possible = !groups.empty();
+    if (possible) {
+      HAI_TRY(Schedule found, place(segment, std::move(groups)));
+      if (found.sram_bytes <= sram) return found;
+      if (++tries < kMostTries) {
+        room = static_cast<int64_t>(static_cast<double>(room) * kRoomSteps);
+        continue;
+      }
     }
-    HAI_TRY(Schedule found, place(segment, std::move(groups)));
-    if (found.sram_bytes <= sram) return found;
-    room = static_cast<int64_t>(static_cast<double>(room) * kRoomSteps);
-    ++tries;
+    const std::optional<BufferId> victim = possible ? search.largest() : search.largest_alive(search.stuck_at());
+    if (!victim) return too_large_for_scratchpad(segment, search.stuck_at(), machine);
+    segment.buffers[*victim].spilled = true;  // at most once a buffer
+    if (possible) {
+      tries = 0;
+      room = sram;
+    }
   }
-  return too_large(segment, 0, machine);
 }
 
 }  // namespace hai::sd3403

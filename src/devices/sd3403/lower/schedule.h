@@ -32,8 +32,7 @@ struct Schedule {
   int64_t sram_lower_bound_bytes = 0;  // the largest sum of what is alive in any group
 };
 
-// Marks buffers as spilled where they do not fit. Errors: N110 a buffer of which not even the rows of one stripe fit,
-// named with its size and what fits.
+// Marks buffers as spilled where they do not fit. Errors: N110 where misfits_of() has one.
 Result<Schedule> schedule(Segment& segment, const Machine& machine, const ScheduleOptions& options);
 
 }  // namespace hai::sd3403

@@ -47,6 +47,13 @@ int64_t rows_of(const std::vector<int64_t>& dims) { return dims.size() >= 2 ? di
 int64_t columns_of(const std::vector<int64_t>& dims) { return dims.size() >= 3 ? dims[1] : 1; }
 int64_t channels_of(const std::vector<int64_t>& dims) { return dims.empty() ? 1 : dims.back(); }
 
+// With all elements of these sizes, densely; of more than three axes, in a row of pixels.
+Buffer buffer_of(std::string name, const std::vector<int64_t>& dims, int64_t type) {
+  int64_t columns = columns_of(dims);
+  for (size_t i = 2; i + 1 < dims.size(); ++i) columns *= dims[i];
+  return {std::move(name), rows_of(dims), columns, channels_of(dims), type, ir::kNone, ir::kNone, false};
+}
+
 }  // namespace
 
 std::vector<int64_t> sample_dims(const ir::Graph& graph, ir::ValueId value) {
@@ -171,8 +178,9 @@ Result<Segment> SegmentBuilder::run() {
     node_ = &graph_.node(graph_.value(output).producer);
     const auto id = static_cast<BufferId>(segment_.buffers.size());
     const View to = dense_view(id, from.dims);
-    segment_.buffers.push_back({graph_.value(output).name, rows_of(from.dims), columns_of(from.dims),
-                                channels_of(from.dims), source.type, ir::kNone, output, false});
+    Buffer made = buffer_of(graph_.value(output).name, from.dims, source.type);
+    made.output = output;
+    segment_.buffers.push_back(std::move(made));
     copy(from, to, segment_.buffers[id].type);
   }
   return std::move(segment_);
@@ -234,14 +242,7 @@ View SegmentBuilder::dense_view(BufferId buffer, const std::vector<int64_t>& dim
 View SegmentBuilder::allocate(ir::ValueId value) {
   const std::vector<int64_t> dims = sample_dims(graph_, value);
   const auto id = static_cast<BufferId>(segment_.buffers.size());
-  segment_.buffers.push_back({graph_.value(value).name, rows_of(dims), columns_of(dims), channels_of(dims),
-                              *element_of(graph_.value(value).type.dtype), ir::kNone, ir::kNone, false});
-  // More than three axes: the buffer is their elements in a row of pixels.
-  Buffer& buffer = segment_.buffers.back();
-  if (dims.size() > 3) {
-    buffer.columns = 1;
-    for (size_t i = 1; i + 1 < dims.size(); ++i) buffer.columns *= dims[i];
-  }
+  segment_.buffers.push_back(buffer_of(graph_.value(value).name, dims, *element_of(graph_.value(value).type.dtype)));
   return dense_view(id, dims);
 }
 
@@ -328,8 +329,9 @@ Slice SegmentBuilder::constant(ir::ValueId value, const std::vector<int64_t>& di
   const auto [at, fresh] = constants_.try_emplace({value, dims}, static_cast<BufferId>(segment_.buffers.size()));
   const int64_t type = *element_of(graph_.value(value).type.dtype);
   if (fresh) {
-    segment_.buffers.push_back({graph_.value(value).name, rows_of(dims), columns_of(dims), channels_of(dims), type,
-                                ir::kNone, ir::kNone, false, graph_.value(value).constant});
+    Buffer given = buffer_of(graph_.value(value).name, dims, type);
+    given.constant = graph_.value(value).constant;
+    segment_.buffers.push_back(std::move(given));
   }
   return *slice_of(dense_view(at->second, dims), type);
 }
@@ -346,6 +348,7 @@ void SegmentBuilder::even_rows(ir::ValueId from, Slice& in, ir::ValueId to, Slic
 }
 
 void SegmentBuilder::add(Layer layer) {
+  layer.node = graph_.value(node_->outputs[0]).producer;
   if (layer.name.empty()) layer.name = node_->name.empty() ? graph_.value(node_->outputs[0]).name : node_->name;
   if (layer.op.empty()) layer.op = node_->op;
   segment_.layers.push_back(std::move(layer));

@@ -170,6 +170,18 @@ TEST(Segments, AShuffleOfChannelsIsReadByCopies) {
   for (size_t i = 1; i + 1 < ops.size(); ++i) EXPECT_EQ(ops[i], "copy");
 }
 
+// Of four axes in another order, so that it has to be copied.
+TEST(Segments, AnOutputOfManyAxesHasRoomForAll) {
+  Segments s;
+  const ir::ValueId a = s.conv(s.x, 6, s.q);
+  const ir::ValueId split = s.node("reshape", {a}, {{"shape", Ints{0, 6, 4, 2, 3}}});
+  const Segment segment = s.build({s.transpose(split, {0, 1, 2, 4, 3})});
+  const auto made = std::find_if(segment.buffers.begin(), segment.buffers.end(),
+                                 [](const Buffer& buffer) { return buffer.output != ir::kNone; });
+  ASSERT_NE(made, segment.buffers.end());
+  EXPECT_EQ(made->bytes(), 6 * 4 * 2 * 3);
+}
+
 // Two heads of 4 channels: split off, multiplied, joined again, and no element moves.
 TEST(Segments, HeadsOfAttentionAreViews) {
   Segments s;

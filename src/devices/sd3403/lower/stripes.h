@@ -10,6 +10,9 @@
 
 namespace hai::sd3403 {
 
+// Numbers of stripes that are tried.
+inline constexpr int64_t kStripes[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+
 // Who makes and reads each buffer of a segment.
 struct BufferUses {
   std::vector<LayerId> producers;

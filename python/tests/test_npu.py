@@ -17,7 +17,7 @@ from test_command_line import PROGRAM, run
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not built")
 
 
-def network(path: Path) -> Path:
+def network(path: Path, columns: int = 20) -> Path:
     """Convolutions (one depthwise), a residual, a pool and a classifier over 3 x 24 x 20 pictures."""
     draw = np.random.default_rng(3)
     constants: list[onnx.TensorProto] = []
@@ -51,7 +51,7 @@ def network(path: Path) -> Path:
     graph = onnx.helper.make_graph(
         nodes,
         "net",
-        [value("x", onnx.TensorProto.FLOAT, ["N", 3, 24, 20])],
+        [value("x", onnx.TensorProto.FLOAT, ["N", 3, 24, columns])],
         [value("y", onnx.TensorProto.FLOAT, ["N", 10])],
         constants,
     )
@@ -60,8 +60,8 @@ def network(path: Path) -> Path:
     return path
 
 
-def pictures(count: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).random((count, 3, 24, 20), dtype=np.float32)
+def pictures(count: int, seed: int = 0, columns: int = 20) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((count, 3, 24, columns), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -192,27 +192,22 @@ def test_small_machines_give_the_same_values(files: Path, tmp_path: Path) -> Non
     assert all(np.array_equal(outputs[0], other) for other in outputs[1:])
 
 
-def test_what_is_too_large_runs_on_the_cpu(files: Path, tmp_path: Path) -> None:
-    tiny = {"profile": "tiny", "values": {"sram_bytes": 2048}}
-    (tmp_path / "tiny.json").write_text(json.dumps(tiny))
+def test_what_is_too_large_runs_on_the_cpu(tmp_path: Path) -> None:
+    model = hai.from_onnx(network(tmp_path / "net.onnx", 200))
+    model.quantize(8, list(pictures(4, columns=200)[:, None]))
+    model.compile().save(tmp_path / "cpu.hai")
+    (tmp_path / "tiny.json").write_text(json.dumps({"profile": "tiny", "values": {"sram_bytes": 16384}}))
     target = tmp_path / "tiny.hai"
-    command = [
-        "compile",
-        str(files / "cpu.hai"),
-        "--device",
-        "sd3403",
-        "--machine",
-        str(tmp_path / "tiny.json"),
-        "--json",
-    ]
-    done = subprocess.run([PROGRAM, *command, "-o", str(target)], capture_output=True, text=True, check=True)
+    command = [PROGRAM, "compile", tmp_path / "cpu.hai", "--device", "sd3403", "--machine", tmp_path / "tiny.json"]
+    done = subprocess.run([*command, "-o", target, "--json"], capture_output=True, text=True, check=True)
     assert "too large for the NPU's memories" in done.stderr
-    placement = json.loads(done.stdout)["placement"]
-    reasons = [place["reason"] for place in placement if "does not fit the scratchpad of 2048 bytes" in place["reason"]]
-    assert reasons
-    assert all("rows of" in reason for reason in reasons)
-    given = {"x": pictures(2, 9)}
-    want = hai.load(files / "cpu.hai").session(threads=1).run(given)["y"]
+    document = json.loads(done.stdout)
+    large = [place for place in document["placement"] if "scratchpad of 16384 bytes" in place["reason"]]
+    assert large
+    assert all(place["device"] == "cpu" and "rows of" in place["reason"] for place in large)
+    assert any(place["device"] == "npu" for place in document["placement"])
+    given = {"x": pictures(2, 9, 200)}
+    want = hai.load(tmp_path / "cpu.hai").session(threads=1).run(given)["y"]
     assert np.array_equal(hai.load(target).session(threads=1).run(given)["y"], want)
 
 

@@ -72,7 +72,7 @@ std::vector<Variant> variants() {
   }
   for (const auto& [split, name] :
        {std::pair{sd3403::Split::kRows, "rows"}, std::pair{sd3403::Split::kChannels, "channels"},
-        std::pair{sd3403::Split::kOneCore, "one core"}}) {
+        std::pair{sd3403::Split::kOneCore, "one core"}, std::pair{sd3403::Split::kBranches, "branches"}}) {
     for (const double cache : {8192.0, 131072.0}) {
       add(fmt::format("split by {}, cache {}", name, cache), [&](Options& options) {
         options.emit.split = split;

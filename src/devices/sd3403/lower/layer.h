@@ -105,6 +105,7 @@ struct Layer {
   Slice writes;
   Constants constants;
   std::optional<WeightPack> pack;  // the weights are made of an operand: rows of it by channels, without addresses
+  std::optional<int64_t> core;     // that runs all of it, beside another layer on the other (lower/branches.h)
   bool by_rows = true;             // false: all rows in one piece
   bool by_channels = true;         // false: all channels in one piece
 };

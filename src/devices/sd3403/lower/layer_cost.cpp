@@ -6,6 +6,7 @@
 #include "devices/sd3403/lower/layer_cost.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/checked.h"
 #include "devices/sd3403/lower/pieces.h"
@@ -24,7 +25,7 @@ double group_cycles(const Segment& segment, const std::vector<BufferUses>&, cons
                     const Group& group) {
   const double rate = machine.ddr_gigabytes * 1000 * machine.ddr_long_efficiency / machine.clock_mhz;
   const double overhead = machine.issue_cycles + 2 * machine.semaphore_cycles;
-  double compute = 0;
+  std::array<double, 2> on_core{};
   double constants = 0;
   int64_t most_on_a_core = 0;
   for (LayerId l = group.begin; l < group.end; ++l) {
@@ -43,11 +44,15 @@ double group_cycles(const Segment& segment, const std::vector<BufferUses>&, cons
       const int64_t rows = group.last_row(l, s) - group.first_row(l, s);
       if (rows == 0) continue;
       const int64_t own = first.halves_rows ? ceil_div(rows, 2) : rows;
-      compute += static_cast<double>(layer_cycles(layer, machine, own, first.channels.count)) + overhead;
+      const double cycles = static_cast<double>(layer_cycles(layer, machine, own, first.channels.count)) + overhead;
+      for (size_t core = 0; core < on_core.size(); ++core) {
+        if (!layer.core || static_cast<size_t>(*layer.core) == core) on_core[core] += cycles;
+      }
     }
   }
   if (group.stripes > 1 && most_on_a_core > static_cast<int64_t>(machine.weight_cache_bytes))
     constants *= static_cast<double>(group.stripes);
+  const double compute = std::max(on_core[0], on_core[1]);
   const double moved = static_cast<double>(moved_bytes(segment, group)) / rate;
   const double weights = constants / rate;
   const auto stripes = static_cast<double>(group.stripes);

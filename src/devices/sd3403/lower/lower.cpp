@@ -9,6 +9,7 @@
 
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/sd3403/isa/program_verifier.h"
+#include "devices/sd3403/lower/branches.h"
 #include "devices/sd3403/lower/fit.h"
 #include "devices/sd3403/lower/segment_builder.h"
 
@@ -61,6 +62,8 @@ class Lowering {
     const std::vector<Misfit> misfits = misfits_of(segment, options_.machine);
     for (const Misfit& misfit : misfits) too_large_.emplace(segment.layers[misfit.layer].node, misfit.error.message);
     if (!misfits.empty()) return {};
+    if (options_.emit.split == Split::kAuto || options_.emit.split == Split::kBranches)
+      pair_branches(segment, options_.machine, options_.emit.split == Split::kBranches);
     HAI_TRY(const Schedule plan, schedule(segment, options_.machine, options_.schedule));
     HAI_TRY(EmittedSegment code, emit(segment, plan, options_.machine, options_.emit));
     HAI_TRY_STATUS(verify(segment, plan, code));

@@ -134,7 +134,10 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
   const std::vector<Share> by_channels = {{0, half(channels, 0), false}, {1, half(channels, 1), false}};
   const bool channels_can = blocks_of(channels) >= 2 && layer.by_channels;
   const bool rows_can = rows >= 2 && layer.by_rows;
-  if (machine.cores < 2 || (!channels_can && !rows_can) || forced == Split::kOneCore) return one;
+  if (machine.cores < 2 || forced == Split::kOneCore) return one;
+  const bool is_free = forced == Split::kAuto || forced == Split::kBranches;
+  if (layer.core && is_free) return {{*layer.core, {0, channels}, false}};
+  if (!channels_can && !rows_can) return one;
   if (forced == Split::kRows && rows_can) return by_rows;
   if (forced == Split::kChannels && channels_can) return by_channels;
   if (!channels_can) return by_rows;

@@ -10,7 +10,8 @@
 
 namespace hai::sd3403 {
 
-enum class Split : uint8_t { kAuto, kRows, kChannels, kOneCore };
+// Forced ones are for tests; kBranches pairs all layers that are independent.
+enum class Split : uint8_t { kAuto, kRows, kChannels, kOneCore, kBranches };
 
 struct Range {
   int64_t first = 0, count = 0;

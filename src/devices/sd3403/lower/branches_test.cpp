@@ -29,6 +29,8 @@ Segment branches(int64_t rows, int64_t columns, int64_t in, int64_t out) {
     Layer layer;
     Convolve body;
     body.input_type = kI8;
+    body.input_columns = body.output_columns = columns;
+    body.input_channels = in;
     layer.body = body;
     layer.constants.depth = in;
     layer.constants.weights.resize(static_cast<size_t>(in * out));

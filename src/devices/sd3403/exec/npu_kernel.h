@@ -11,6 +11,9 @@
 
 namespace hai::sd3403 {
 
+// Errors: those of read_operands(), decode_words() and Processor::make().
+Result<std::unique_ptr<cpu::CpuKernel>> make_npu_kernel(const cpu::KernelContext& context);
+
 // Adds the kernel "npu".
 void register_exec(cpu::ExecRegistry& registry);
 

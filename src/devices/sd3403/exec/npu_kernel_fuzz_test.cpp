@@ -16,7 +16,6 @@ using testing::ProgramBuilder;
 
 constexpr double kMostWork = 3e7;  // of a program that a test runs
 
-// Every command once, over a few small tiles.
 // A product of a tile of 5 x 5 x 18 with itself, a softmax and a normalization of it.
 void add_attention(ProgramBuilder& b, const Tile& tile) {
   WeightPack pack;
@@ -63,6 +62,7 @@ void add_attention(ProgramBuilder& b, const Tile& tile) {
   b.compute(norm);
 }
 
+// Every command once, over a few small tiles.
 Instance sound(ProgramBuilder& b) {
   Convolve c;
   c.connection = b.chance(30) ? kDepthwise : kDense;
@@ -168,6 +168,7 @@ void damage(ProgramBuilder& b, Instance& instance) {
       instance.constants[at] = static_cast<std::byte>(b.random());
     }
   }
+  if (b.chance(90)) testing::put_checks_right(instance.commands, instance.constants);  // to get behind them
 }
 
 TEST(NpuKernelFuzz, DamagedProgramsAreRefusedOrRun) {

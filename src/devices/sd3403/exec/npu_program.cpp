@@ -49,6 +49,27 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 }  // namespace
 
+Result<Machine> read_machine(const format::Instruction& instruction) {
+  HAI_TRY(const std::string name, attribute<std::string>(instruction, "machine", "sd3403"));
+  Machine machine;
+  // Operating points are the profile's; the program has the values that it was compiled for.
+  if (auto known = find_machine(name)) machine = std::move(*known);
+  machine.name = name;
+  for (const MachineValueInfo& info : machine_values()) {
+    HAI_TRY(machine.*info.value,
+            attribute<double>(instruction, fmt::format("machine.{}", info.name), machine.*info.value));
+  }
+  HAI_TRY_STATUS(check_machine(machine));
+  return machine;
+}
+
+Result<std::vector<std::string>> read_layer_names(const format::Instruction& instruction, size_t count) {
+  HAI_TRY(const std::string text, attribute<std::string>(instruction, "layer_names", {}));
+  std::vector<std::string> names = lines_of(text);
+  for (size_t l = names.size(); l < count; ++l) names.push_back(fmt::format("layer {}", l));
+  return names;
+}
+
 Result<NpuProgram> read_npu_program(const format::Program& program, const format::Instruction& instruction,
                                     std::span<const std::byte> weights) {
   NpuProgram out;
@@ -58,23 +79,13 @@ Result<NpuProgram> read_npu_program(const format::Program& program, const format
   auto commands = decode_words(words);
   if (!commands) return with_where(commands.error(), instruction.name);
   out.commands = std::move(*commands);
-  HAI_TRY(const std::string machine, attribute<std::string>(instruction, "machine", "sd3403"));
-  // Operating points are the profile's; the program has the values that it was compiled for.
-  if (auto known = find_machine(machine)) out.machine = std::move(*known);
-  out.machine.name = machine;
-  for (const MachineValueInfo& info : machine_values()) {
-    HAI_TRY(out.machine.*info.value,
-            attribute<double>(instruction, fmt::format("machine.{}", info.name), out.machine.*info.value));
-  }
-  HAI_TRY_STATUS(check_machine(out.machine));
-  HAI_TRY(const std::string names, attribute<std::string>(instruction, "layer_names", {}));
-  HAI_TRY(const std::string ops, attribute<std::string>(instruction, "layer_ops", {}));
-  HAI_TRY(out.layer_macs, attribute<std::vector<int64_t>>(instruction, "layer_macs", {}));
-  out.layer_names = lines_of(names);
-  out.layer_ops = lines_of(ops);
+  HAI_TRY(out.machine, read_machine(instruction));
   size_t count = 0;
   for (const Command& command : out.commands) count = std::max(count, size_t{command.layer} + 1);
-  for (size_t l = out.layer_names.size(); l < count; ++l) out.layer_names.push_back(fmt::format("layer {}", l));
+  HAI_TRY(out.layer_names, read_layer_names(instruction, count));
+  HAI_TRY(const std::string ops, attribute<std::string>(instruction, "layer_ops", {}));
+  HAI_TRY(out.layer_macs, attribute<std::vector<int64_t>>(instruction, "layer_macs", {}));
+  out.layer_ops = lines_of(ops);
   out.layer_ops.resize(out.layer_names.size());
   out.layer_macs.resize(out.layer_names.size(), 0);
   return out;

@@ -28,4 +28,9 @@ struct NpuProgram {
 Result<NpuProgram> read_npu_program(const format::Program& program, const format::Instruction& instruction,
                                     std::span<const std::byte> weights);
 
+// The machine that an instruction "npu" was compiled for. Errors: N090, those of check_machine().
+Result<Machine> read_machine(const format::Instruction& instruction);
+// Names by number; "layer 7" where there is none, up to `count`. Error: N090.
+Result<std::vector<std::string>> read_layer_names(const format::Instruction& instruction, size_t count);
+
 }  // namespace hai::sd3403

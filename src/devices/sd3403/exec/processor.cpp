@@ -21,7 +21,6 @@ namespace hai::sd3403 {
 namespace {
 
 constexpr int64_t kLine = 64;
-constexpr int kQueues = 3;
 constexpr double kMostWork = 0x1p42;                 // products and bytes of a run: minutes
 constexpr int64_t kMostExpanded = int64_t{1} << 32;  // bytes that all coded streams expand to
 // A small file must not ask for much memory: they may also expand to 64 times the constants, or to 64 MiB more.
@@ -128,34 +127,6 @@ std::byte* next_block(std::byte*& at, int64_t bytes) {
 
 }  // namespace
 
-std::vector<size_t> run_order(std::span<const Command> commands) {
-  std::array<std::vector<size_t>, 2 * kQueues> queues;
-  for (size_t i = 0; i < commands.size(); ++i) {
-    const auto queue = static_cast<size_t>(queue_of(commands[i].body));
-    queues[commands[i].core * kQueues + queue].push_back(i);
-  }
-  std::array<size_t, 2 * kQueues> next{};
-  std::map<int64_t, int64_t> signals;
-  std::vector<size_t> order;
-  order.reserve(commands.size());
-  while (order.size() < commands.size()) {
-    const size_t before = order.size();
-    for (size_t q = 0; q < queues.size(); ++q) {
-      for (; next[q] < queues[q].size(); ++next[q]) {
-        const CommandBody& body = commands[queues[q][next[q]]].body;
-        if (const auto* signal = std::get_if<Signal>(&body)) signals[signal->semaphore] += signal->count;
-        if (const auto* wait = std::get_if<Wait>(&body)) {
-          if (signals[wait->semaphore] < wait->count) break;
-          signals[wait->semaphore] -= wait->count;
-        }
-        order.push_back(queues[q][next[q]]);
-      }
-    }
-    HAI_CHECK(order.size() > before);
-  }
-  return order;
-}
-
 class Processor::Maker {
  public:
   Maker(Processor& target, std::span<const Command> commands, int64_t first_output,
@@ -169,14 +140,13 @@ class Processor::Maker {
         caches_{WeightCache(memory.cache_bytes), WeightCache(memory.cache_bytes)},
         convolutions_(commands, isa) {}
 
-  Status run() {
-    for (const size_t number : run_order(commands_)) {
+  // `refused`: where a command is refused, its number.
+  Status run(const BrokenParts& broken, std::optional<size_t>* refused) {
+    for (const size_t number : run_order(commands_, broken).commands) {
       const Status made = add(number);
       if (!made) {
-        const Command& command = commands_[number];
-        return with_where(made.error(),
-                          fmt::format("command {} ({}, core {}, layer {}, tile {})", number, info_of(command.body).name,
-                                      command.core, command.layer, command.tile));
+        if (refused != nullptr) *refused = number;
+        return with_where(made.error(), command_text(commands_[number], number));
       }
     }
     target_.packed_bytes_ = convolutions_.packed_bytes();
@@ -213,7 +183,7 @@ class Processor::Maker {
     target_.common_bytes_ = std::max(target_.common_bytes_, step->common_bytes());
     int64_t& sums = target_.accumulator_bytes_[command.core];
     sums = std::max(sums, step->accumulator_bytes());
-    target_.steps_.push_back({command.core, std::move(step)});
+    target_.steps_.push_back({command.core, static_cast<uint32_t>(number), std::move(step)});
     return {};
   }
 
@@ -238,7 +208,8 @@ class Processor::Maker {
     const auto stored = constants_.subspan(static_cast<size_t>(entry.offset), static_cast<size_t>(entry.bytes));
     const auto number = static_cast<int64_t>(streams_.size());
     const auto [at, fresh] =
-        streams_.emplace(std::tuple(entry.offset, entry.bytes, entry.expanded_bytes, entry.form), number);
+        streams_.emplace(std::tuple(entry.offset, entry.bytes, entry.expanded_bytes, entry.form, entry.check), number);
+    if (fresh) HAI_TRY_STATUS(check_stream(entry, stored));
     if (entry.form == kPlainStream) {
       caches_[core].load(load.destination, at->second, stored);
       return {};
@@ -267,20 +238,21 @@ class Processor::Maker {
   int64_t cache_bytes_;
   std::array<WeightCache, 2> caches_;
   ConvolveMaker convolutions_;
-  std::map<std::tuple<int64_t, int64_t, int64_t, int64_t>, int64_t> streams_;  // their numbers
+  std::map<std::tuple<int64_t, int64_t, int64_t, int64_t, uint32_t>, int64_t> streams_;  // their numbers
   std::map<int64_t, std::vector<std::byte>> expanded_;
   int64_t expanded_bytes_ = 0;
   std::vector<Access> accesses_;
 };
 
 Result<Processor> Processor::make(std::span<const Command> commands, const MemorySizes& memory, int64_t first_output,
-                                  std::span<const std::byte> constants, cpu::Isa isa) {
+                                  std::span<const std::byte> constants, cpu::Isa isa, const BrokenParts& broken,
+                                  std::optional<size_t>* refused) {
   HAI_CHECK(memory.image_bytes.size() >= 2 && memory.image_bytes[0] == static_cast<int64_t>(constants.size()));
   HAI_TRY_STATUS(verify_commands(commands, memory));
   Processor out;
   out.sram_bytes_ = memory.sram_bytes;
   out.scratch_image_bytes_ = memory.image_bytes[1];
-  HAI_TRY_STATUS(Maker(out, commands, first_output, constants, memory, isa).run());
+  HAI_TRY_STATUS(Maker(out, commands, first_output, constants, memory, isa).run(broken, refused));
   if (out.scratch_bytes(1) > kMostScratch) {
     return make_error(StatusCode::kUnsupported, "N072", "a run needs {} bytes of scratch, more than {}",
                       out.scratch_bytes(1), kMostScratch);
@@ -297,7 +269,13 @@ int64_t Processor::scratch_bytes(int thread_count) const {
   return total;
 }
 
-void Processor::run(std::span<const ImageBytes> images, std::byte* scratch, ThreadPool& threads) const {
+size_t Processor::steps_until(size_t command) const {
+  const auto at = std::find_if(steps_.begin(), steps_.end(), [&](const Entry& e) { return e.number == command; });
+  return static_cast<size_t>(at - steps_.begin()) + (at == steps_.end() ? 0 : 1);
+}
+
+void Processor::run(std::span<const ImageBytes> images, std::byte* scratch, ThreadPool& threads,
+                    std::span<const MemoryFlip> flips) const {
   std::array<ImageBytes, 64> all{};  // as many as a command can name
   std::copy(images.begin(), images.end(), all.begin());
   std::byte* at = scratch;
@@ -309,9 +287,17 @@ void Processor::run(std::span<const ImageBytes> images, std::byte* scratch, Thre
   std::memset(sram, 0, static_cast<size_t>(sram_bytes_ + kLine));
   std::memset(image, 0, static_cast<size_t>(scratch_image_bytes_));
   all[1] = {image, image};
-  for (const Entry& entry : steps_) {
+  const auto flip = [&](size_t steps) {
+    for (const MemoryFlip& f : flips) {
+      if (f.after_steps == steps) all[f.image].write[f.byte] ^= std::byte{1} << f.bit;
+    }
+  };
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Entry& entry = steps_[i];
+    if (!flips.empty()) flip(i);
     entry.step->run({all, sram, sums[entry.core], packed[entry.core], common, at, step_bytes_, threads});
   }
+  flip(steps_.size());
 }
 
 }  // namespace hai::sd3403

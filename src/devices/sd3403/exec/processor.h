@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,17 +16,28 @@
 #include "base/thread_pool.h"
 #include "devices/cpu/exec/isa.h"
 #include "devices/sd3403/exec/processor_step.h"
+#include "devices/sd3403/exec/run_order.h"
 #include "devices/sd3403/isa/program_verifier.h"
 
 namespace hai::sd3403 {
+
+// A bit of external memory that turns over while a program runs.
+struct MemoryFlip {
+  size_t image = 0;  // one that may be written
+  size_t byte = 0;
+  int bit = 0;
+  size_t after_steps = 0;  // when so many steps are done
+};
 
 class Processor {
  public:
   // Images: 0 the constants, 1 the scratch, then inputs, and from `first_output` on outputs: only scratch and outputs
   // may be written. `constants` is image 0, needed while this runs. Errors name the command: those of
-  // verify_commands(), and N062 to N079.
+  // verify_commands(), N055, and N062 to N079; of the latter `refused` has the number. With broken parts only what does
+  // not wait for them is made, and run.
   static Result<Processor> make(std::span<const Command> commands, const MemorySizes& memory, int64_t first_output,
-                                std::span<const std::byte> constants, cpu::Isa isa);
+                                std::span<const std::byte> constants, cpu::Isa isa, const BrokenParts& broken = {},
+                                std::optional<size_t>* refused = nullptr);
 
   int64_t scratch_bytes(int thread_count) const;
   // Bytes of packed weights.
@@ -37,12 +49,17 @@ class Processor {
 
   // Image 1 is the processor's own; `images[1]` is not looked at. `scratch`: scratch_bytes(), on 64 bytes. Scratchpad
   // and scratch image start as zeros.
-  void run(std::span<const ImageBytes> images, std::byte* scratch, ThreadPool& threads) const;
+  void run(std::span<const ImageBytes> images, std::byte* scratch, ThreadPool& threads,
+           std::span<const MemoryFlip> flips = {}) const;
+
+  // Steps up to and with that of this command; all of them where it has none.
+  size_t steps_until(size_t command) const;
 
  private:
   class Maker;
   struct Entry {
     uint8_t core;
+    uint32_t number;  // of the command
     StepPointer step;
   };
 
@@ -57,8 +74,5 @@ class Processor {
   double work_ = 0.0;
   bool reads_constants_ = false;
 };
-
-// The order in which the queues run: numbers of commands, each queue going on until it waits. Precondition: verified.
-std::vector<size_t> run_order(std::span<const Command> commands);
 
 }  // namespace hai::sd3403

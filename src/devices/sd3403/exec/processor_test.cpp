@@ -27,9 +27,9 @@ Instance assembled(std::string_view text) {
   return out;
 }
 
-// A plain stream of `bytes` at `offset`, whose entry is at `entry`.
+// A stream that expands to `bytes` at `offset`, whose entry is at `entry`.
 void add_stream(Instance& instance, size_t entry, uint32_t offset, uint32_t bytes, uint32_t form = 0) {
-  const uint32_t words[] = {offset, bytes, bytes, form};
+  const uint32_t words[] = {offset, form == kCodedStream ? bytes - 1 : bytes, bytes, form};
   std::memcpy(instance.constants.data() + entry, words, sizeof words);
 }
 
@@ -93,8 +93,7 @@ signal core=1 queue=load semaphore=1
 end queue=load
 end core=1 queue=load
 )");
-  const std::vector<size_t> order = run_order(instance.commands);
-  EXPECT_EQ(order, (std::vector<size_t>{5, 7, 6, 8, 2, 3, 4, 0, 1}));
+  EXPECT_EQ(run_order(instance.commands).commands, (std::vector<size_t>{5, 7, 6, 8, 2, 3, 4, 0, 1}));
 }
 
 // The same cache bytes hold other weights by the time of the second convolution; a stream may be used in part.
@@ -133,6 +132,7 @@ end queue=store
   put_table(0x280);
   add_stream(instance, 0x10, 0x100, 256);
   add_stream(instance, 0x20, 0x200, 256);
+  testing::put_checks_right(instance.commands, instance.constants);
   expect_like_model(instance, random, "weights");
   // Coded streams are the same program.
   const Bytes input = testing::random_bytes(kSramBytes, random);
@@ -143,7 +143,7 @@ end queue=store
     const auto coded = compress_stream(expanded);
     ASSERT_FALSE(coded.empty());
     const auto offset = static_cast<uint32_t>(0x400 + 0x100 * stream);
-    const uint32_t entry[] = {offset, static_cast<uint32_t>(coded.size()), 256, kCodedStream};
+    const uint32_t entry[] = {offset, static_cast<uint32_t>(coded.size()), 256, stream_form_word(kCodedStream, coded)};
     std::memcpy(coded_instance.constants.data() + 0x10 * stream, entry, sizeof entry);
     std::fill_n(coded_instance.constants.begin() + 0x100 * static_cast<std::ptrdiff_t>(stream), 256, std::byte{});
     std::copy(coded.begin(), coded.end(), coded_instance.constants.begin() + offset);
@@ -166,6 +166,28 @@ end queue=store
   }
 }
 
+// A bit of a stream or of its entry that is not what the compiler wrote.
+TEST(Processor, SeesEveryWrongBitOfStreamsAndEntries) {
+  ProgramBuilder b(3);
+  Copy copy;
+  copy.channels = 16;
+  copy.output_address = 0x40;
+  b.load(testing::random_bytes(64, b.random));
+  b.compute(copy);
+  Instance instance = b.finish();
+  ASSERT_TRUE(instance.make(cpu::Isa::kScalar).has_value());
+  for (size_t byte = 16; byte < instance.constants.size(); ++byte) {  // the first 16 belong to nothing
+    for (int bit = 0; bit < 8; ++bit) {
+      instance.constants[byte] ^= std::byte{1} << bit;
+      const auto kernel = instance.make(cpu::Isa::kScalar);
+      ASSERT_FALSE(kernel.has_value()) << byte << " " << bit;
+      EXPECT_TRUE(kernel.error().id == "N055" || kernel.error().id == "N062") << kernel.error().to_string();
+      EXPECT_NE(kernel.error().to_string().find("command 1 (weight_load"), std::string::npos);
+      instance.constants[byte] ^= std::byte{1} << bit;
+    }
+  }
+}
+
 // Zeros are a byte of 128, and streams may overlap.
 TEST(Processor, SmallFilesDoNotExpandToMuchMemory) {
   constexpr uint32_t kStreams = 1100;
@@ -174,8 +196,9 @@ TEST(Processor, SmallFilesDoNotExpandToMuchMemory) {
     text += "weight_load entry=" + std::to_string(16 * i) + " expanded_bytes=65536\n";
   Instance instance = assembled(text + "end queue=load\n");
   instance.constants.assign(1 << 15, std::byte{0x80});
+  const std::vector<std::byte> zeros(512, std::byte{0x80});
   for (uint32_t i = 0; i < kStreams; ++i) {
-    const uint32_t entry[] = {16 * kStreams + i, 512, 65536, kCodedStream};
+    const uint32_t entry[] = {16 * kStreams + i, 512, 65536, stream_form_word(kCodedStream, zeros)};
     std::memcpy(instance.constants.data() + 16 * i, entry, sizeof entry);
   }
   const auto kernel = instance.make(cpu::Isa::kScalar);
@@ -262,11 +285,13 @@ end queue=store
     }
     const uint16_t position[] = {0, 0, 2000, 48};
     std::memcpy(instance.constants.data() + 0x280, position, sizeof position);
+    testing::put_checks_right(instance.commands, instance.constants);
     return instance.make(cpu::available_isas().back());
   };
   const auto accepted = make(sound);
   ASSERT_TRUE(accepted.has_value()) << accepted.error().to_string();
   EXPECT_EQ(make(sound, 1).error().id, "N063");
+  EXPECT_EQ(make(sound, 2).error().id, "N062");
   const auto refused = [&](const std::string& from, const std::string& to, std::string_view id) {
     std::string text = sound;
     const size_t at = text.find(from);

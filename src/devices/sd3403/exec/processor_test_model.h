@@ -19,6 +19,7 @@
 #include "base/aligned_bytes.h"
 #include "devices/sd3403/exec/npu_kernel.h"
 #include "devices/sd3403/isa/command.h"
+#include "devices/sd3403/isa/stream_coding.h"
 #include "types/arithmetic.h"
 #include "types/exact_math.h"
 #include "types/winograd.h"
@@ -497,6 +498,20 @@ struct Instance {
   }
 };
 
+// Gives the streams that `commands` load the checks that their bytes have, where their entries make sense.
+inline void put_checks_right(std::span<const Command> commands, Bytes& constants) {
+  const auto size = static_cast<int64_t>(constants.size());
+  for (const Command& command : commands) {
+    const auto* load = std::get_if<WeightLoad>(&command.body);
+    if (load == nullptr || load->entry > size - kStreamEntryBytes) continue;
+    uint32_t entry[4];
+    std::memcpy(entry, constants.data() + load->entry, sizeof entry);
+    if (entry[0] > size || entry[1] > size - entry[0]) continue;
+    entry[3] = (entry[3] & 0xffU) | stream_check(std::span(constants).subspan(entry[0], entry[1])) << 8;
+    std::memcpy(constants.data() + load->entry, entry, sizeof entry);
+  }
+}
+
 inline Bytes random_bytes(int64_t count, std::mt19937& random) {
   Bytes out(static_cast<size_t>(count));
   for (std::byte& byte : out) byte = static_cast<std::byte>(random());
@@ -561,7 +576,7 @@ class ProgramBuilder {
     load.entry = static_cast<int64_t>(constants_.size());
     load.destination = reserve_cache(bytes);
     load.expanded_bytes = bytes;
-    const uint32_t entry[] = {offset, bytes, bytes, 0};
+    const uint32_t entry[] = {offset, bytes, bytes, stream_form_word(kPlainStream, stream)};
     const auto* at = reinterpret_cast<const std::byte*>(entry);
     constants_.insert(constants_.end(), at, at + sizeof entry);
     loads_.push_back({core_, 0, 0, load});

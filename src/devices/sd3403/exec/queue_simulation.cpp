@@ -20,18 +20,14 @@ constexpr int64_t kLongest = int64_t{1} << 60;  // ticks; a step beyond it still
 
 int64_t ticks_of(double cycles) { return static_cast<int64_t>(cycles) * kTicksPerCycle; }
 
-std::string text_of(const Command& command, size_t number) {
-  return fmt::format("command {} ({}, core {}, layer {}, tile {})", number, info_of(command.body).name, command.core,
-                     command.layer, command.tile);
-}
-
 }  // namespace
 
 QueueSimulation::QueueSimulation(std::span<const Command> commands, std::span<const CommandCycles> costs,
-                                 const Machine& machine)
+                                 const Machine& machine, const BrokenParts& broken)
     : times(commands.size()),
       commands_(commands),
       costs_(costs),
+      broken_(broken),
       issue_ticks_(ticks_of(machine.issue_cycles)),
       semaphore_ticks_(ticks_of(machine.semaphore_cycles)),
       in_flight_(static_cast<int64_t>(machine.dma_in_flight)),
@@ -82,7 +78,7 @@ Status QueueSimulation::run() {
     take_event(taken);
   }
   end_ticks = now_;
-  return check_end();
+  return broken_.any() ? Status() : check_end();
 }
 
 // When the first transfer ends, if none begins.
@@ -213,6 +209,7 @@ bool QueueSimulation::take_transfer(size_t number) {
 
 void QueueSimulation::expect_first_byte(size_t channel) {
   const size_t number = channels_[channel].taken.front();
+  if (broken_.hangs(number)) return;  // nor does any behind it begin
   const int64_t ready = times[number].issued + costs_[number].latency_cycles * kTicksPerCycle;
   push(std::max(now_, ready), EventKind::kFirstByte, channel);
 }
@@ -233,6 +230,7 @@ bool QueueSimulation::take_arithmetic(size_t number) {
 void QueueSimulation::start_arithmetic(size_t core, size_t number) {
   arithmetic_[core].runs = static_cast<int64_t>(number);
   times[number].start = now_;
+  if (broken_.hangs(number)) return;
   push(now_ + costs_[number].cycles * kTicksPerCycle, EventKind::kArithmeticDone, core);
 }
 
@@ -283,7 +281,30 @@ void QueueSimulation::settle(size_t queue) {
 }
 
 void QueueSimulation::send(const Signal& signal, int64_t cause) {
+  if (broken_.is_stuck(signal.semaphore)) return;
   push(now_ + semaphore_ticks_, EventKind::kSignal, static_cast<size_t>(signal.semaphore), signal.count, cause);
+}
+
+std::vector<std::optional<size_t>> QueueSimulation::stands() const {
+  std::vector<std::optional<size_t>> out;
+  for (const int64_t semaphore : broken_.stuck_semaphores) {
+    out.emplace_back();
+    for (const Queue& q : queues_) {
+      if (q.next == q.numbers.size()) continue;
+      const auto* wait = std::get_if<Wait>(&commands_[q.numbers[q.next]].body);
+      if (wait != nullptr && wait->semaphore == semaphore) out.back() = q.numbers[q.next];
+    }
+  }
+  // Behind one that hangs on its channel or unit, another has been taken but has not begun.
+  for (const size_t number : broken_.hung_commands) {
+    const bool first = std::any_of(channels_.begin(), channels_.end(), [&](const Channel& channel) {
+      return !channel.taken.empty() && channel.taken.front() == number;
+    });
+    const bool runs = std::any_of(arithmetic_.begin(), arithmetic_.end(),
+                                  [&](const Arithmetic& unit) { return unit.runs == static_cast<int64_t>(number); });
+    out.push_back(first || runs ? std::optional(number) : std::nullopt);
+  }
+  return out;
 }
 
 Status QueueSimulation::check_end() const {
@@ -294,7 +315,7 @@ Status QueueSimulation::check_end() const {
     const auto& wait = std::get<Wait>(commands_[number].body);
     return make_error(StatusCode::kInvalidArgument, "N080",
                       "{} waits for {} signals of semaphore {}, {} have come and nothing runs any more: a deadlock",
-                      text_of(commands_[number], number), wait.count, wait.semaphore,
+                      command_text(commands_[number], number), wait.count, wait.semaphore,
                       signals_[static_cast<size_t>(wait.semaphore)]);
   }
   for (size_t number = commands_.size(); number-- > 0;) {
@@ -302,7 +323,7 @@ Status QueueSimulation::check_end() const {
     if (signal == nullptr || signals_[static_cast<size_t>(signal->semaphore)] == 0) continue;
     return make_error(StatusCode::kInvalidArgument, "N081",
                       "{} signals semaphore {}, which is left with {} signals that nobody waits for",
-                      text_of(commands_[number], number), signal->semaphore,
+                      command_text(commands_[number], number), signal->semaphore,
                       signals_[static_cast<size_t>(signal->semaphore)]);
   }
   return {};

@@ -14,11 +14,13 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <queue>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "devices/sd3403/exec/run_order.h"
 #include "devices/sd3403/exec/timeline.h"
 
 namespace hai::sd3403 {
@@ -30,9 +32,13 @@ class QueueSimulation {
   static constexpr size_t kChannels = 4;  // two a core
 
   // `costs` has an entry a command. Preconditions: those of time_program(); cores that the machine has.
-  QueueSimulation(std::span<const Command> commands, std::span<const CommandCycles> costs, const Machine& machine);
+  QueueSimulation(std::span<const Command> commands, std::span<const CommandCycles> costs, const Machine& machine,
+                  const BrokenParts& broken);
 
+  // With broken parts everything that can be done is done, and stands() says what is not.
   Status run();
+  // As RunOrder::stands. Of a command that hangs: it has been taken, and what comes before it on its engine is done.
+  std::vector<std::optional<size_t>> stands() const;
 
   std::vector<CommandTime> times;  // by number of command
   int64_t end_ticks = 0;
@@ -96,6 +102,7 @@ class QueueSimulation {
 
   std::span<const Command> commands_;
   std::span<const CommandCycles> costs_;
+  const BrokenParts& broken_;
   int64_t issue_ticks_, semaphore_ticks_, in_flight_, channels_a_core_;
   std::array<Queue, kQueues> queues_;
   std::array<Channel, kChannels> channels_;

@@ -181,7 +181,8 @@ double Timeline::utilisation(const LayerTime& layer) const {
 Result<Timeline> time_program(std::span<const Command> commands, std::span<const std::byte> constants,
                               const Machine& machine) {
   HAI_TRY(const std::vector<CommandCycles> costs, costs_of(commands, constants, machine));
-  QueueSimulation simulation(commands, costs, machine);
+  const BrokenParts none;
+  QueueSimulation simulation(commands, costs, machine, none);
   HAI_TRY_STATUS(simulation.run());
   Timeline out;
   out.machine = machine;
@@ -203,6 +204,24 @@ Result<Timeline> time_program(std::span<const Command> commands, std::span<const
   for (const LayerTime& layer : out.layers) add_layer(layer, out.total);
   out.total.layer = -1;
   out.commands = std::move(simulation.times);
+  return out;
+}
+
+Result<Standstill> time_standstill(std::span<const Command> commands, std::span<const std::byte> constants,
+                                   const Machine& machine, const BrokenParts& broken) {
+  HAI_TRY(const std::vector<CommandCycles> costs, costs_of(commands, constants, machine));
+  QueueSimulation simulation(commands, costs, machine, broken);
+  HAI_TRY_STATUS(simulation.run());
+  const auto cycle = [](int64_t ticks) { return (ticks + kTicksPerCycle - 1) / kTicksPerCycle; };
+  Standstill out;
+  out.last_cycle = cycle(simulation.end_ticks);
+  for (const std::optional<size_t>& command : simulation.stands()) {
+    out.places.emplace_back();
+    if (!command) continue;
+    const CommandTime& time = simulation.times[*command];
+    const bool waits = std::holds_alternative<Wait>(commands[*command].body);
+    out.places.back() = {*command, cycle(waits ? time.start : time.issued)};
+  }
   return out;
 }
 

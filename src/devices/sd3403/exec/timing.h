@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
+#include "devices/sd3403/exec/run_order.h"
 #include "devices/sd3403/exec/timeline.h"
 
 namespace hai::sd3403 {
@@ -15,5 +18,20 @@ namespace hai::sd3403 {
 // counted, N062 a stream's entry.
 Result<Timeline> time_program(std::span<const Command> commands, std::span<const std::byte> constants,
                               const Machine& machine);
+
+// When a program with broken parts comes to stand, and where.
+struct Standstill {
+  // Of RunOrder::stands, with the cycle since which the command holds its queue or its engine.
+  struct Place {
+    size_t command = 0;
+    int64_t since_cycle = 0;
+  };
+  std::vector<std::optional<Place>> places;
+  int64_t last_cycle = 0;  // nothing moves any more
+};
+
+// Errors: those of time_program() but N080 and N081.
+Result<Standstill> time_standstill(std::span<const Command> commands, std::span<const std::byte> constants,
+                                   const Machine& machine, const BrokenParts& broken);
 
 }  // namespace hai::sd3403

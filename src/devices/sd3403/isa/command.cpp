@@ -160,6 +160,16 @@ QueueKind queue_of(const CommandBody& body) {
   return info_of(body).queue;
 }
 
+std::string_view queue_name(QueueKind queue) { return choices_of("queue")[static_cast<size_t>(queue)]; }
+
+std::string command_text(const Command& command, size_t number) {
+  const CommandInfo& info = info_of(command.body);
+  const std::string queue =
+      info.queue == QueueKind::kAny ? fmt::format(", {} queue", queue_name(queue_of(command.body))) : "";
+  return fmt::format("command {} ({}, core {}{}, layer {}, tile {})", number, info.name, command.core, queue,
+                     command.layer, command.tile);
+}
+
 std::vector<int64_t> field_values(const CommandBody& body) {
   std::vector<int64_t> values;
   std::visit([&](const auto& command) { visit_fields(command, [&](int64_t value) { values.push_back(value); }); },

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -163,6 +164,11 @@ const CommandInfo& info_of(const CommandBody& body);
 std::span<const std::string_view> choices_of(std::string_view kind);
 // Of kWait, kSignal and kEnd the field; else the command's own.
 QueueKind queue_of(const CommandBody& body);
+
+// For messages: "command 12 (wait, core 1, compute queue, layer 3, tile 7)". Precondition: the body is a command.
+std::string command_text(const Command& command, size_t number);
+// "load", "compute", "store".
+std::string_view queue_name(QueueKind queue);
 
 // In the order of the info's fields.
 std::vector<int64_t> field_values(const CommandBody& body);

@@ -25,8 +25,12 @@
 
 namespace hai::sd3403 {
 
-// Field `form` of a stream's entry.
+// Bits 0 to 7 of the word `form` of a stream's entry; bits 8 to 31 are the check of the stream as stored.
 enum StreamForm : int64_t { kPlainStream = 0, kCodedStream = 1 };
+
+// CRC-24 of a stream as it is stored: what the weight path holds the bytes against that come from external memory.
+uint32_t stream_check(std::span<const std::byte> stored);
+uint32_t stream_form_word(StreamForm form, std::span<const std::byte> stored);
 
 // Numbers are written into files: never renumber.
 enum class BlockForm : uint8_t {

@@ -305,5 +305,30 @@ TEST(StreamCoding, RandomBytesAsStreams) {
   EXPECT_GT(taken, 100U);
 }
 
+// Bit by bit, from RFC 4880's text with the bits of each byte and of the result turned round.
+uint32_t check_by_bits(std::span<const std::byte> bytes) {
+  uint32_t crc = 0xb704ce;
+  for (const std::byte byte : bytes) {
+    for (int bit = 0; bit < 8; ++bit) {
+      const uint32_t in = std::to_integer<uint32_t>(byte) >> bit & 1U;
+      const bool out = ((crc >> 23 & 1U) ^ in) != 0;
+      crc = (crc << 1 & 0xffffffU) ^ (out ? 0x864cfbU : 0U);
+    }
+  }
+  uint32_t reversed = 0;
+  for (int bit = 0; bit < 24; ++bit) reversed |= (crc >> bit & 1U) << (23 - bit);
+  return reversed;
+}
+
+TEST(StreamCheck, IsTheCrcOfItsDefinition) {
+  std::mt19937 random(5);
+  for (size_t size = 0; size < 70; ++size) {
+    std::vector<std::byte> bytes(size);
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+    EXPECT_EQ(stream_check(bytes), check_by_bits(bytes)) << size;
+    EXPECT_EQ(stream_form_word(kCodedStream, bytes), 1U | check_by_bits(bytes) << 8);
+  }
+}
+
 }  // namespace
 }  // namespace hai::sd3403

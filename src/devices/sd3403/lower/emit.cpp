@@ -544,7 +544,7 @@ class Emitter {
       const auto offset = static_cast<uint32_t>(out.constants.size());
       const auto size = static_cast<uint32_t>(bytes.size());
       const auto expanded_size = static_cast<uint32_t>(expanded.size());
-      const auto form = static_cast<uint32_t>(coded.empty() ? kPlainStream : kCodedStream);
+      const uint32_t form = stream_form_word(coded.empty() ? kPlainStream : kCodedStream, bytes);
       const uint32_t entry[4] = {offset, size, expanded_size, form};
       std::memcpy(out.constants.data() + i * sizeof(entry), entry, sizeof(entry));
       out.stream_bytes += size;

@@ -50,7 +50,7 @@ typedef enum hai_status {
   HAI_UNSUPPORTED = 4,        /* valid, but this build or device cannot do it */
   HAI_OUT_OF_RANGE = 5,       /* a number is beyond a stated limit */
   HAI_RESOURCE_EXHAUSTED = 6, /* memory or disk ran out */
-  HAI_IO = 7,                 /* the operating system refused a read or a write */
+  HAI_IO = 7,                 /* the operating system refused a read or a write, or a device stopped with a fault */
   HAI_INTERNAL = 8            /* a bug in HAI: please report it */
 } hai_status;
 
@@ -241,9 +241,10 @@ typedef struct hai_session_options {
   int64_t max_batch;    /* memory is made for this many samples at once; 0: grows with the largest batch seen */
   int32_t profile;      /* not 0: time every layer (hai_session_profile) */
   int32_t trace_events; /* capacity of the ring of trace events; 0: none */
+  const char* inject; /* faults that a simulated device is to show, separated by ';' (docs/how_to/npu.md); NULL: none */
 } hai_session_options;
 
-#define HAI_SESSION_OPTIONS_INIT {sizeof(hai_session_options), NULL, NULL, 0, 0, 0, 0}
+#define HAI_SESSION_OPTIONS_INIT {sizeof(hai_session_options), NULL, NULL, 0, 0, 0, 0, NULL}
 
 /* Makes a session. The first one on a device and instruction set reads, verifies and packs the weights; later ones
  * share them. `options` may be NULL. Any thread. */
@@ -292,6 +293,13 @@ HAI_API hai_status hai_session_profile(hai_session* session, const hai_layer_pro
 HAI_API hai_status hai_session_write_trace(hai_session* session, const char* path);
 /* The same as text that lives until the next call on this session. */
 HAI_API hai_status hai_session_trace_json(hai_session* session, const char** json);
+
+/* What became of the injected faults in the last run, as JSON: an array with an object for each, in the order in which
+ * they were given: "fault", "segment", "what", "verdict" ("detected", "contained", "masked" or "not reached"),
+ * "detail", and of a detected one "command", "core", "queue", "layer", "modelled_cycle", "semaphore", "channel" as far
+ * as they apply. "[]" without injected faults. A run that a fault stopped failed with HAI_IO or HAI_CORRUPT. Valid
+ * until the next call on this session. */
+HAI_API hai_status hai_session_fault_report(hai_session* session, const char** json);
 
 typedef struct hai_memory_info {
   size_t struct_size;

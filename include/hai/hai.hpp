@@ -153,6 +153,8 @@ struct SessionOptions {
   int64_t max_batch = 0;     // 0: memory grows with the largest batch seen
   bool profile = false;      // time every layer
   int32_t trace_events = 0;  // capacity of the trace ring
+  // Faults that a simulated device is to show (docs/how_to/npu.md); none may hold a ';'.
+  std::vector<std::string> inject;
 };
 
 class Session {
@@ -198,6 +200,13 @@ class Session {
   Status write_trace(const std::string& path) {
     return to_status(hai_session_write_trace(handle_.get(), path.c_str()));
   }
+  // JSON: what became of the injected faults in the last run (hai_session_fault_report).
+  Result<std::string> fault_report() {
+    const char* json = nullptr;
+    const hai_status code = hai_session_fault_report(handle_.get(), &json);
+    if (code != HAI_OK) return last_error(code);
+    return std::string(json);
+  }
   Result<hai_memory_info> memory() const {
     hai_memory_info info = HAI_MEMORY_INFO_INIT;
     const hai_status code = hai_session_memory(handle_.get(), &info);
@@ -242,6 +251,9 @@ class Model {
     raw.max_batch = options.max_batch;
     raw.profile = options.profile ? 1 : 0;
     raw.trace_events = options.trace_events;
+    std::string inject;
+    for (const std::string& fault : options.inject) inject += (inject.empty() ? "" : ";") + fault;
+    raw.inject = options.inject.empty() ? nullptr : inject.c_str();
     hai_session* handle = nullptr;
     const hai_status code = hai_session_create(handle_.get(), &raw, &handle);
     if (code != HAI_OK) return last_error(code);

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,16 @@ class Session:
         return layers
 
     @property
+    def faults(self) -> list[dict[str, Any]]:
+        """What became of each injected fault in the last run, which failed where one is ``detected``.
+
+        ``verdict``: ``detected``, ``contained`` (wrong values in the outputs, nothing else), ``masked`` or ``not reached``;
+        with ``fault``, ``segment``, ``what``, ``detail``, and of a detected one the command, queue, layer and cycle.
+        """
+        faults: list[dict[str, Any]] = json.loads(self._native.fault_report())
+        return faults
+
+    @property
     def memory(self) -> dict[str, int]:
         """Bytes: packed weights (shared between sessions), arena, its lower bound, scratch; and the batch they are for."""
         memory: dict[str, int] = self._native.memory()
@@ -116,14 +127,23 @@ class LoadedModel:
         self._native.verify()
 
     def session(
-        self, threads: int = 0, *, device: str = "", isa: str = "", max_batch: int = 0, profile: bool = False
+        self,
+        threads: int = 0,
+        *,
+        device: str = "",
+        isa: str = "",
+        max_batch: int = 0,
+        profile: bool = False,
+        inject: Sequence[str] = (),
     ) -> Session:
         """A session.
 
         ``threads`` 0: one a CPU; ``isa`` empty: HAI_CPU, else the best here; memory is made for ``max_batch`` samples,
-        or grows with the largest batch seen.
+        or grows with the largest batch seen. ``inject``: faults that a simulated device is to show, as
+        ``hai run --inject`` takes them; ``Session.faults`` says what became of them.
         """
-        return Session(self._native.session(device, isa, threads, max_batch, profile), self.inputs, self.outputs)
+        native = self._native.session(device, isa, threads, max_batch, profile, list(inject))
+        return Session(native, self.inputs, self.outputs)
 
 
 def load(path: str | os.PathLike[str]) -> LoadedModel:

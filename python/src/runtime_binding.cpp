@@ -150,13 +150,14 @@ void run(api::Session& session, const std::vector<int32_t>& input_dtypes,
 }
 
 api::Session make_session(const api::Model& model, const std::string& device, const std::string& isa, int32_t threads,
-                          int64_t max_batch, bool profile) {
+                          int64_t max_batch, bool profile, const std::vector<std::string>& inject) {
   api::SessionOptions options;
   options.device = device;
   options.isa = isa;
   options.threads = threads;
   options.max_batch = max_batch;
   options.profile = profile;
+  options.inject = inject;
   const nb::gil_scoped_release release;
   return api_value(model.session(options));
 }
@@ -202,6 +203,7 @@ void bind_runtime(nb::module_& module) {
       .def(
           "write_trace", [](api::Session& session, const std::string& path) { api_value(session.write_trace(path)); },
           nb::arg("path"))
+      .def("fault_report", [](api::Session& session) { return api_value(session.fault_report()); })
       .def("memory", &memory_of)
       .def("device", &api::Session::device)
       .def("isa", &api::Session::isa)
@@ -214,7 +216,7 @@ void bind_runtime(nb::module_& module) {
              api_value(model.verify());
            })
       .def("session", &make_session, nb::arg("device"), nb::arg("isa"), nb::arg("threads"), nb::arg("max_batch"),
-           nb::arg("profile"));
+           nb::arg("profile"), nb::arg("inject"));
   module.def(
       "load",
       [](const std::string& path) {

@@ -128,6 +128,49 @@ def test_the_camera_pipeline(files: Path) -> None:
         assert "L083" in run(*arguments, f"--camera={wrong}", code=1)
 
 
+def test_injected_faults_are_reported(files: Path, tmp_path: Path) -> None:
+    arguments = ("run", files / "npu.hai", "--input", files / "x.npy")
+    stuck = run(*arguments, "--inject", "semaphore,number=1", "-o", tmp_path / "out", "--profile", tmp_path / "t.json")
+    for word in ("semaphore,number=1: detected", "N056", "command ", "queue", "layer", "since cycle", "stopped:"):
+        assert word in stuck
+    assert not (tmp_path / "out").exists()
+    trace = json.loads((tmp_path / "t.json").read_text())
+    assert trace["faults"][0]["verdict"] == "detected"
+    document = json.loads(run(*arguments, "--inject", "dma,core=0,channel=0,transfer=3", "--json"))
+    assert document["stopped"]["code"] == "HAI-N057"
+    fault = document["npu"]["faults"][0]
+    assert fault["verdict"] == "detected"
+    assert fault["modelled_cycle"] > 0
+    assert {"command", "core", "queue", "layer", "channel"} <= set(fault)
+    both = json.loads(run(*arguments, "--json", "--inject", "flip,seed=1,image=2", "--inject", "semaphore,number=60"))
+    assert [fault["verdict"] for fault in both["npu"]["faults"]] == ["contained", "masked"]
+    assert both["npu"]["segments"]
+    assert both["outputs"]
+    for fault, word in (("melt", "N093"), ("flip,image=x9,byte=0,bit=0", "N088"), ("flip,seed=-1", "N093")):
+        assert word in run(*arguments, f"--inject={fault}", code=1)
+    assert "R030" in run("run", files / "cpu.hai", "--input", files / "x.npy", "--inject", "flip,seed=1", code=1)
+
+
+def test_injected_faults_in_python(files: Path) -> None:
+    model = hai.load(files / "npu.hai")
+    x = pictures(2, 5)
+    right = model.session(threads=1).run({"x": x})["y"]
+    session = model.session(threads=1, inject=["flip,seed=1,image=2"])
+    assert [fault["verdict"] for fault in session.faults] == ["not reached"]
+    wrong = session.run({"x": x})["y"]
+    assert not np.array_equal(wrong[0], right[0])
+    assert np.array_equal(wrong[1], right[1])
+    assert [fault["verdict"] for fault in session.faults] == ["contained"]
+    damaged = model.session(threads=1, inject=["flip,image=constants,seed=4"])
+    with pytest.raises(hai.HaiError) as error:
+        damaged.run({"x": x})
+    assert error.value.code == "HAI-N058"
+    assert damaged.faults[0]["layer"]
+    with pytest.raises(hai.HaiError, match="there is no fault"):
+        model.session(inject=["melt"])
+    assert model.session(threads=1).faults == []
+
+
 def test_text_of_a_program_comes_back(files: Path, tmp_path: Path) -> None:
     text = run("disasm", files / "npu.hai")
     assert "convolve " in text and "# wide" in text

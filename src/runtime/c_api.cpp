@@ -35,7 +35,7 @@ struct hai_model {
 struct hai_session {
   std::unique_ptr<Session> session;
   std::vector<hai_layer_profile> profile;
-  std::string trace;
+  std::string trace, faults;
 };
 
 namespace {
@@ -143,6 +143,7 @@ Result<SessionOptions> read_options(const hai_session_options* given) {
   options.max_batch = raw.max_batch;
   options.profile = raw.profile != 0;
   options.trace_events = raw.trace_events;
+  if (raw.inject != nullptr) options.inject = raw.inject;
   return options;
 }
 
@@ -354,6 +355,17 @@ hai_status hai_session_trace_json(hai_session* session, const char** json) {
     HAI_TRY_STATUS(require(json, "json"));
     session->trace = session->session->trace();
     *json = session->trace.c_str();
+    return {};
+  });
+}
+
+hai_status hai_session_fault_report(hai_session* session, const char** json) {
+  if (json != nullptr) *json = nullptr;
+  return guarded([&]() -> Status {
+    HAI_TRY_STATUS(require(session, "session"));
+    HAI_TRY_STATUS(require(json, "json"));
+    session->faults = session->session->fault_report();
+    *json = session->faults.c_str();
     return {};
   });
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/fault_injection.h"
 
 namespace hai::runtime {
 
@@ -12,6 +13,7 @@ struct Device {
   std::string_view name;  // of programs; literals
   std::string_view description;
   const cpu::ExecRegistry& (*kernels)();
+  cpu::MakeFaultInjection inject_faults = nullptr;  // null: a device that is what it is
 };
 
 // A device of this name is replaced. Thread-safe, as all of these.

@@ -148,7 +148,7 @@ Status Executable::Loader::make_kernel(size_t index) {
   }
   for (const uint32_t tensor : instruction.outputs) outputs.push_back(&program.tensors[tensor]);
   const cpu::KernelContext context{instruction, inputs, outputs, constants, program.symbols, target_.isa_};
-  HAI_TRY(target_.kernels_[index], make(context));
+  HAI_TRY(target_.kernels_[index], target_.faults_ ? target_.faults_->make_kernel(context, make) : make(context));
   const cpu::CpuKernel& kernel = *target_.kernels_[index];
   target_.packed_bytes_ += kernel.packed_bytes();
   for (size_t i = 0; i < instruction.inputs.size(); ++i) {
@@ -165,6 +165,17 @@ Result<std::shared_ptr<const Executable>> Executable::make(const std::shared_ptr
   const std::shared_ptr<Executable> executable(new Executable);
   HAI_TRY(executable->program_, model->program(device));
   executable->isa_ = isa;
+  HAI_TRY_STATUS(Loader(*executable, model, registry).run());
+  return std::shared_ptr<const Executable>(executable);
+}
+
+Result<std::shared_ptr<const Executable>> Executable::make_faulty(
+    const std::shared_ptr<const format::ModelReader>& model, std::string_view device, cpu::Isa isa,
+    const cpu::ExecRegistry& registry, cpu::MakeFaultInjection inject, std::string_view faults) {
+  const std::shared_ptr<Executable> executable(new Executable);
+  HAI_TRY(executable->program_, model->program(device));
+  executable->isa_ = isa;
+  HAI_TRY(executable->faults_, inject(faults, executable->program_));
   HAI_TRY_STATUS(Loader(*executable, model, registry).run());
   return std::shared_ptr<const Executable>(executable);
 }

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/fault_injection.h"
 #include "format/model_reader.h"
 #include "format/program.h"
 
@@ -20,6 +21,11 @@ class Executable {
   static Result<std::shared_ptr<const Executable>> make(const std::shared_ptr<const format::ModelReader>& model,
                                                         std::string_view device, cpu::Isa isa,
                                                         const cpu::ExecRegistry& registry);
+  // One of a single session, whose device shows these faults.
+  static Result<std::shared_ptr<const Executable>> make_faulty(const std::shared_ptr<const format::ModelReader>& model,
+                                                               std::string_view device, cpu::Isa isa,
+                                                               const cpu::ExecRegistry& registry,
+                                                               cpu::MakeFaultInjection inject, std::string_view faults);
 
   const format::Program& program() const { return program_; }
   cpu::Isa isa() const { return isa_; }
@@ -28,6 +34,8 @@ class Executable {
   const std::byte* constant(uint32_t tensor) const {
     return retained_[tensor].empty() ? nullptr : retained_[tensor].front().bytes;
   }
+  // Null but for make_faulty().
+  cpu::FaultInjection* faults() const { return faults_.get(); }
   // Held for as long as this lives: packed weights, tables, retained constants.
   int64_t packed_bytes() const { return packed_bytes_; }
   // The tensor whose bytes these are: itself, or what it is an alias of.
@@ -48,6 +56,7 @@ class Executable {
   };
   std::vector<std::vector<Block>> retained_;  // by tensor, mostly empty
   int64_t packed_bytes_ = 0;
+  std::shared_ptr<cpu::FaultInjection> faults_;
 };
 
 }  // namespace hai::runtime

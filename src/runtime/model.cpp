@@ -35,4 +35,14 @@ Result<std::shared_ptr<const Executable>> Model::executable(const std::string& d
   return executable;
 }
 
+Result<std::shared_ptr<const Executable>> Model::faulty_executable(const std::string& device, cpu::Isa isa,
+                                                                   std::string_view faults) {
+  for (const Device& known : devices()) {
+    if (known.name != device || known.inject_faults == nullptr) continue;
+    return Executable::make_faulty(reader_, device, isa, kernels_of(device), known.inject_faults, faults);
+  }
+  return make_error(StatusCode::kUnsupported, "R030",
+                    "faults cannot be injected into device {}; a simulated one such as sd3403 shows them", device);
+}
+
 }  // namespace hai::runtime

@@ -28,6 +28,9 @@ class Model {
   const format::ModelReader& file() const { return *reader_; }
   // Reads and packs the weights when asked for the first time.
   Result<std::shared_ptr<const Executable>> executable(const std::string& device, cpu::Isa isa);
+  // A new one, for one session. Error R030: the device shows no faults; those of its injection.
+  Result<std::shared_ptr<const Executable>> faulty_executable(const std::string& device, cpu::Isa isa,
+                                                              std::string_view faults);
 
  private:
   Model(std::shared_ptr<const format::ModelReader> reader, const cpu::ExecRegistry& registry)

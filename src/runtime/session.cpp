@@ -128,7 +128,8 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
   HAI_TRY_STATUS(check_options(options));
   HAI_TRY(const std::string device, choose_device(options.device, model->file().devices()));
   HAI_TRY(const cpu::Isa isa, isa_named(options.isa));
-  HAI_TRY(auto executable, model->executable(device, isa));
+  HAI_TRY(auto executable,
+          options.inject ? model->faulty_executable(device, isa, *options.inject) : model->executable(device, isa));
   const int threads = options.threads == 0 ? available_threads() : options.threads;
   std::unique_ptr<Session> session(
       new Session(std::move(model), std::move(executable), threads, static_cast<size_t>(options.trace_events)));
@@ -371,6 +372,20 @@ void Session::execute_timed() {
   if (trace_.enabled()) trace_.add({TraceEvent::kWholeRun, batch, begin, start - begin});
 }
 
+// Untimed: the machine that would take the time is not the one that runs this.
+Status Session::execute_with_faults(cpu::FaultInjection& faults) {
+  faults.begin_run();
+  for (size_t i = 0; i < operands_.size(); ++i) {
+    executable_->kernel(i).run(context_of(i));
+    HAI_TRY_STATUS(faults.status());
+  }
+  return {};
+}
+
+std::string Session::fault_report() const {
+  return executable_->faults() == nullptr ? "[]" : executable_->faults()->report();
+}
+
 Status Session::run(std::span<const hai_tensor> inputs, std::span<const hai_tensor> outputs) {
   if (busy_.exchange(true, std::memory_order_acquire)) {
     return make_error(StatusCode::kInvalidArgument, "R029",
@@ -386,6 +401,7 @@ Status Session::run(std::span<const hai_tensor> inputs, std::span<const hai_tens
   if (batch != batch_) place(batch);
   bind(inputs, outputs);
   const ScopedFloatEnvironment environment;
+  if (cpu::FaultInjection* faults = executable_->faults()) return execute_with_faults(*faults);
   if (profiling_ || trace_.enabled()) {
     execute_timed();
   } else {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ struct SessionOptions {
   int64_t max_batch = 0;
   bool profile = false;
   int trace_events = 0;
+  std::optional<std::string> inject = {};  // faults that a simulated device shows, separated by ';'
 };
 
 struct LayerProfile {
@@ -52,6 +54,8 @@ class Session {
   std::span<const LayerProfile> profile() const { return profile_; }
   std::span<const TraceLabel> labels() const { return labels_; }
   std::string trace() const;
+  // What became of the injected faults in the last run: a JSON array, empty without any.
+  std::string fault_report() const;
 
   const format::Program& program() const { return executable_->program(); }
   const Model& model() const { return *model_; }
@@ -88,6 +92,7 @@ class Session {
   void bind(std::span<const hai_tensor> inputs, std::span<const hai_tensor> outputs);
   void execute();
   void execute_timed();
+  Status execute_with_faults(cpu::FaultInjection& faults);
   cpu::RunContext context_of(size_t instruction);
 
   std::shared_ptr<Model> model_;

@@ -188,6 +188,9 @@ void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
   command->add_option("--camera", a.camera, "sd3403: model the pipeline of a camera of 1280x720, too");
   command->add_option("--deadline", a.deadline_ms, "sd3403: take the slowest clock that makes a frame in so many ms")
       ->check(CLI::Range(1e-6, 1e9));
+  command->add_option("--inject", a.inject,
+                      "sd3403: a fault of the machine: flip,image=constants,byte=N,bit=N or flip,seed=N or "
+                      "semaphore,number=N or dma,core=N,channel=N,transfer=N; may be given again");
   command->add_flag("--json", a.json, "print JSON");
   command->footer(
       "Examples:\n  hai run net.hai photo.jpg --labels imagenet.txt\n  hai run net.hai --input image=x.npy -o "

@@ -83,10 +83,11 @@ struct RunArguments {
   int top = 5;
   int threads = 0;
   std::string isa;
-  std::string trace;       // Chrome trace JSON
-  double clock_mhz = 0;    // sd3403: an operating point; 0: the machine's own clock
-  std::string camera;      // sd3403: "1280x720"
-  double deadline_ms = 0;  // sd3403: the slowest point that makes a frame in time; 0: none
+  std::string trace;                // Chrome trace JSON
+  double clock_mhz = 0;             // sd3403: an operating point; 0: the machine's own clock
+  std::string camera;               // sd3403: "1280x720"
+  double deadline_ms = 0;           // sd3403: the slowest point that makes a frame in time; 0: none
+  std::vector<std::string> inject;  // sd3403: faults of the machine
   bool json = false;
 };
 Status run_command(const RunArguments& arguments);

@@ -217,8 +217,58 @@ void print_text(const api::Model& model, const std::vector<api::Tensor>& outputs
   fmt::print("run: {} (measured, first run)\n", format_milliseconds(milliseconds));
 }
 
+// What became of injected faults, and the error of the one that stopped the run.
+struct FaultResult {
+  nlohmann::ordered_json faults = nlohmann::ordered_json::array();
+  std::optional<Error> stopped;
+};
+
+// `answer` is what the run gave. An error that no fault accounts for stays one.
+Result<FaultResult> fault_result(api::Session& session, const Result<std::vector<api::Tensor>>& answer) {
+  HAI_TRY(const std::string report, from_api(session.fault_report()));
+  FaultResult out;
+  out.faults = nlohmann::ordered_json::parse(report);
+  const bool detected = std::any_of(out.faults.begin(), out.faults.end(),
+                                    [](const auto& fault) { return fault.at("verdict") == "detected"; });
+  if (answer) return out;
+  if (!detected) return answer.error();
+  out.stopped = answer.error();
+  return out;
+}
+
+std::string fault_lines(const FaultResult& result) {
+  std::string out = "injected faults\n";
+  for (const auto& fault : result.faults) {
+    const auto text = [&](const char* name) { return fault.at(name).get<std::string>(); };
+    out += fmt::format("  {}: {}\n    {}: {}\n    {}\n", text("fault"), text("verdict"), text("segment"), text("what"),
+                       text("detail"));
+  }
+  return out;
+}
+
+// A run that a fault has stopped gives no outputs, and nothing of it is written.
+void print_stopped(const FaultResult& result, bool json) {
+  if (!json) {
+    fmt::print("{}stopped: {}\n", fault_lines(result), result.stopped->to_string());
+    return;
+  }
+  const nlohmann::ordered_json document{
+      {"stopped", {{"code", "HAI-" + result.stopped->id}, {"message", result.stopped->to_string()}}},
+      {"npu", {{"faults", result.faults}}}};
+  fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+// A trace with the faults beside its events, where one is wanted.
+Status write_faults(const std::string& path, nlohmann::json trace, const FaultResult& result) {
+  if (path.empty()) return {};
+  if (!result.faults.empty()) trace["faults"] = result.faults;
+  const std::string text = trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return write_file_atomically(path, std::as_bytes(std::span(text)));
+}
+
 void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs,
-                const std::vector<std::string>& labels, int top, double milliseconds, const std::string& npu) {
+                const std::vector<std::string>& labels, int top, double milliseconds, const std::string& npu,
+                const FaultResult& faults) {
   nlohmann::ordered_json document;
   document["run_ms"] = milliseconds;
   document["outputs"] = nlohmann::ordered_json::array();
@@ -238,6 +288,7 @@ void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs
     document["outputs"].push_back(std::move(entry));
   }
   if (!npu.empty()) document["npu"] = nlohmann::ordered_json::parse(npu);
+  if (!faults.faults.empty()) document["npu"]["faults"] = faults.faults;
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -253,12 +304,19 @@ Status run_command(const RunArguments& arguments) {
   options.device = arguments.device;
   options.isa = arguments.isa;
   options.threads = arguments.threads;
+  options.inject = arguments.inject;
   options.trace_events = arguments.trace.empty() ? 0 : 1 << 16;
   HAI_TRY(api::Session session, from_api(model.session(options)));
   const auto begin = std::chrono::steady_clock::now();
-  HAI_TRY(const std::vector<api::Tensor> outputs, from_api(session.run(inputs)));
+  const Result<std::vector<api::Tensor>> answer = from_api(session.run(inputs));
   const double milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  HAI_TRY(const FaultResult faults, fault_result(session, answer));
+  if (faults.stopped) {
+    print_stopped(faults, arguments.json);
+    return write_faults(arguments.trace, nlohmann::json{{"traceEvents", nlohmann::json::array()}}, faults);
+  }
+  const std::vector<api::Tensor>& outputs = *answer;
   if (!arguments.output_folder.empty()) HAI_TRY_STATUS(save_outputs(model, outputs, arguments.output_folder));
   const bool modelled = std::string_view(session.device()) == "sd3403";
   std::optional<NpuProfile> profile;
@@ -267,14 +325,15 @@ Status run_command(const RunArguments& arguments) {
   }
   // Of a simulated device the trace is its virtual time; what the simulation took is of no interest beside it.
   if (!arguments.trace.empty()) {
-    HAI_TRY_STATUS(modelled ? write_file_atomically(arguments.trace, std::as_bytes(std::span(profile->trace)))
+    HAI_TRY_STATUS(modelled ? write_faults(arguments.trace, nlohmann::json::parse(profile->trace), faults)
                             : from_api(session.write_trace(arguments.trace)));
   }
   if (arguments.json) {
-    print_json(model, outputs, labels, arguments.top, milliseconds, profile ? profile->json : std::string());
+    print_json(model, outputs, labels, arguments.top, milliseconds, profile ? profile->json : std::string(), faults);
   } else {
     print_text(model, outputs, labels, arguments.top, milliseconds);
     if (profile) fmt::print("{}", profile->text);
+    if (!faults.faults.empty()) fmt::print("{}", fault_lines(faults));
   }
   return {};
 }

@@ -36,8 +36,7 @@ class CommandVerifier {
 
  private:
   Status refuse(std::string_view id, const std::string& what) const {
-    return make_error(StatusCode::kInvalidArgument, id, "command {} ({}, core {}, layer {}, tile {}): {}", number_,
-                      info_of(command_.body).name, command_.core, command_.layer, command_.tile, what);
+    return make_error(StatusCode::kInvalidArgument, id, "{}: {}", command_text(command_, number_), what);
   }
 
   struct Limit {
@@ -70,8 +69,8 @@ class CommandVerifier {
     }
     const Limit limit = limit_of(access);
     if (access.end() <= limit.bytes) return {};
-    return refuse("N020", fmt::format("{} reaches byte {} of {}, which has {}", access.field, access.end(), limit.name,
-                                      limit.bytes));
+    return refuse("N020", fmt::format("{} at address {:#x} reaches byte {} of {}, which has {}", access.field,
+                                      access.address, access.end(), limit.name, limit.bytes));
   }
 
   Status ring(std::string_view field, const Tile& tile, int64_t rows) const {
@@ -211,9 +210,8 @@ class CommandVerifier {
 // The commands of one queue of one core, by number.
 using Queues = std::array<std::vector<size_t>, 2 * kQueues>;
 
-std::string queue_name(size_t queue) {
-  constexpr std::string_view kNames[] = {"load", "compute", "store"};
-  return fmt::format("the {} queue of core {}", kNames[queue % kQueues], queue / kQueues);
+std::string queue_text(size_t queue) {
+  return fmt::format("the {} queue of core {}", queue_name(static_cast<QueueKind>(queue % kQueues)), queue / kQueues);
 }
 
 Status check_ends(std::span<const Command> commands, const Queues& queues) {
@@ -221,8 +219,9 @@ Status check_ends(std::span<const Command> commands, const Queues& queues) {
     for (size_t i = 0; i < queues[q].size(); ++i) {
       const bool is_end = std::holds_alternative<End>(commands[queues[q][i]].body);
       if (is_end == (i + 1 == queues[q].size())) continue;
-      return make_error(StatusCode::kInvalidArgument, "N022", "command {}: {}", queues[q][i],
-                        is_end ? queue_name(q) + " goes on after its end" : queue_name(q) + " has no end");
+      return make_error(StatusCode::kInvalidArgument, "N022", "{}: {}",
+                        command_text(commands[queues[q][i]], queues[q][i]),
+                        is_end ? queue_text(q) + " goes on after its end" : queue_text(q) + " has no end");
     }
   }
   return {};
@@ -236,16 +235,16 @@ Status check_sums(std::span<const Command> commands, const Queues& queues) {
       const auto* c = std::get_if<Convolve>(&commands[number].body);
       if (c == nullptr) {
         if (open == nullptr || !std::holds_alternative<End>(commands[number].body)) continue;
-        return make_error(StatusCode::kInvalidArgument, "N023", "command {}: {} ends with sums in the accumulators",
-                          number, queue_name(q));
+        return make_error(StatusCode::kInvalidArgument, "N023", "{}: {} ends with sums in the accumulators",
+                          command_text(commands[number], number), queue_text(q));
       }
       const bool continues = c->first_sum == 0;
       const bool same = open != nullptr && open->output_rows == c->output_rows &&
                         open->output_columns == c->output_columns && open->output_channels == c->output_channels &&
                         (open->input_type == kI16) == (c->input_type == kI16) && open->transform == c->transform;
       if (continues != (open != nullptr) || (continues && !same)) {
-        return make_error(StatusCode::kInvalidArgument, "N023",
-                          "command {}: first_sum is {}, but the accumulators hold {}", number, c->first_sum,
+        return make_error(StatusCode::kInvalidArgument, "N023", "{}: first_sum is {}, but the accumulators hold {}",
+                          command_text(commands[number], number), c->first_sum,
                           open == nullptr ? "nothing"
                           : same          ? "the sums before"
                                           : "sums of another output");
@@ -265,8 +264,8 @@ Status check_semaphores(std::span<const Command> commands, const Queues& queues)
       const auto [at, fresh] = waiting.emplace(wait->semaphore, q);
       if (fresh || at->second == q) continue;
       return make_error(StatusCode::kInvalidArgument, "N024",
-                        "command {}: semaphore {} is waited for by {} and by {}; each has one waiting queue", number,
-                        wait->semaphore, queue_name(at->second), queue_name(q));
+                        "{}: semaphore {} is waited for by {} and by {}; each has one waiting queue",
+                        command_text(commands[number], number), wait->semaphore, queue_text(at->second), queue_text(q));
     }
   }
   std::array<size_t, 2 * kQueues> next{};
@@ -290,13 +289,19 @@ Status check_semaphores(std::span<const Command> commands, const Queues& queues)
     const size_t number = queues[q][next[q]];
     const auto& wait = std::get<Wait>(commands[number].body);
     return make_error(StatusCode::kInvalidArgument, "N025",
-                      "command {}: {} waits for {} signals of semaphore {}, and {} are all that come: a deadlock",
-                      number, queue_name(q), wait.count, wait.semaphore, signals[wait.semaphore]);
+                      "{}: {} waits for {} signals of semaphore {}, and {} are all that come: a deadlock",
+                      command_text(commands[number], number), queue_text(q), wait.count, wait.semaphore,
+                      signals[wait.semaphore]);
   }
   for (const auto& [semaphore, left] : signals) {
     if (left == 0) continue;
-    return make_error(StatusCode::kInvalidArgument, "N026",
-                      "semaphore {} is left with {} signals that nobody waits for", semaphore, left);
+    for (size_t number = commands.size(); number-- > 0;) {
+      const auto* signal = std::get_if<Signal>(&commands[number].body);
+      if (signal == nullptr || signal->semaphore != semaphore) continue;
+      return make_error(StatusCode::kInvalidArgument, "N026",
+                        "{} is the last to signal semaphore {}, which is left with {} signals that nobody waits for",
+                        command_text(commands[number], number), semaphore, left);
+    }
   }
   return {};
 }

@@ -3,6 +3,7 @@
 // The registry is made once, when the first model asks for it.
 #include "devices/sd3403/simulator/install.h"
 
+#include "devices/sd3403/exec/fault_injection.h"
 #include "devices/sd3403/exec/npu_kernel.h"
 #include "runtime/devices.h"
 
@@ -22,7 +23,8 @@ const cpu::ExecRegistry& kernels() {
 }  // namespace
 
 bool install_simulator() {
-  runtime::add_device({"sd3403", "an SD3403-class board, simulated: exact values, modelled time and energy", kernels});
+  runtime::add_device(
+      {"sd3403", "an SD3403-class board, simulated: exact values, modelled time and energy", kernels, inject_faults});
   return true;
 }
 

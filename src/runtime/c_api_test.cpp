@@ -136,6 +136,26 @@ TEST_F(CApiTest, ErrorsHaveCodeAndText) {
   EXPECT_EQ(hai_model_input(nullptr, 0), nullptr);
 }
 
+TEST_F(CApiTest, FaultsAreForSimulatedDevices) {
+  hai_session* session = nullptr;
+  hai_session_options options = HAI_SESSION_OPTIONS_INIT;
+  for (const char* faults : {"flip,seed=1", ""}) {
+    options.inject = faults;
+    EXPECT_EQ(hai_session_create(model_, &options, &session), HAI_UNSUPPORTED);
+    EXPECT_EQ(session, nullptr);
+    EXPECT_NE(std::string(hai_last_error()).find("HAI-R030"), std::string::npos) << hai_last_error();
+  }
+  options.inject = nullptr;
+  ASSERT_EQ(hai_session_create(model_, &options, &session), HAI_OK);
+  const char* json = nullptr;
+  ASSERT_EQ(hai_session_fault_report(session, &json), HAI_OK);
+  EXPECT_STREQ(json, "[]");
+  EXPECT_EQ(hai_session_fault_report(session, nullptr), HAI_INVALID_ARGUMENT);
+  EXPECT_EQ(hai_session_fault_report(nullptr, &json), HAI_INVALID_ARGUMENT);
+  EXPECT_EQ(json, nullptr);
+  hai_session_release(session);
+}
+
 // A caller that was compiled with an older or a newer header.
 TEST_F(CApiTest, StructuresOfOtherVersions) {
   hai_session* session = nullptr;

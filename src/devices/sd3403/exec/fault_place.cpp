@@ -91,7 +91,7 @@ Result<BitPlace> place_of(const FaultSpec& flip, std::span<const ImageName> imag
     return make_error(StatusCode::kOutOfRange, "N088", "fault \"{}\": {}", flip.text, what);
   };
   const ImageName* image = flip.image.empty() ? nullptr : find_image(flip.image, images);
-  if (image == nullptr && !flip.image.empty()) {
+  if (image == nullptr && (!flip.image.empty() || !flip.seed)) {
     std::string names;
     for (const ImageName& one : images) names += fmt::format("{}{}", names.empty() ? "" : ", ", one.name);
     return refuse(fmt::format("the segment has no image \"{}\"; it has {}", flip.image, names));

@@ -1,6 +1,6 @@
 // Random words: each is refused with a reason, or is a command that comes back from its word and its text. What decodes
 // goes through the verifier too. Words lie in memory of exactly their size, so that the address sanitizer sees any read
-// beyond. HAI_RANDOM_WORDS=count tries more (docs/how_to/npu.md has ten million).
+// beyond. HAI_RANDOM_WORDS=count tries more (docs/reference/npu_faults.md).
 #include <gtest/gtest.h>
 
 #include <cstdlib>

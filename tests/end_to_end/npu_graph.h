@@ -6,6 +6,7 @@
 // alone.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -218,6 +219,39 @@ class NpuGraph {
       c.pads[i] = b_.chance(60) ? window / 2 : b_.pick(0, window - 1);
     }
     return convolve(x, c);
+  }
+  Value winograd_convolution(ir::ValueId x) {
+    if (is_wide(x)) return {};
+    const int64_t tile = b_.chance(50) ? 2 : 4;
+    const int64_t side = tile + 2;
+    const int64_t in = size(x, 3);
+    const int64_t out = channel_count();
+    Ints pads(4, 1);
+    if (b_.chance(40)) std::generate(pads.begin(), pads.end(), [&] { return b_.pick(0, 2); });
+    const Ints dims = {size(x, 1) + pads[0] + pads[2] - 2, size(x, 2) + pads[1] + pads[3] - 2, out};
+    if (dims[0] < 1 || dims[1] < 1 || Dims(dims).count() * 9 * in > kMostMacs) return {};
+    Ints input_shifts;
+    Ints weight_shifts;
+    for (int64_t t = 0; t < side * side; ++t) {
+      input_shifts.push_back(b_.pick(tile - 2, tile + 1));
+      weight_shifts.push_back(b_.pick(-1, 2));
+    }
+    const ir::TensorType y = random_type(random_dtype());
+    if (y.dtype == DataType::kI16 && !has_wide_) return {};
+    // As if so many more terms were added up: shifts and A^T make sums larger.
+    const ir::ValueId w = weights(x, DataType::kI8, {out, side, side, in}, 0, in * (tile == 2 ? 500 : 20000), y);
+    ir::Attributes attributes = {
+        {"tile", tile}, {"pads", pads}, {"input_shifts", input_shifts}, {"weight_shifts", weight_shifts}};
+    add_activation(attributes, y);
+    std::vector<ir::ValueId> inputs = {x, w};
+    if (b_.chance(60)) inputs.push_back(bias(x, out));
+    if (b_.chance(40)) {
+      if (const Value residual = add_residual(attributes, dims, y)) {
+        if (inputs.size() < 3) inputs.push_back(bias(x, out));
+        inputs.push_back(*residual);
+      }
+    }
+    return append("winograd_conv2d", std::move(inputs), std::move(attributes), y);
   }
   Value transposed_convolution(ir::ValueId x) {
     const int64_t in = size(x, 3);
@@ -531,6 +565,7 @@ class NpuGraph {
       case 1:
       case 2:
       case 3:
+        if (b_.chance(25)) return keep(winograd_convolution(x));
         return keep(b_.chance(15) ? transposed_convolution(x) : random_convolution(x));
       case 4:
         return inverted_residual(x);

@@ -121,6 +121,7 @@ struct Seen {
   int64_t striped = 0, spilled = 0, segments = 0, groups = 0;
   std::map<std::string, int> layers;  // by operator, on the NPU
   int64_t packs = 0;                  // commands that make weights of activations
+  int64_t waiting_taps = 0;           // commands that leave sums of a transform
 };
 
 struct Case {
@@ -147,6 +148,11 @@ std::string difference(const Case& test_case, const compiler::CompileOptions& op
     seen.spilled += static_cast<int64_t>(report.spilled.size());
   }
   for (const testing::NpuProgram& program : programs) {
+    seen.waiting_taps +=
+        std::count_if(program.commands.begin(), program.commands.end(), [](const sd3403::Command& command) {
+          const auto* c = std::get_if<sd3403::Convolve>(&command.body);
+          return c != nullptr && c->transform != sd3403::kDirect && c->last_sum == 0;
+        });
     seen.packs += std::count_if(program.commands.begin(), program.commands.end(), [](const sd3403::Command& command) {
       return std::holds_alternative<sd3403::WeightPack>(command.body);
     });
@@ -237,11 +243,29 @@ TEST(NpuGraphs, ConvolutionalNetworksGiveTheSameIntegersInEveryTiling) {
   EXPECT_GT(seen.striped, 700);
   EXPECT_GT(seen.spilled, 10);
   EXPECT_GT(seen.packs, 500);
+  EXPECT_GT(seen.waiting_taps, 100);
   EXPECT_GT(seen.groups, 4 * seen.segments);
-  for (const std::string_view op : {"conv2d",   "conv_transpose2d", "matmul",      "add",     "sub",
-                                    "mul",      "concat",           "copy",        "pad",     "resize",
-                                    "max_pool", "average_pool",     "reduce_mean", "rescale", "silu",
-                                    "tanh",     "hard_sigmoid",     "relu",        "softmax", "layer_norm"}) {
+  for (const std::string_view op : {"conv2d",
+                                    "conv_transpose2d",
+                                    "matmul",
+                                    "add",
+                                    "sub",
+                                    "mul",
+                                    "concat",
+                                    "copy",
+                                    "pad",
+                                    "resize",
+                                    "max_pool",
+                                    "average_pool",
+                                    "reduce_mean",
+                                    "rescale",
+                                    "silu",
+                                    "tanh",
+                                    "hard_sigmoid",
+                                    "relu",
+                                    "softmax",
+                                    "layer_norm",
+                                    "winograd_conv2d"}) {
     const auto at = seen.layers.find(std::string(op));
     EXPECT_TRUE(at != seen.layers.end() && at->second >= 5) << "hardly a layer of " << op << " on the NPU";
   }

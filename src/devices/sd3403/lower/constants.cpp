@@ -66,7 +66,7 @@ void put_weights(Writer& out, const Layer& layer, const Chunk& chunk, std::vecto
 }
 
 void put_channels(Writer& out, const Layer& layer, const Range& channels) {
-  const bool wide = layer.reads[0].slice.type == kI16;
+  const bool wide = has_wide_sums(layer.reads[0].slice.type, std::get<Convolve>(layer.body).transform);
   for (int64_t i = channels.first; i < channels.first + channels.count; ++i) {
     const auto at = static_cast<size_t>(i);
     if (wide) {
@@ -102,6 +102,8 @@ PackedConstants pack_piece(const Layer& layer, const Chunk& chunk, const Range& 
     if (!layer.pack) put_weights(out, layer, chunk, packed.bytes);
     packed.channels = out.begin();
     put_channels(out, layer, chunk.channels);
+    packed.taps = out.begin();
+    for (const uint8_t shift : k.taps) out.put(shift);
   }
   if (!k.averages.empty()) {
     packed.averages = out.begin();

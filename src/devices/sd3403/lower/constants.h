@@ -11,7 +11,8 @@ namespace hai::sd3403 {
 
 struct PackedConstants {
   std::vector<std::byte> bytes;
-  int64_t weights = 0, channels = 0, averages = 0, rows = 0, columns = 0, parameters = 0;  // where each begins
+  int64_t weights = 0, channels = 0, taps = 0, averages = 0, rows = 0, columns = 0,
+          parameters = 0;  // where each begins
 };
 
 // `rows` of Resize's result, with positions counted from input row `first_input_row`.

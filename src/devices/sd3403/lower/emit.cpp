@@ -409,7 +409,7 @@ class Emitter {
     for (const Share& share : shares_of(layer(l), machine_, options_.split)) {
       Range rows{first, last - first};
       if (share.halves_rows) {
-        const int64_t half = ceil_div(rows.count, 2);
+        const int64_t half = first_half(layer(l), rows.count);
         rows = share.core == 0 ? Range{first, half} : Range{first + half, rows.count - half};
       }
       if (rows.count == 0 || share.channels.count == 0) continue;
@@ -424,14 +424,24 @@ class Emitter {
       size_t end = i + 1;
       while (end < chunks.size() && chunks[end].channels.first == chunks[i].channels.first) ++end;
       int64_t step = rows.count;
+      int64_t columns = layer(l).writes.columns;  // of a piece
       if (end - i > 1) {
-        step = pixels_in_accumulators(layer(l), machine_) / layer(l).writes.columns;
-        HAI_CHECK(step > 0);
+        const int64_t unit = layer(l).row_unit;
+        const int64_t pixels = pixels_in_accumulators(layer(l), machine_);
+        step = pixels / align_up(columns, unit) / unit * unit;
+        if (step == 0 && unit > 1) {
+          step = unit;
+          columns = pixels / unit;
+        }
+        HAI_CHECK(step > 0 && columns > 0);
       }
       for (int64_t row = 0; row < rows.count; row += step) {
         const Range part{rows.first + row, std::min(step, rows.count - row)};
-        for (size_t k = i; k < end; ++k) {
-          HAI_TRY_STATUS(emit_piece(l, share.core, part, chunks[k], k == i, k + 1 == end));
+        for (int64_t column = 0; column < layer(l).writes.columns; column += columns) {
+          const Range across{column, std::min(columns, layer(l).writes.columns - column)};
+          for (size_t k = i; k < end; ++k) {
+            HAI_TRY_STATUS(emit_piece(l, share.core, part, across, chunks[k], k == i, k + 1 == end));
+          }
         }
       }
       i = end;
@@ -461,7 +471,22 @@ class Emitter {
     c.channels = at.writes.channels;
   }
 
-  Status emit_piece(LayerId l, int64_t core, const Range& rows, const Chunk& chunk, bool first_sum, bool last_sum) {
+  // Some of the columns: of the result, the residual, and what their windows read.
+  static void cut_columns(Convolve& c, const Range& columns) {
+    if (columns.first == 0 && columns.count == c.output_columns) return;
+    const int64_t begin = columns.first * c.stride_columns - c.pad_left;
+    const int64_t first = std::max<int64_t>(begin, 0);
+    const int64_t reach = (columns.count - 1) * c.stride_columns + (c.window_columns - 1) * c.dilation_columns + 1;
+    c.input_columns = std::min(begin + reach, c.input_columns) - first;
+    c.pad_left = first - begin;
+    c.input_address += first * c.input_pixel_stride;
+    c.output_columns = columns.count;
+    c.output_address += columns.first * c.output_pixel_stride;
+    if (c.adds_residual != 0) c.residual_address += columns.first * c.residual_pixel_stride;
+  }
+
+  Status emit_piece(LayerId l, int64_t core, const Range& rows, const Range& columns, const Chunk& chunk,
+                    bool first_sum, bool last_sum) {
     const Layer& at = layer(l);
     const Rows in = at.reads.empty() ? Rows{} : input_rows(at.reads[0], rows);
     CommandBody body = at.body;
@@ -480,6 +505,7 @@ class Emitter {
       c->last_sum = last_sum ? 1 : 0;
       c->weight_address = at.pack ? found.pack : base + packed->weights;
       c->channel_table = base + packed->channels;
+      if (c->transform != kDirect) c->tap_table = base + packed->taps;
       if (c->function != kNoFunction) c->function_table = found.table;
       if (c->adds_residual != 0) {
         const Rows residual = input_rows(at.reads[1], rows);
@@ -488,6 +514,7 @@ class Emitter {
       set_output_tile(*c, output);
       c->output_rows = rows.count;
       c->output_channels = chunk.channels.count;
+      cut_columns(*c, columns);
     } else if (auto* combine = std::get_if<Combine>(&body)) {
       set_left_tile(*combine, tile_of(at.reads[0].slice, in.first, channel));
       if (at.reads.size() > 1) {

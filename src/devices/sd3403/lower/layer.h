@@ -89,6 +89,8 @@ struct Constants {
   int64_t window = 1, depth = 1;  // taps, input channels of a sum (1: depthwise)
   std::vector<int64_t> bias;      // per output channel
   std::vector<float> multipliers;
+  double weight_factor = 1.0;           // of the weights' scales: a transform's shifts have a base
+  std::vector<uint8_t> taps;            // of a transform, whose taps are the window: its tap table
   std::vector<int16_t> table;           // a function's
   std::vector<float> averages;          // multipliers of Pool
   std::vector<Position> rows, columns;  // of Resize, for all of the result
@@ -108,6 +110,7 @@ struct Layer {
   std::optional<int64_t> core;     // that runs all of it, beside another layer on the other (lower/branches.h)
   bool by_rows = true;             // false: all rows in one piece
   bool by_channels = true;         // false: all channels in one piece
+  int64_t row_unit = 1;            // pieces begin at multiples of it, since tiles of a transform do
 };
 
 struct Segment {

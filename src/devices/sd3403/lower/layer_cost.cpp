@@ -43,7 +43,7 @@ double group_cycles(const Segment& segment, const std::vector<BufferUses>&, cons
     for (int64_t s = 0; s < group.stripes; ++s) {
       const int64_t rows = group.last_row(l, s) - group.first_row(l, s);
       if (rows == 0) continue;
-      const int64_t own = first.halves_rows ? ceil_div(rows, 2) : rows;
+      const int64_t own = first.halves_rows ? first_half(layer, rows) : rows;
       const double cycles = static_cast<double>(layer_cycles(layer, machine, own, first.channels.count)) + overhead;
       for (size_t core = 0; core < on_core.size(); ++core) {
         if (!layer.core || static_cast<size_t>(*layer.core) == core) on_core[core] += cycles;

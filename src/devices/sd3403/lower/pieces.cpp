@@ -31,6 +31,12 @@ Range half(int64_t channels, int64_t core) {
 
 int64_t input_type(const Layer& layer) { return layer.reads.empty() ? layer.writes.type : layer.reads[0].slice.type; }
 
+// In the accumulators, where a row of them fits; those of a transform, where one tile's do.
+bool sums_can_wait(const Layer& layer, const Machine& machine) {
+  const int64_t pixels = pixels_in_accumulators(layer, machine);
+  return layer.row_unit > 1 ? pixels > 0 : layer.writes.columns <= pixels;
+}
+
 }  // namespace
 
 WeightPack pack_of(const Layer& layer, const Range& channels, const Range& depth) {
@@ -72,6 +78,7 @@ int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& d
         align_up(blocks_of(channels.count) * kBlockChannels * taps * weight_bits(convolve->weights) / 8, kAlignment);
     bytes += align_up(channels.count * channel_entry_bytes(has_wide_sums(input_type(layer), convolve->transform)),
                       kAlignment);
+    bytes += align_up(static_cast<int64_t>(c.taps.size()), kAlignment);
   } else {
     bytes += align_up(static_cast<int64_t>(c.averages.size()) * 4, kAlignment);
     bytes += align_up(static_cast<int64_t>(c.parameters.size()), kAlignment);
@@ -122,7 +129,17 @@ int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, i
   return cycles;
 }
 
+int64_t first_half(const Layer& layer, int64_t rows) {
+  return std::min(rows, align_up(ceil_div(rows, 2), layer.row_unit));
+}
+
 int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine) {
+  const Convolve* convolve = as_convolve(layer);
+  if (convolve != nullptr && convolve->transform != kDirect) {
+    const int64_t tile = transform_tile(convolve->transform);
+    const int64_t sums = taps_of(*convolve) * kBlockChannels * 4;
+    return static_cast<int64_t>(machine.accumulator_bytes) / sums * tile * tile;
+  }
   return pass_pixels(machine, input_type(layer) == kI16);
 }
 
@@ -133,7 +150,7 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
   const std::vector<Share> by_rows = {{0, {0, channels}, true}, {1, {0, channels}, true}};
   const std::vector<Share> by_channels = {{0, half(channels, 0), false}, {1, half(channels, 1), false}};
   const bool channels_can = blocks_of(channels) >= 2 && layer.by_channels;
-  const bool rows_can = rows >= 2 && layer.by_rows;
+  const bool rows_can = rows > layer.row_unit && layer.by_rows;
   if (machine.cores < 2 || forced == Split::kOneCore) return one;
   const bool is_free = forced == Split::kAuto || forced == Split::kBranches;
   if (layer.core && is_free) return {{*layer.core, {0, channels}, false}};
@@ -146,7 +163,8 @@ std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split f
   const int64_t bytes =
       constant_bytes(layer, {0, channels}, depth, rows) - packed_weight_bytes(layer, {0, channels}, depth);
   const auto rate = std::max<int64_t>(1, static_cast<int64_t>(ddr_bytes_a_cycle(machine)));
-  const int64_t rows_cycles = std::max(layer_cycles(layer, machine, ceil_div(rows, 2), channels), 2 * bytes / rate);
+  const int64_t rows_cycles =
+      std::max(layer_cycles(layer, machine, first_half(layer, rows), channels), 2 * bytes / rate);
   const int64_t channels_cycles = std::max(layer_cycles(layer, machine, rows, half(channels, 0).count), bytes / rate);
   // Weights that come twice cost energy where they do not cost time.
   return rows_cycles + rows_cycles / 16 < channels_cycles ? by_rows : by_channels;
@@ -165,8 +183,7 @@ std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const R
   // Equal parts.
   const int64_t parts = ceil_div(align_up(channels.count, kBlockChannels), width);
   width = align_up(ceil_div(channels.count, parts), kBlockChannels);
-  // Sums wait in the accumulators only where a row of them fits.
-  const bool waits = layer.writes.columns <= pixels_in_accumulators(layer, machine);
+  const bool waits = sums_can_wait(layer, machine);
   const int64_t most = waits ? cache / 2 : cache;
   const bool dense = convolve->connection == kDense;
   int64_t deep = depth.count;
@@ -199,7 +216,7 @@ Status constants_fit(const Layer& layer, const Machine& machine) {
                           layer.name, bytes, room);
       }
       const bool waits = i > 0 && chunks[i].channels.first == chunks[i - 1].channels.first;
-      if (waits && layer.writes.columns > pixels_in_accumulators(layer, machine)) {
+      if (waits && !sums_can_wait(layer, machine)) {
         return make_error(StatusCode::kResourceExhausted, "N121",
                           "layer \"{}\": the weights of 16 output channels do not fit the weight cache of {} bytes, "
                           "and the sums of a row of {} pixels do not fit the accumulators of {}",

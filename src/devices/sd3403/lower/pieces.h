@@ -58,7 +58,10 @@ bool is_small_table(const Layer& layer, const Machine& machine);
 
 // Cycles of the array or the post-processing for so many rows and channels of a layer.
 int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels);
-// Output pixels whose sums the accumulators hold for a block of channels while another pass uses their other half.
+// Output pixels whose sums wait in the accumulators for a block of channels: while another pass uses their other half;
+// of a transform, whose pieces are short, in all of them.
 int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine);
+// The part of so many rows that is core 0's where cores have half of the rows each.
+int64_t first_half(const Layer& layer, int64_t rows);
 
 }  // namespace hai::sd3403

@@ -122,6 +122,40 @@ TEST(Pieces, DepthwiseWeightsAreCutByChannelsAlone) {
   EXPECT_EQ(next, 130);
 }
 
+Layer transformed(int64_t rows, int64_t columns, int64_t in, int64_t out, int64_t transform) {
+  Layer layer = convolution(rows, columns, in, out, transform_taps(transform));
+  auto& c = std::get<Convolve>(layer.body);
+  c.transform = transform;
+  c.window_rows = c.window_columns = 3;
+  layer.constants.taps.resize(static_cast<size_t>(tap_table_bytes(transform)));
+  layer.row_unit = transform_tile(transform);
+  return layer;
+}
+
+TEST(Pieces, SumsOfTapsWaitInAllOfTheAccumulators) {
+  EXPECT_EQ(pixels_in_accumulators(transformed(8, 8, 16, 16, kWinograd4), {}), 28 * 16);  // 64 KB / (36 * 64)
+  EXPECT_EQ(pixels_in_accumulators(transformed(8, 8, 16, 16, kWinograd2), {}), 64 * 4);
+}
+
+TEST(Pieces, CoresBeginAtTiles) {
+  const Layer layer = transformed(20, 20, 16, 16, kWinograd4);
+  EXPECT_EQ(first_half(layer, 20), 12);
+  EXPECT_EQ(first_half(layer, 7), 4);
+  EXPECT_EQ(first_half(layer, 3), 3);
+  EXPECT_TRUE(shares_of(layer, {}, Split::kAuto)[1].halves_rows);
+  EXPECT_EQ(shares_of(transformed(4, 20, 16, 16, kWinograd4), {}, Split::kAuto).size(), 1U) << "one row of tiles";
+}
+
+TEST(Pieces, DeepTapsAreCutAlongTheInputChannels) {
+  // 16 * 36 weights a channel: half of the cache beside the tables' room has 57344 bytes.
+  const std::vector<Chunk> chunks = chunks_of(transformed(8, 200, 256, 64, kWinograd4), {}, {0, 64});
+  ASSERT_EQ(chunks.size(), 4U * 3);
+  EXPECT_EQ(chunks[0].channels.count, 16);
+  EXPECT_EQ(chunks[0].depth.count, 96);
+  EXPECT_EQ(chunks[2].depth.count, 64);
+  EXPECT_EQ(chunks[0].bytes, 16 * 36 * 96 + 16 * 16 + 80);  // taps of two bytes, to a multiple of 16
+}
+
 TEST(Pieces, AccumulatorsHoldHalfOfTheirBytes) {
   // 64 KB in two halves, 16 channels of 4 bytes a pixel; of 8 bytes for i16.
   EXPECT_EQ(pixels_in_accumulators(convolution(1, 1, 16, 16, 1), {}), 512);

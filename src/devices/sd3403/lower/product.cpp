@@ -184,7 +184,8 @@ Status finish_sums(SegmentBuilder& builder, Layer& layer) {
   const Points points = points_of(graph, node, epilogue);
   const auto& [first, before_add, last] = points;
   for (size_t channel = 0; channel < channels; ++channel) {
-    const float s_w = scales.scales[scales.per_tensor() ? 0 : channel];
+    const double scale = scales.scales[scales.per_tensor() ? 0 : channel];
+    const auto s_w = static_cast<float>(scale * layer.constants.weight_factor);
     layer.constants.multipliers.push_back(hai_multiplier_product(scale_of(x), s_w, to_float ? 1.0F : first.scale));
   }
   if (to_float) return {};

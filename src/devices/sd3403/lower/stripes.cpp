@@ -75,6 +75,7 @@ void fill_done(const Segment& segment, const std::vector<BufferUses>& uses, Grou
         const int64_t wanted = reach(segment, segment.layers[reader], buffer, group.last_row(reader, s));
         rows = std::max(rows, layer.writes.rows_within(wanted));
       }
+      rows = std::min(align_up(rows, layer.row_unit), layer.writes.rows);
       group.done[l - group.begin][static_cast<size_t>(s)] = s + 1 == group.stripes ? layer.writes.rows : rows;
     }
   }

@@ -74,6 +74,17 @@ TEST(Stripes, HalosAreComputedOnceAndAhead) {
   EXPECT_EQ(rows_written(b.segment, uses[2], *group, 2, 1), 8);
 }
 
+TEST(Stripes, TilesAreWhole) {
+  Builder b = two_windows();
+  for (Layer& layer : b.segment.layers) layer.row_unit = 4;
+  const auto group = b.group(3);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->done[1], (std::vector<int64_t>{4, 8, 12}));
+  EXPECT_EQ(group->done[0], (std::vector<int64_t>{8, 12, 12}));  // of 5, 9 and 12 rows that are read
+  b.segment.layers[1].row_unit = 5;
+  EXPECT_EQ(b.group(3)->done[1], (std::vector<int64_t>{5, 10, 12}));
+}
+
 TEST(Stripes, RingsHoldWhatIsAlive) {
   const auto group = two_windows().group(3);
   ASSERT_TRUE(group);

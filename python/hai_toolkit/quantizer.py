@@ -157,6 +157,8 @@ class Quantizer:
         widen: bool = True,
         wide_points: bool = True,
         adaround: bool | Mapping[str, Any] | None = None,
+        winograd: Literal["off", "auto", "all"] = "off",
+        winograd_loss_db: float = 10.0,
         sparsity: float = 0.0,
         self_check: bool = True,
         force: bool = False,
@@ -174,9 +176,11 @@ class Quantizer:
         methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits and
         ``equalize`` where there are no pictures.
         ``widen``: 16-bit activations for the few layers that 8 bits are too coarse for. ``wide_points``: 16 bits for what a
-        function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``sparsity``: share of the
-        weights to prune. ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples
-        beyond it go to a temporary file. ``quiet``: no progress on standard error; warnings are still printed.
+        function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``winograd``: 8-bit
+        3x3 convolutions of stride 1 by Winograd's tiles, where modelled cycles fall and a layer loses no more than
+        ``winograd_loss_db`` of its signal over noise ("auto"), or all of them. ``sparsity``: share of the weights to prune.
+        ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples beyond it go to a
+        temporary file. ``quiet``: no progress on standard error; warnings are still printed.
         """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')
@@ -187,7 +191,13 @@ class Quantizer:
                 "HAI-Y279", 'max_drop= and bit_width="mixed" belong together: Quantizer("mixed", max_drop=0.5)'
             )
         _check_names(layers, keep_float)
-        for name, number in (("max_drop", max_drop), ("percentile", percentile), ("sparsity", sparsity)):
+        numbers = {
+            "max_drop": max_drop,
+            "percentile": percentile,
+            "sparsity": sparsity,
+            "winograd_loss_db": winograd_loss_db,
+        }
+        for name, number in numbers.items():
             if number is not None and not _is_finite(number):
                 raise HaiError("HAI-Y420", f"{name} is {number!r}; it must be a finite number")
         if precision is not None and bit_width != 8:
@@ -209,6 +219,8 @@ class Quantizer:
             "smooth": smooth,
             "widen": widen,
             "wide_points": wide_points,
+            "winograd": winograd,
+            "winograd_loss_db": winograd_loss_db,
             "sparsity": sparsity,
             "self_check": self_check,
             "force": force,

@@ -148,6 +148,11 @@ def test_quantize_from_a_folder(tmp_path: Path) -> None:
     run(*arguments, *flags)
     quantization = json.loads(run("inspect", out, "--json"))["quantization"]
     assert quantization["method"] == "symmetric" and quantization["self_check"]["not_run"] == "switched off"
+    assert "winograd" not in quantization
+    run(*arguments, "--winograd", "all", "--std", 64)
+    assert json.loads(run("inspect", out, "--json"))["quantization"]["winograd"]["choice"] == "all"
+    assert "HAI-Q076" in run(*arguments, "--winograd", "auto", "--adaround", "--std", 64, code=1)
+    run(*arguments, "--winograd", "F4", "--std", 64, code=2)
     for flag, learned in (("--no-adaround", False), ("--adaround", True), (None, True)):
         small = ["int4" if a == "int8" else a for a in arguments]
         small += ["--options-json", '{"force": true}', "--std", 64, *([flag] if flag else [])]
@@ -157,12 +162,12 @@ def test_quantize_from_a_folder(tmp_path: Path) -> None:
         assert any("rounding" in layer for layer in layers) == learned
     for bad in (["--method", "odd"], ["--seed", -1], ["--threads", 9999], ["--sample-memory-bytes", -1]):
         run(*arguments, *bad, "--std", 64, code=2)
-    for flag, number in (("--percentile", "nan"), ("--sparsity", "nan")):
+    for flag, number in (("--percentile", "nan"), ("--sparsity", "nan"), ("--winograd-loss-db", "nan")):
         assert "HAI-L063" in run(*arguments, flag, number, "--std", 64, code=1)
     for text in ('{"percentile": NaN}', '{"percentile": 1e999}'):
         error = run(*arguments, "--options-json", text, "--std", 64, code=1)
         assert '"percentile" is no finite number; give a number in [50, 100] [HAI-Q050]' in error
-    for lonely in (["--smooth"], ["--calibration", folder], ["--no-widen"], ["--sparsity", 0.5]):
+    for lonely in (["--smooth"], ["--calibration", folder], ["--no-widen"], ["--sparsity", 0.5], ["--winograd", "all"]):
         assert "--quantize" in run("compile", tmp_path / "small.onnx", "-o", out, *lonely, code=2)
     assert "HAI-L055" in run(*arguments, code=1)  # nothing says how pictures become the input
     (tmp_path / "empty").mkdir()

@@ -17,6 +17,7 @@ import pytest
     [
         ("HAI-Y420", {"percentile": float("nan")}),
         ("HAI-Y420", {"sparsity": float("inf")}),
+        ("HAI-Y420", {"winograd_loss_db": float("nan")}),
         ("HAI-Y420", {"bit_width": "mixed", "max_drop": "much"}),
         ("HAI-Y420", {"bit_width": "mixed", "max_drop": True}),
         ("HAI-Y421", {"layers": "head"}),

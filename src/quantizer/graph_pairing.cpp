@@ -63,6 +63,11 @@ Stages stages_of(const ir::Node& node) {
           node.string_attribute("residual_activation", "none")};
 }
 
+// Under which a node and its counterpart are found: winograd_conv2d is another form of conv2d.
+std::string key_of(const ir::Node& node) {
+  return node.name + "\n" + (node.op == "winograd_conv2d" ? "conv2d" : node.op);
+}
+
 class Pairer {
  public:
   Pairer(const ir::Graph& reference, const ir::Graph& quantized) : reference_(reference), quantized_(quantized) {
@@ -154,18 +159,18 @@ class Pairer {
     for (NodeId id = 0; id < reference_.node_slots(); ++id) {
       const ir::Node& node = reference_.node(id);
       if (!node.alive || node.name.empty()) continue;
-      const auto [it, fresh] = reference_by_name_.emplace(node.name + "\n" + node.op, id);
+      const auto [it, fresh] = reference_by_name_.emplace(key_of(node), id);
       if (!fresh) it->second = kNone;  // ambiguous
     }
     for (NodeId id = 0; id < quantized_.node_slots(); ++id) {
       const ir::Node& node = quantized_.node(id);
-      if (node.alive && !node.name.empty()) ++quantized_names_[node.name + "\n" + node.op];
+      if (node.alive && !node.name.empty()) ++quantized_names_[key_of(node)];
     }
   }
 
   // The float node that `node` starts with, or kNone.
   NodeId counterpart(const ir::Node& node) const {
-    const std::string key = node.name + "\n" + node.op;
+    const std::string key = key_of(node);
     const auto named = reference_by_name_.find(key);
     const auto own = quantized_names_.find(key);
     if (named != reference_by_name_.end() && named->second != kNone && own != quantized_names_.end() &&

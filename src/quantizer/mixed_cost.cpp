@@ -9,6 +9,8 @@
 
 #include <array>
 
+#include "base/checked.h"
+
 namespace hai::quantizer {
 namespace {
 
@@ -27,6 +29,16 @@ double layer_cycles(const Precision& precision, int64_t macs, int64_t weights) {
   const PrecisionCost& cost = kCosts[row];
   return static_cast<double>(macs) / cost.macs_per_cycle +
          static_cast<double>(weights) * cost.bytes_per_weight / kWeightBytesPerCycle;
+}
+
+double winograd_cycles(int tile, int64_t rows, int64_t columns, int64_t inputs, int64_t outputs) {
+  constexpr double kCores = 2;
+  const int64_t tiles = ceil_div(rows, int64_t{tile}) * ceil_div(columns, int64_t{tile});
+  const int64_t blocks = ceil_div(inputs, int64_t{16}) * ceil_div(outputs, int64_t{16});
+  const int64_t taps = int64_t{tile + 2} * (tile + 2);
+  const double block_cycles = tile == 4 ? 9 : 4;
+  return static_cast<double>(tiles * blocks) * block_cycles / kCores +
+         static_cast<double>(taps * inputs * outputs) / kWeightBytesPerCycle;
 }
 
 }  // namespace hai::quantizer

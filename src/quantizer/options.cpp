@@ -48,6 +48,12 @@ constexpr std::array<std::pair<std::string_view, Observer>, 4> kObservers = {{
     {"kl", Observer::kKl},
 }};
 
+constexpr std::array<std::pair<std::string_view, Winograd>, 3> kWinograd = {{
+    {"off", Winograd::kOff},
+    {"auto", Winograd::kAuto},
+    {"all", Winograd::kAll},
+}};
+
 // What stands for a number that is none, or that no double holds: beyond every range.
 constexpr std::string_view kNotFinite = "1.7976931348623157e308";
 static_assert(1.7976931348623157e308 == DBL_MAX);
@@ -154,6 +160,16 @@ Status read_observer(std::string_view name, const Json& value, Observer& out) {
   return wrong_type(name, value, "one of \"minmax\", \"mse\", \"percentile\", \"kl\"");
 }
 
+Status read_winograd(std::string_view name, const Json& value, Winograd& out) {
+  for (const auto& [text, choice] : kWinograd) {
+    if (value.is_string() && value.get_ref<const std::string&>() == text) {
+      out = choice;
+      return {};
+    }
+  }
+  return wrong_type(name, value, "one of \"off\", \"auto\", \"all\"");
+}
+
 Status read_adaround(std::string_view name, const Json& value, QuantizeOptions& out) {
   if (value.is_boolean()) return read_bool(name, value, out.adaround);
   if (!value.is_object()) return wrong_type(name, value, "true, false, or an object with iterations, ...");
@@ -188,7 +204,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 19> kFields = {{
+constexpr std::array<Field, 21> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},
@@ -209,6 +225,9 @@ constexpr std::array<Field, 19> kFields = {{
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.wide_points); }},
     {"smooth", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.smooth); }},
     {"adaround", read_adaround},
+    {"winograd", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_winograd(n, v, o.winograd); }},
+    {"winograd_loss_db", [](std::string_view n, const Json& v,
+                            QuantizeOptions& o) { return read_number(n, v, 0, 200, false, o.winograd_loss_db); }},
     {"max_drop", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_points(n, v, o.max_drop); }},
     {"sparsity",
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_number(n, v, 0, 1, true, o.sparsity); }},
@@ -284,6 +303,13 @@ std::string_view observer_name(Observer observer) {
   return "?";
 }
 
+std::string_view winograd_name(Winograd choice) {
+  for (const auto& [name, known] : kWinograd) {
+    if (known == choice) return name;
+  }
+  return "?";
+}
+
 Result<QuantizeOptions> options_from_json(std::string_view text) {
   QuantizeOptions options;
   if (text.empty()) return options;
@@ -317,6 +343,12 @@ Result<QuantizeOptions> options_from_json(std::string_view text) {
         StatusCode::kInvalidArgument, "Q058",
         "options \"max_drop\" and \"precision\" exclude each other: max_drop chooses the precision of each "
         "layer; fix single ones with \"layers\"");
+  }
+  if (options.winograd != Winograd::kOff && (options.adaround || options.max_drop > 0)) {
+    return make_error(StatusCode::kInvalidArgument, "Q076",
+                      "options \"winograd\" and \"{}\" exclude each other: what that learns about weights of conv2d "
+                      "says nothing of the taps of winograd_conv2d",
+                      options.adaround ? "adaround" : "max_drop");
   }
   for (const std::string& name : options.keep_float) {
     const auto layer = options.layers.find(name);

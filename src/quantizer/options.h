@@ -41,6 +41,14 @@ enum class Observer : uint8_t {
 };
 std::string_view observer_name(Observer observer);
 
+// Which 8-bit 3x3 layers of stride 1 become winograd_conv2d.
+enum class Winograd : uint8_t {
+  kOff = 0,
+  kAuto = 1,  // those that modelled cycles favour and whose measured error stays within a limit (winograd_layers.h)
+  kAll = 2,   // every eligible one, with tiles of 4 x 4
+};
+std::string_view winograd_name(Winograd choice);
+
 struct AdaRoundOptions {
   int iterations = 300;         // a layer; 0: the closed-form steps only
   int batch_rows = 256;         // output positions a step
@@ -64,6 +72,8 @@ struct QuantizeOptions {
   bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
   bool adaround = false;                    // learn how to round the weights
   AdaRoundOptions adaround_options;
+  Winograd winograd = Winograd::kOff;
+  double winograd_loss_db = 10;  // signal over noise that Winograd::kAuto lets a layer lose against its direct form
   // Above 0: search_mixed() chooses the precision of each layer so that this many points are lost at most.
   double max_drop = 0;
   double sparsity = 0;                               // share of all weights that become zero, [0, 1)
@@ -76,7 +86,8 @@ struct QuantizeOptions {
 
 // A JSON object whose names are the fields above ("adaround" is true, false or an object of AdaRoundOptions' fields;
 // a precision is one of its names or {"weight_bits", "activation_bits"}). Empty text gives the defaults. Errors:
-// unknown names, wrong types, values out of range; "precision" beside "max_drop", which chooses it.
+// unknown names, wrong types, values out of range; "precision" beside "max_drop", which chooses it; "winograd" beside
+// "adaround" or "max_drop", which know conv2d only.
 Result<QuantizeOptions> options_from_json(std::string_view text);
 
 }  // namespace hai::quantizer

@@ -75,6 +75,15 @@ TEST(Options, WrongTypesAndRangesAreErrors) {
                                       R"({"max_drop": true})",
                                       R"({"max_drop": null})",
                                       R"({"max_drop": [1]})",
+                                      R"({"winograd": true})",
+                                      R"({"winograd": "F4"})",
+                                      R"({"winograd": ""})",
+                                      R"({"winograd": null})",
+                                      R"({"winograd": ["all"]})",
+                                      R"({"winograd": 4})",
+                                      R"({"winograd_loss_db": -1})",
+                                      R"({"winograd_loss_db": 200.5})",
+                                      R"({"winograd_loss_db": "3"})",
                                       R"({"sparsity": 1})",
                                       R"({"sparsity": -0.1})",
                                       R"({"precision": 8})",
@@ -113,6 +122,18 @@ TEST(Options, AGoalAndAPrecisionExcludeEachOther) {
   ASSERT_TRUE(options.has_value()) << options.error().to_string();
   EXPECT_EQ(options->max_drop, 0.5);
   EXPECT_EQ(error_of(R"({"max_drop": 0.5, "precision": "w8a8"})"), "Q058");
+}
+
+TEST(Options, WinogradGoesWithNothingThatLearnsWeights) {
+  EXPECT_EQ(error_of(R"({"winograd": "all", "adaround": true})"), "Q076");
+  EXPECT_EQ(error_of(R"({"winograd": "auto", "adaround": {"iterations": 0}})"), "Q076");
+  EXPECT_EQ(error_of(R"({"winograd": "auto", "max_drop": 1})"), "Q076");
+  for (const std::string_view name : {"off", "auto", "all"}) {
+    const auto options = options_from_json(fmt::format("{{\"winograd\": \"{}\"}}", name));
+    ASSERT_TRUE(options.has_value()) << options.error().to_string();
+    EXPECT_EQ(winograd_name(options->winograd), name);
+  }
+  EXPECT_EQ(options_from_json(R"({"winograd": "off", "adaround": true})")->winograd, Winograd::kOff);
 }
 
 TEST(Options, ALayerHasOnePrecision) {

@@ -23,6 +23,7 @@
 #include "quantizer/rewrite.h"
 #include "quantizer/sample_store.h"
 #include "quantizer/self_check.h"
+#include "quantizer/winograd_layers.h"
 
 namespace hai::quantizer {
 namespace {
@@ -289,6 +290,11 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
     HAI_TRY(rounding, round_layers(graph, plan, with, store, calibrating, options, hooks));
   }
   HAI_TRY(Rewritten rewritten, rewrite(graph, plan, ranges, observations, rounding.weights, options));
+  HAI_TRY(const WinogradChoice winograd,
+          choose_winograd({graph, plan, ranges, rewritten, store, calibrating, options}));
+  if (!winograd.layers.empty()) {
+    HAI_TRY(rewritten, rewrite(graph, plan, ranges, observations, rounding.weights, options, winograd.layers));
+  }
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
   SelfCheck check;
   check.not_run = "switched off";
@@ -302,7 +308,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
   result.report_json =
       make_report({graph, plan, ranges, observations, rewritten, warnings, check, options, result.sample_count,
-                   static_cast<int64_t>(equalized.size()), widened, noises, rounding.layers, pruned});
+                   static_cast<int64_t>(equalized.size()), widened, noises, rounding.layers, pruned, winograd.rows});
   result.graph = std::move(rewritten.graph);
   return result;
 }

@@ -84,6 +84,31 @@ Json pruning_of(const PruneReport& pruned) {
   return out;
 }
 
+Json form_of(const WinogradRow::Form& form) {
+  Json out{{"modelled_cycles", form.cycles}};
+  if (form.impossible.empty()) {
+    out["sqnr_db"] = form.sqnr_db;
+  } else {
+    out["impossible"] = form.impossible;
+  }
+  return out;
+}
+
+Json winograd_of(const ReportInput& input) {
+  Json out{{"choice", winograd_name(input.options.winograd)},
+           {"loss_db", input.options.winograd_loss_db},
+           {"layers", Json::array()}};
+  for (const WinogradRow& row : input.winograd) {
+    out["layers"].push_back({{"node", row.node},
+                             {"tile", row.tile},
+                             {"reason", row.reason},
+                             {"direct", form_of(row.direct)},
+                             {"f2", form_of(row.f2)},
+                             {"f4", form_of(row.f4)}});
+  }
+  return out;
+}
+
 int64_t constant_bytes(const ir::Graph& graph) {
   int64_t bytes = 0;
   for (ir::ValueId id = 0; id < graph.value_slots(); ++id) {
@@ -126,6 +151,7 @@ std::string make_report(const ReportInput& input) {
   if (input.pruned.wanted > 0) report["pruning"] = pruning_of(input.pruned);
   report["warnings"] = warnings_of(input.warnings);
   report["self_check"] = check_of(input.check);
+  if (input.options.winograd != Winograd::kOff) report["winograd"] = winograd_of(input);
   int64_t integer_nodes = 0;
   int64_t float_nodes = 0;
   Json float_list = Json::array();

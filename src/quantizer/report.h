@@ -10,6 +10,7 @@
 #include "quantizer/reconstruction.h"
 #include "quantizer/rewrite.h"
 #include "quantizer/self_check.h"
+#include "quantizer/winograd_layers.h"
 
 namespace hai::quantizer {
 
@@ -28,12 +29,15 @@ struct ReportInput {
   const std::vector<InputNoise>& noises;   // of all layers, in 8 bits
   const std::vector<LayerRounding>& rounding;
   const PruneReport& pruned;
+  const std::vector<WinogradRow>& winograd;
 };
 // Keys: method, precision, observer, samples, equalized_pairs, widened [node], weights {float_bytes, integer_bytes}
 // (all constants, before and after), pruning (when asked for: sparsity, weights, zeros, weight_sqnr_db, outputs
 // [{output, sqnr_db, cosine}], layers [{node, weights, zeros, weight_sqnr_db}]), warnings [{id, layer, message,
-// remedy}], self_check, integer_nodes, float_nodes, float [{node, op}], layers [{node, op, precision, ...}], tensors
-// [{tensor, bits, min, max, scale, zero_point, clipped_share}].
+// remedy}], self_check, winograd (where asked for: choice, loss_db, layers [{node, tile, reason, direct, f2, f4}],
+// of which the last three have modelled_cycles and sqnr_db, or impossible), integer_nodes, float_nodes,
+// float [{node, op}], layers [{node, op, precision, ...}], tensors [{tensor, bits, min, max, scale, zero_point,
+// clipped_share}].
 std::string make_report(const ReportInput& input);
 
 }  // namespace hai::quantizer

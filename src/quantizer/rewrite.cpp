@@ -46,13 +46,14 @@ std::vector<double> mean_error(const ir::Node& node, std::span<const float> weig
 class Rewriter {
  public:
   Rewriter(const ir::Graph& graph, const Plan& plan, const Ranges& ranges, const Observations& observations,
-           const GivenWeights& given, const QuantizeOptions& options)
+           const GivenWeights& given, const QuantizeOptions& options, const WinogradLayers& winograd)
       : graph_(graph),
         plan_(plan),
         ranges_(ranges),
         observations_(observations),
         given_(given),
         options_(options),
+        winograd_(winograd),
         as_float_(graph.value_slots(), ir::kNone),
         as_i8_(graph.value_slots(), ir::kNone),
         as_i16_(graph.value_slots(), ir::kNone),
@@ -241,7 +242,45 @@ class Rewriter {
                             zero_channel_count(weights, layout), plan_.float_result[id]});
   }
 
+  // Weights are taps, and the epilogue's numbers those of their scales.
+  Status rewrite_winograd(ir::NodeId id, const WinogradLayer& layer) {
+    const ir::Node& node = graph_.node(id);
+    const bool float_result = plan_.float_result[id];
+    HAI_TRY(const ir::ValueId x, integer_form(node.inputs[0], 8));
+    const double s_x = static_cast<double>(out_.graph.value(x).type.quantization->scales[0]);
+    const int result_bits = plan_.result_bits(id, node.outputs[0]);
+    const double s_y =
+        float_result ? 1.0 : static_cast<double>(ranges_.of(plan_, node.outputs[0], result_bits).scales[0]);
+    const WinogradTaps& taps = layer.taps;
+    std::vector<float> scales;
+    for (const float s_u : taps.scales) scales.push_back(static_cast<float>(static_cast<double>(s_u) * taps.base));
+    HAI_TRY_STATUS(check_multipliers(scales, s_x, s_y));
+    const ir::Value& weights = graph_.value(node.inputs[1]);
+    const int64_t dims[] = {weights.type.shape[0].value, taps.tile + 2, taps.tile + 2, weights.type.shape[3].value};
+    const ir::ValueId w = ops::add_constant_i8(out_.graph, weights.name + ".taps", dims, taps.values,
+                                               {taps.scales, std::vector<int32_t>(taps.scales.size(), 0), 0, 0});
+    const ir::ValueId b = add_bias(node, layer.bias, scales, s_x, kWinogradBiasLimit, 8);
+    ops::AppendOptions options;
+    options.node_name = node.name;
+    options.output_names = {graph_.value(node.outputs[0]).name};
+    options.declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type
+                                               : integer_type(node.outputs[0], result_bits));
+    ir::Attributes attributes{
+        {"tile", int64_t{taps.tile}}, {"input_shifts", taps.input_shifts}, {"weight_shifts", taps.weight_shifts}};
+    if (node.has_attribute("pads")) attributes["pads"] = node.ints_attribute("pads", {});
+    HAI_TRY(const ir::NodeId copy,
+            ops::append(out_.graph, "winograd_conv2d", {x, w, b}, std::move(attributes), std::move(options)));
+    (float_result ? as_float_ : integers(result_bits))[node.outputs[0]] = out_.graph.node(copy).outputs[0];
+    out_.nodes[id] = copy;
+    out_.weights.push_back({node.name, "winograd_conv2d", plan_.precision[id], 0,
+                            zero_channel_count(floats_of(weights), layout_of(node, weights.type.shape)), float_result,
+                            taps.tile});
+    return {};
+  }
+
   Status rewrite_mac(ir::NodeId id) {
+    const auto winograd = winograd_.find(id);
+    if (winograd != winograd_.end()) return rewrite_winograd(id, winograd->second);
     const ir::Node& node = graph_.node(id);
     const bool float_result = plan_.float_result[id];
     const int bits = plan_.precision[id].activation_bits;
@@ -263,7 +302,8 @@ class Rewriter {
     }
     HAI_TRY_STATUS(check_multipliers(quantized.scales, s_x, s_y));
     const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
-    const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, plan_.precision[id]);
+    const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, bias_limit(plan_.precision[id]),
+                                   plan_.precision[id].activation_bits);
     record(id, quantized, layout);
     std::vector<std::optional<ir::TensorType>> declared;
     declared.emplace_back(float_result ? graph_.value(node.outputs[0]).type
@@ -313,9 +353,7 @@ class Rewriter {
 
   // i32, or i64 for 16-bit activations.
   ir::ValueId add_bias(const ir::Node& node, std::span<const float> bias, std::span<const float> scales, double s_x,
-                       const Precision& precision) {
-    const double limit = bias_limit(precision);
-    const int bits = precision.activation_bits;
+                       double limit, int bits) {
     Quantization quantization{{}, std::vector<int32_t>(bias.size(), 0), 0, 0};
     auto data = ir::ConstantData::allocate(bias.size() * (bits == 16 ? sizeof(int64_t) : sizeof(int32_t)));
     std::byte* bytes = data->mutable_bytes().data();
@@ -367,6 +405,7 @@ class Rewriter {
   const Observations& observations_;
   const GivenWeights& given_;
   const QuantizeOptions& options_;
+  const WinogradLayers& winograd_;
   std::vector<ir::ValueId> as_float_;
   std::vector<ir::ValueId> as_i8_;
   std::vector<ir::ValueId> as_i16_;
@@ -377,8 +416,9 @@ class Rewriter {
 }  // namespace
 
 Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
-                          const Observations& observations, const GivenWeights& given, const QuantizeOptions& options) {
-  Rewriter rewriter(graph, plan, ranges, observations, given, options);
+                          const Observations& observations, const GivenWeights& given, const QuantizeOptions& options,
+                          const WinogradLayers& winograd) {
+  Rewriter rewriter(graph, plan, ranges, observations, given, options, winograd);
   HAI_TRY_STATUS(rewriter.run());
   return rewriter.take();
 }

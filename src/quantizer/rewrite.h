@@ -1,6 +1,7 @@
 // Rewrite: the float graph, a plan and what calibration saw become the quantized graph.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "quantizer/plan.h"
 #include "quantizer/ranges.h"
 #include "quantizer/weights.h"
+#include "quantizer/winograd_taps.h"
 
 namespace hai::quantizer {
 
@@ -20,7 +22,15 @@ struct WeightRecord {
   double sqnr_db = 0;         // of the weights: signal over rounding noise
   int64_t zero_channels = 0;  // output channels without a weight that is not zero
   bool float_result = false;
+  int tile = 0;  // of winograd_conv2d; 0: direct
 };
+
+// A layer as winograd_conv2d: taps, and the real bias (corrected for what rounding the taps does).
+struct WinogradLayer {
+  WinogradTaps taps;
+  std::vector<float> bias;
+};
+using WinogradLayers = std::map<ir::NodeId, WinogradLayer>;  // by node of the float graph
 
 struct Rewritten {
   ir::Graph graph;
@@ -28,8 +38,10 @@ struct Rewritten {
   std::vector<ir::NodeId> nodes;  // by node slot of the float graph: what became of it
 };
 
-// `given`: weights that are rounded already, of layers that the plan makes integer.
+// `given`: weights that are rounded already, of layers that the plan makes integer. `winograd`: layers that become
+// winograd_conv2d.
 Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
-                          const Observations& observations, const GivenWeights& given, const QuantizeOptions& options);
+                          const Observations& observations, const GivenWeights& given, const QuantizeOptions& options,
+                          const WinogradLayers& winograd = {});
 
 }  // namespace hai::quantizer

@@ -78,6 +78,18 @@ void add_quantization(CLI::App& command, CompileArguments& a) {
       command.add_flag("!--no-widen", a.widen, "no 16-bit activations where 8 bits are too coarse"),
       command.add_flag("!--no-wide-points", a.wide_points,
                        "8 bits also for what a function or an addition rounds at once (tables of 256 entries)"),
+      command
+          .add_option(
+              "--winograd", a.winograd,
+              "8-bit 3x3 convolutions of stride 1 by Winograd's tiles: off, auto (where modelled cycles fall and "
+              "the measured error stays small), all")
+          ->check(CLI::IsMember({"off", "auto", "all"}))
+          ->capture_default_str(),
+      command
+          .add_option("--winograd-loss-db", a.winograd_loss_db,
+                      "signal over noise that auto lets a layer lose against its direct form")
+          ->check(CLI::Range(0.0, 200.0))
+          ->capture_default_str(),
       command.add_flag("!--no-self-check", a.self_check, "do not compare outputs on samples held back"),
       command.add_flag("--force", a.force, "write the model even when the quantized one does not follow the float one"),
       command.add_option("--seed", a.seed, "of everything drawn at random")

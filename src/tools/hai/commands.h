@@ -39,6 +39,8 @@ struct CompileArguments {
   bool smooth = false;
   bool widen = true;
   bool wide_points = true;
+  std::string winograd = "off";
+  double winograd_loss_db = 10;
   bool self_check = true;
   bool force = false;
   int64_t seed = 1;

@@ -165,9 +165,10 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
 
 // JSON has no way to say them.
 Status check_finite(const CompileArguments& arguments) {
-  const std::array<std::tuple<std::string_view, double, std::string_view>, 3> numbers = {{
+  const std::array<std::tuple<std::string_view, double, std::string_view>, 4> numbers = {{
       {"--percentile", arguments.percentile, "[50, 100]"},
       {"--sparsity", arguments.sparsity, "[0, 0.99]"},
+      {"--winograd-loss-db", arguments.winograd_loss_db, "[0, 200]"},
       {"--max-drop", arguments.max_drop.value_or(1.0), "(0, 100]"},
   }};
   for (const auto& [flag, number, range] : numbers) {
@@ -196,6 +197,8 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
                          {"smooth", arguments.smooth},
                          {"widen", arguments.widen},
                          {"wide_points", arguments.wide_points},
+                         {"winograd", arguments.winograd},
+                         {"winograd_loss_db", arguments.winograd_loss_db},
                          {"self_check", arguments.self_check},
                          {"force", arguments.force},
                          {"seed", arguments.seed},

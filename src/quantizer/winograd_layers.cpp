@@ -184,7 +184,8 @@ double sqnr_of(const Storage& storage, const Results& want, const Results& resul
       const size_t o = i % outputs;
       error[o] += static_cast<double>(results[i]) + static_cast<double>(bias[o]) - static_cast<double>(want[i]);
     }
-    const double rows = static_cast<double>(want.size() / outputs);
+    const size_t count = want.size() / outputs;
+    const auto rows = static_cast<double>(count);
     for (size_t o = 0; o < outputs; ++o) bias[o] = static_cast<float>(static_cast<double>(bias[o]) - error[o] / rows);
   }
   double signal = 0;

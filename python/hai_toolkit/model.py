@@ -158,7 +158,7 @@ class Model:
         seconds left.
         ``options`` are the quantizer's, by name: ``observer`` ("mse", "minmax", "percentile", "kl"),
         ``bias_correction``, ``keep_float`` (names of nodes that stay f32), ``precision`` and ``layers`` ("w8a8",
-        "w4a8", "w8a16", "w16a16", "w8", "w4", "float"; by node name), ``equalize``, ``adaround``, ``threads``,
+        "w4a8", "w8a16", "w16a16", "w8", "w4", "f16", "float"; by node name), ``equalize``, ``adaround``, ``threads``,
         ``seed``, ``force``, ...; an unknown one is an error that lists them.
         """
         widths = {4: "w4a8", 8: "w8a8", 16: "w16a16"}

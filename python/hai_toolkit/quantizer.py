@@ -38,7 +38,7 @@ from .sources import Hints, resolve
 
 _METHODS = ("symmetrical", "asymmetrical")
 _WIDTHS = (4, 8, 16)
-_WEIGHT_ONLY = ("w8", "w4")
+_WITHOUT_PICTURES = ("w8", "w4", "f16")
 _KEPT_SAMPLES = 16
 _KEPT_BYTES = 128 << 20
 
@@ -169,8 +169,8 @@ class Quantizer:
     ) -> None:
         """``bit_width``: 4 (weights, with activations of 8), 8, 16, or "mixed": bits for every layer such that the drop of
         accuracy stays under ``max_drop`` points. ``method``: whether activations have zero point 0. ``precision``: the widths
-        by name, instead of ``bit_width``: "w8a8", "w4a8", "w8a16", "w16a16", or "w8" and "w4" (weights alone, which needs no
-        samples); ``layers``: likewise by node name, and "float".
+        by name, instead of ``bit_width``: "w8a8", "w4a8", "w8a16", "w16a16", or "w8" and "w4" (weights alone) and "f16", which
+        need no samples; ``layers``: likewise by node name, and "float".
 
         ``observer``: how ranges are chosen from what was seen. ``equalize``, ``smooth``, ``bias_correction``, ``adaround``:
         methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits and
@@ -263,7 +263,7 @@ class Quantizer:
         if source.quantized:
             self._say("it is quantized already: its integers are kept as they are")
             return QuantizedModel(source.model, None, threads=self.threads)
-        if calibration is None and self.options.get("precision") in _WEIGHT_ONLY and not self.options["layers"]:
+        if calibration is None and self.options.get("precision") in _WITHOUT_PICTURES and not self.options["layers"]:
             quantized = source.model.copy()
             self._quantize(quantized, ())
             return QuantizedModel(quantized, source.model, threads=self.threads)

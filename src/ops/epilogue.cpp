@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "ops/quantized_axis.h"
+#include "types/float_format.h"
 #include "types/unary_functions.h"
 #include "types/winograd.h"
 
@@ -102,6 +103,7 @@ Status check_product_types(const OpSchema& schema, const InferContext& context, 
   }
   if (!has_input(context, 2)) return {};
   HAI_TRY_STATUS(require_vector(schema, context, 2, channels));
+  if (x.dtype == DataType::kF16) return require_dtype(schema, context, 2, set_of({DataType::kF16, DataType::kF32}));
   if (is_float(x.dtype)) return require_same_dtype(schema, context, 2, 0);
   return require_dtype(schema, context, 2, set_of({x.dtype == DataType::kI16 ? DataType::kI64 : DataType::kI32}));
 }
@@ -134,6 +136,12 @@ InferResult infer_product_output(const OpSchema& schema, const InferContext& con
   HAI_TRY(ir::TensorType y, arithmetic_output(schema, context, 0, std::move(shape), 0, outputs));
   HAI_TRY_STATUS(check_integer_epilogue(epilogue, with_residual, y.dtype));
   return std::vector<ir::TensorType>{std::move(y)};
+}
+
+std::vector<float> load_all_f32(const TensorView& view) {
+  std::vector<float> values(static_cast<size_t>(view.count()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(load_f64(view, static_cast<int64_t>(i)));
+  return values;
 }
 
 std::vector<double> load_real_weights(const TensorView& view) {
@@ -227,6 +235,18 @@ void ReferenceEpilogue::store_float(int64_t element, int64_t channel, double sum
   double value = bias_f64_.empty() ? sum : sum + bias_f64_[static_cast<size_t>(channel)];
   value = apply_activation(epilogue_.activation, value);
   if (residual_.data != nullptr) value += load_f64(residual_, element);
+  store_f64(y_, element, apply_activation(epilogue_.residual_activation, value));
+}
+
+// A bias of -0 counts as 0, so that products of 0 never decide the sign of a sum.
+float ReferenceEpilogue::half_start(int64_t channel) const {
+  return bias_f64_.empty() ? 0.0F : static_cast<float>(bias_f64_[static_cast<size_t>(channel)]) + 0.0F;
+}
+
+void ReferenceEpilogue::store_half(int64_t element, float sum) const {
+  const auto rounded = [](double value) { return static_cast<double>(hai_f16_to_f32(hai_f64_to_f16(value))); };
+  double value = rounded(apply_activation(epilogue_.activation, rounded(static_cast<double>(sum))));
+  if (residual_.data != nullptr) value = rounded(value + load_f64(residual_, element));
   store_f64(y_, element, apply_activation(epilogue_.residual_activation, value));
 }
 

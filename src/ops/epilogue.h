@@ -17,8 +17,9 @@ std::vector<AttributeSpec> epilogue_attributes(bool with_residual);
 
 // Type rules of "products": x float, or quantized i8, u8, i16; weights (operand 1) of the same float type, or of 4 or 8
 // bits (i16 too where x is i16) with one scale, or with one scale along `channel_axis`; bias (operand 2) [channels] of
-// x's float type, or i32 (i64 where x is i16). `channels` is the size of the output's last axis. Where x is f32 and the
-// weights are integers, these may also have one scale for each block of `block_axis` (-1: they may not).
+// x's float type (f32 too where x is f16), or i32 (i64 where x is i16). `channels` is the size of the output's last
+// axis. Where x is f32 and the weights are integers, these may also have one scale for each block of `block_axis` (-1:
+// they may not).
 Status check_product_types(const OpSchema& schema, const InferContext& context, int channel_axis, const Dim& channels,
                            int block_axis = -1);
 
@@ -27,6 +28,9 @@ Status check_product_types(const OpSchema& schema, const InferContext& context, 
 // is declared and nothing follows the bias.
 InferResult infer_product_output(const OpSchema& schema, const InferContext& context, Shape shape,
                                  size_t residual = SIZE_MAX);
+
+// Elements of f16 or f32.
+std::vector<float> load_all_f32(const TensorView& view);
 
 // Weights as real numbers: floats as they are, integers as float(q - z) * s, rounded to f32 like dequantize.
 std::vector<double> load_real_weights(const TensorView& view);
@@ -48,6 +52,9 @@ class ReferenceEpilogue {
                                         const SumForm& form = {});
 
   void store_float(int64_t element, int64_t channel, double sum) const;
+  // f16: what a sum starts from, and the steps behind it (types/half.h), one after the other.
+  float half_start(int64_t channel) const;
+  void store_half(int64_t element, float sum) const;
   // Refuses a sum outside of the accumulator: i32 for 8-bit x, 2^53 for i16 and long sums.
   Status store_integer_sum(int64_t element, int64_t channel, int64_t sum) const;
 

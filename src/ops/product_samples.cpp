@@ -54,7 +54,7 @@ SampleInput bias_input(const ProductTypes& types, int64_t channels) {
   out.constant = true;
   out.absent = !types.bias;
   out.type.shape = {channels};
-  out.type.dtype = types.x;
+  out.type.dtype = types.x == DataType::kF16 ? DataType::kF32 : types.x;
   if (!is_integer(types.x)) return out;
   out.type.dtype = types.x == DataType::kI16 ? DataType::kI64 : DataType::kI32;
   out.integers_in_bounds = true;
@@ -99,6 +99,7 @@ Sample product_sample(std::string name, const ProductTypes& types, Shape x, Shap
   }
   set_activation(sample.attributes, "activation", epilogue.activation);
   set_activation(sample.attributes, "residual_activation", epilogue.residual_activation);
+  if (types.x == DataType::kF16) sample.tolerance = 0.0;  // sums have a stated order
   if (!is_integer(types.x)) return sample;
   sample.outputs = {typed(types.y, std::move(y), scale_y, zero_point_for(types.y, -7))};
   if (!is_integer(types.y)) return sample;

@@ -50,7 +50,7 @@ void find_nothing_quantized(const GuardInput& input, Findings& out) {
   int64_t layers = 0;
   for (ir::NodeId id = 0; id < input.graph.node_slots(); ++id) {
     if (!input.graph.node(id).alive) continue;
-    if (input.plan.integer[id] || input.plan.weight_only[id]) return;
+    if (input.plan.integer[id] || input.plan.weight_only[id] || input.plan.half[id]) return;
     layers += role_of(input.graph, input.graph.node(id)) == Role::kMac ? 1 : 0;
   }
   if (layers == 0) {

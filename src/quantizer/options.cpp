@@ -28,13 +28,14 @@ struct NamedPrecision {
   Precision precision;
 };
 
-constexpr std::array<NamedPrecision, 10> kPrecisions = {{
+constexpr std::array<NamedPrecision, 11> kPrecisions = {{
     {"w8a8", {8, 8, false}},
     {"w4a8", {4, 8, false}},
     {"w8a16", {8, 16, false}},
     {"w16a16", {16, 16, false}},
     {"w8", {8, 32, false}},
     {"w4", {4, 32, false}},
+    {"f16", {16, 16, false, true}},
     {"float", {8, 8, true}},
     {"int8", {8, 8, false}},
     {"int4", {4, 8, false}},

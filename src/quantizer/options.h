@@ -15,17 +15,18 @@
 namespace hai::quantizer {
 
 // The widths of a layer: weights and activations. {4, 8} x 8, 8 x 16 and 16 x 16 bits; {4, 8} x 32 is weight-only
-// (integer weights, f32 activations).
+// (integer weights, f32 activations); f16 has both in f16, and needs no ranges.
 struct Precision {
   int weight_bits = 8;
   int activation_bits = 8;
   bool is_float = false;
+  bool is_half = false;  // f16
 
   bool weight_only() const { return !is_float && activation_bits == 32; }
   bool operator==(const Precision&) const = default;
 };
 
-// "w8a8", "w4a8", "w8a16", "w16a16", "w8", "w4" (weight-only), "float".
+// "w8a8", "w4a8", "w8a16", "w16a16", "w8", "w4" (weight-only), "f16", "float".
 std::string to_string(const Precision& precision);
 // The same names, and "int8", "int4" (w4a8), "int16".
 Result<Precision> parse_precision(std::string_view text);

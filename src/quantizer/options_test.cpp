@@ -117,6 +117,15 @@ TEST(Options, NumbersThatAreNotFiniteAreNamedWithTheirRange) {
     EXPECT_EQ(error_of(text), "Q056") << text;
 }
 
+TEST(Options, F16IsAPrecision) {
+  const auto options = options_from_json(R"({"precision": "f16", "layers": {"a": "w16a16", "b": "f16"}})");
+  ASSERT_TRUE(options.has_value()) << options.error().to_string();
+  EXPECT_TRUE(options->precision.is_half);
+  EXPECT_FALSE(options->layers.at("a").is_half);
+  EXPECT_EQ(to_string(options->layers.at("b")), "f16");
+  EXPECT_FALSE(options->precision.weight_only());
+}
+
 TEST(Options, AGoalAndAPrecisionExcludeEachOther) {
   const auto options = options_from_json(R"({"max_drop": 0.5, "layers": {"a": "w8a8"}})");
   ASSERT_TRUE(options.has_value()) << options.error().to_string();

@@ -9,6 +9,8 @@
 // quantization (then the clamp needs no rounding of its own); movers keep their input's; a concatenation's input that
 // nothing else reads takes the result's.
 //
+// Layers of f16 are borders to all of that: what lies between them is f16 (choose_half_nodes).
+//
 // Widths: a layer of 16-bit activations widens what it reads and writes; functions of one tensor and movers hand the
 // wish on to what they read, the others do not (one wide layer would widen a whole residual stream); what lies between
 // layers of 16 bits only (additions, pools, the inside of a normalization) has 16 bits. The result of an 8-bit layer
@@ -92,6 +94,18 @@ bool has_usable_operands(const ir::Graph& graph, const ir::Node& node) {
                      [&](ir::ValueId id) { return id != ir::kNone && graph.value(id).type.dtype == DataType::kF32; });
 }
 
+// Operators between layers of f16 that have a form in f16 on every device.
+bool has_half_form(const ir::Graph& graph, const ir::Node& node) {
+  constexpr std::array<std::string_view, 7> kMoves = {"reshape",  "transpose", "slice", "split",
+                                                      "max_pool", "concat",    "pad"};
+  if (!all_f32(graph, node)) return false;
+  if (node.op == "add" || node.op == "sub" || node.op == "mul") return has_usable_operands(graph, node);
+  if (node.op == "pad") return node.string_attribute("mode", "constant") == "constant";
+  if (node.op == "resize") return node.string_attribute("mode", "nearest") == "nearest";
+  if (node.op == "average_pool" || node.op == "reduce_mean") return true;
+  return one_of(kMoves, node.op) || one_of(kClamps, node.op) || one_of(kTables, node.op);
+}
+
 std::string first_of(const std::vector<std::string_view>& names) {
   constexpr size_t kShown = 12;
   std::string text;
@@ -107,6 +121,10 @@ class Planner {
     plan_.integer.assign(nodes, false);
     plan_.float_result.assign(nodes, false);
     plan_.weight_only.assign(nodes, false);
+    plan_.half.assign(nodes, false);
+    kept_.assign(nodes, false);
+    before_mac_.assign(graph.value_slots(), false);
+    before_half_.assign(graph.value_slots(), false);
     plan_.precision.resize(nodes);
     plan_.bits.assign(graph.value_slots(), 8);
     plan_.group.resize(graph.value_slots());
@@ -137,22 +155,8 @@ class Planner {
   }
 
   void choose_integer_nodes() {
-    std::vector<bool> after_mac(graph_.value_slots(), false);   // some MAC node comes before this value
-    std::vector<bool> before_mac(graph_.value_slots(), false);  // some MAC node reads it, directly or not
-    for (const ir::NodeId id : order_) {
-      const ir::Node& node = graph_.node(id);
-      bool after = plan_.roles[id] == Role::kMac;
-      for (const ir::ValueId input : node.inputs) after = after || (input != ir::kNone && after_mac[input]);
-      for (const ir::ValueId output : node.outputs) after_mac[output] = after;
-    }
-    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
-      const ir::Node& node = graph_.node(*it);
-      bool before = plan_.roles[*it] == Role::kMac;
-      for (const ir::ValueId output : node.outputs) before = before || before_mac[output];
-      for (const ir::ValueId input : node.inputs) {
-        if (input != ir::kNone && before) before_mac[input] = true;
-      }
-    }
+    const std::vector<bool> after_mac = find_after_mac();
+    find_before();
     for (const ir::NodeId id : order_) {
       const ir::Node& node = graph_.node(id);
       const Role role = plan_.roles[id];
@@ -161,13 +165,13 @@ class Planner {
         plan_.integer[id] = true;
         continue;
       }
-      const bool before =
-          std::any_of(node.outputs.begin(), node.outputs.end(), [&](ir::ValueId v) { return before_mac[v]; });
       // Movers at the start pay too: they then move bytes, not floats.
       const bool after = role == Role::kMover || role == Role::kConcat || after_mac[node.outputs[0]];
-      plan_.integer[id] = before && after;
+      plan_.integer[id] = (any_of_outputs(node, before_mac_) && after) ||
+                          (any_of_outputs(node, before_half_) && after_mac[node.outputs[0]]);
     }
     drop_lonely_movers();
+    choose_half_nodes();
     for (const ir::NodeId id : order_) {
       plan_.float_result[id] =
           plan_.roles[id] == Role::kMac && plan_.integer[id] && !read_by_integer(graph_.node(id).outputs[0]);
@@ -275,11 +279,63 @@ class Planner {
   void keep_float(ir::NodeId id) {
     plan_.roles[id] = Role::kFloat;
     plan_.weight_only[id] = false;
+    plan_.half[id] = false;
+    kept_[id] = true;
+  }
+
+  bool any_of_outputs(const ir::Node& node, const std::vector<bool>& values) const {
+    return std::any_of(node.outputs.begin(), node.outputs.end(), [&](ir::ValueId v) { return values[v]; });
+  }
+
+  // Values behind some integer layer, with no layer of f16 between.
+  std::vector<bool> find_after_mac() const {
+    std::vector<bool> after_mac(graph_.value_slots(), false);
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      bool after = plan_.roles[id] == Role::kMac;
+      for (const ir::ValueId input : node.inputs)
+        after = after || (!plan_.half[id] && input != ir::kNone && after_mac[input]);
+      for (const ir::ValueId output : node.outputs) after_mac[output] = after;
+    }
+    return after_mac;
+  }
+
+  // Values that some integer layer, or some layer of f16, reads, directly or through what is neither.
+  void find_before() {
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+      const ir::Node& node = graph_.node(*it);
+      const bool layer = plan_.half[*it] || plan_.roles[*it] == Role::kMac;
+      const bool before = plan_.roles[*it] == Role::kMac || (!layer && any_of_outputs(node, before_mac_));
+      const bool before_half = plan_.half[*it] || (!layer && any_of_outputs(node, before_half_));
+      for (const ir::ValueId input : node.inputs) {
+        if (input == ir::kNone) continue;
+        before_mac_[input] = before_mac_[input] || before;
+        before_half_[input] = before_half_[input] || before_half;
+      }
+    }
+  }
+
+  // What lies between layers of f16, or between them and integer ones, and reads nothing but f16, is f16 itself; behind
+  // the last layer (decoding of boxes, ...) numbers are f32.
+  void choose_half_nodes() {
+    std::vector<bool> is_half(graph_.value_slots(), false);
+    for (const ir::NodeId id : order_) {
+      const ir::Node& node = graph_.node(id);
+      const bool between = any_of_outputs(node, before_mac_) || any_of_outputs(node, before_half_);
+      if (!plan_.half[id] && !plan_.integer[id] && !kept_[id] && between) {
+        const bool reads_half = std::all_of(node.inputs.begin(), node.inputs.end(), [&](ir::ValueId v) {
+          return v == ir::kNone || is_half[v] || graph_.value(v).is_constant();
+        });
+        plan_.half[id] = reads_half && has_half_form(graph_, node);
+      }
+      for (const ir::ValueId output : node.outputs) is_half[output] = plan_.half[id];
+    }
   }
 
   void assign_precision(ir::NodeId id, const Precision& precision) {
     plan_.precision[id] = precision;
-    if (!precision.is_float && !precision.weight_only()) return;
+    plan_.half[id] = precision.is_half && graph_.node(id).op != "conv_transpose2d";
+    if (!precision.is_float && !precision.is_half && !precision.weight_only()) return;
     plan_.roles[id] = Role::kFloat;
     // conv_transpose2d has no weight-only form: it stays f32.
     plan_.weight_only[id] = precision.weight_only() && graph_.node(id).op != "conv_transpose2d";
@@ -358,6 +414,13 @@ class Planner {
     return std::any_of(uses.begin(), uses.end(), [&](const ir::Use& use) { return plan_.integer[use.node]; });
   }
 
+  // Or by a layer of f16, which would rather move bytes than be handed f32.
+  bool read_by_layer(ir::ValueId value) const {
+    const auto& uses = graph_.value(value).uses;
+    return read_by_integer(value) ||
+           std::any_of(uses.begin(), uses.end(), [&](const ir::Use& use) { return plan_.half[use.node]; });
+  }
+
   // A mover or a clamp that only f32 operators read gains nothing as an integer, and a layer that is f32 to lose
   // nothing would read rounded numbers. Goes on until nothing changes, since chains fall one by one.
   void drop_lonely_movers() {
@@ -367,7 +430,7 @@ class Planner {
         const Role role = plan_.roles[id];
         if (!plan_.integer[id] || (role != Role::kMover && role != Role::kConcat && role != Role::kClamp)) continue;
         const auto& outputs = graph_.node(id).outputs;
-        if (std::any_of(outputs.begin(), outputs.end(), [&](ir::ValueId v) { return read_by_integer(v); })) continue;
+        if (std::any_of(outputs.begin(), outputs.end(), [&](ir::ValueId v) { return read_by_layer(v); })) continue;
         plan_.integer[id] = false;
         changed = true;
       }
@@ -405,6 +468,8 @@ class Planner {
   const ir::Graph& graph_;
   std::vector<ir::NodeId> order_;
   Plan plan_;
+  std::vector<bool> kept_;                      // by node slot: the caller keeps it in f32
+  std::vector<bool> before_mac_, before_half_;  // by value slot: find_before()
 };
 
 }  // namespace

@@ -28,6 +28,7 @@ struct Plan {
   std::vector<bool> integer;         // by node slot: computed in integers
   std::vector<Precision> precision;  // by node slot: of kMac nodes, and of weight-only ones
   std::vector<bool> weight_only;     // by node slot: integer weights, f32 activations
+  std::vector<bool> half;            // by node slot: computed in f16
   std::vector<bool> float_result;    // by node slot: a kMac whose 32-bit sums are dequantized at once, because only f32
                                      // operators read it
   std::vector<uint32_t> group;       // by value slot: the value whose observations decide its quantization

@@ -155,16 +155,20 @@ std::string make_report(const ReportInput& input) {
   int64_t integer_nodes = 0;
   int64_t float_nodes = 0;
   Json float_list = Json::array();
+  Json half_list = Json::array();
   for (ir::NodeId id = 0; id < input.graph.node_slots(); ++id) {
     const ir::Node& node = input.graph.node(id);
     if (!node.alive) continue;
     ++(input.plan.integer[id] ? integer_nodes : float_nodes);
-    if (!input.plan.integer[id] && !input.plan.weight_only[id])
+    if (input.plan.half[id]) {
+      half_list.push_back({{"node", node.name}, {"op", node.op}});
+    } else if (!input.plan.integer[id] && !input.plan.weight_only[id])
       float_list.push_back({{"node", node.name}, {"op", node.op}});
   }
   report["integer_nodes"] = integer_nodes;
   report["float_nodes"] = float_nodes;
   report["float"] = std::move(float_list);
+  report["f16"] = std::move(half_list);
   report["layers"] = layers_of(input);
   report["tensors"] = tensors_of(input);
   return report.dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -1,12 +1,12 @@
 // The rewrite to integers.
 //
 // Method: nodes are copied in order into a new graph. Each old value has up to three new forms, f32, i8 and i16, made
-// when first asked for; quantize, dequantize and rescale appear only where operators of different types meet. Weights
-// are rounded to nearest on the symmetric grid of their output channel; biases become i32 at the scale of the
-// accumulator; a bias also takes back the mean error of its channel's rounded weights, estimated from the mean input
-// (Nagel, van Baalen, Blankevoort, Welling: "Data-Free Quantization through Weight Equalization and Bias Correction",
-// ICCV 2019, 4.2, with measured instead of derived means). Invariant: every multiplier s_x * s_w / s_y lies in [2^-40,
-// 2^8] and every bias within bias_limit(): scales of weights are raised where needed.
+// when first asked for (and one in f16); quantize, dequantize, rescale and cast appear only where operators of
+// different types meet. Weights are rounded to nearest on the symmetric grid of their output channel; biases become i32
+// at the scale of the accumulator; a bias also takes back the mean error of its channel's rounded weights, estimated
+// from the mean input (Nagel, van Baalen, Blankevoort, Welling: "Data-Free Quantization through Weight Equalization and
+// Bias Correction", ICCV 2019, 4.2, with measured instead of derived means). Invariant: every multiplier s_x * s_w /
+// s_y lies in [2^-40, 2^8] and every bias within bias_limit(): scales of weights are raised where needed.
 #include "quantizer/rewrite.h"
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "ops/build.h"
 #include "quantizer/weights.h"
 #include "types/arithmetic.h"
+#include "types/half.h"
 
 namespace hai::quantizer {
 namespace {
@@ -57,6 +58,8 @@ class Rewriter {
         as_float_(graph.value_slots(), ir::kNone),
         as_i8_(graph.value_slots(), ir::kNone),
         as_i16_(graph.value_slots(), ir::kNone),
+        as_half_(graph.value_slots(), ir::kNone),
+        made_in_half_(graph.value_slots(), false),
         dequantized_(graph.value_slots(), false) {
     out_.graph.name = graph.name;
     out_.graph.symbols = graph.symbols;
@@ -70,6 +73,7 @@ class Rewriter {
     HAI_TRY(const std::vector<ir::NodeId> order, graph_.ordered());
     for (const ir::NodeId id : order) {
       Status status = plan_.weight_only[id]           ? rewrite_weight_only(id)
+                      : plan_.half[id]                ? rewrite_half(id)
                       : !plan_.integer[id]            ? copy_float(id)
                       : plan_.roles[id] == Role::kMac ? rewrite_mac(id)
                                                       : rewrite_integer(id);
@@ -86,6 +90,8 @@ class Rewriter {
   Rewritten take() { return std::move(out_); }
 
  private:
+  static constexpr int kHalf = -16;
+
   std::vector<ir::ValueId>& integers(int bits) { return bits == 16 ? as_i16_ : as_i8_; }
 
   ir::TensorType integer_type(ir::ValueId value, int bits) const {
@@ -103,6 +109,10 @@ class Rewriter {
       form = out_.graph.add_constant(source.name, source.type, source.constant);
       return form;
     }
+    if (as_half_[value] != ir::kNone) {
+      HAI_TRY(form, cast(as_half_[value], "f32", source.name + ".to_f32"));
+      return form;
+    }
     const ir::ValueId integer = as_i16_[value] != ir::kNone ? as_i16_[value] : as_i8_[value];
     HAI_CHECK(integer != ir::kNone);
     ops::AppendOptions options;
@@ -113,7 +123,44 @@ class Rewriter {
     return form;
   }
 
-  // From the f32 tensor where that came first, else from the other width.
+  Result<ir::ValueId> cast(ir::ValueId value, const std::string& dtype, const std::string& name) {
+    ops::AppendOptions options;
+    options.node_name = name;
+    options.output_names = {name};
+    return ops::append_value(out_.graph, "cast", {value}, {{"dtype", dtype}}, std::move(options));
+  }
+
+  // As f16: a constant rounded once, an integer by way of f32.
+  Result<ir::ValueId> half_form(ir::ValueId value) {
+    if (value == ir::kNone) return ir::kNone;
+    ir::ValueId& form = as_half_[value];
+    if (form != ir::kNone) return form;
+    const ir::Value& source = graph_.value(value);
+    if (source.is_constant()) {
+      HAI_TRY(form, half_constant(source));
+      return form;
+    }
+    HAI_TRY(const ir::ValueId real, float_form(value));
+    HAI_TRY(form, cast(real, "f16", source.name + ".to_f16"));
+    return form;
+  }
+
+  Result<ir::ValueId> half_constant(const ir::Value& source) {
+    const auto values = floats_of(source);
+    auto data = ir::ConstantData::allocate(values.size() * sizeof(uint16_t));
+    auto* halves = reinterpret_cast<uint16_t*>(data->mutable_bytes().data());
+    for (size_t i = 0; i < values.size(); ++i) {
+      halves[i] = half_of(values[i]);
+      if ((halves[i] & 0x7c00) == 0x7c00) {
+        return make_error(StatusCode::kOutOfRange, "Q033",
+                          "{}: element {} is {}, and f16 ends at 65504; give this layer another precision", source.name,
+                          i, values[i]);
+      }
+    }
+    return out_.graph.add_constant(source.name + ".f16", {DataType::kF16, source.type.shape, {}}, std::move(data));
+  }
+
+  // From the tensor that came first, f32 or f16, else from the other width.
   Result<ir::ValueId> integer_form(ir::ValueId value, int bits) {
     ir::ValueId& form = integers(bits)[value];
     if (form != ir::kNone) return form;
@@ -126,9 +173,10 @@ class Rewriter {
     ops::AppendOptions options;
     options.output_names = {source.name + suffix};
     options.declared = {integer_type(value, bits)};
-    if (as_float_[value] != ir::kNone && !dequantized_[value]) {
+    if (made_in_half_[value] || (as_float_[value] != ir::kNone && !dequantized_[value])) {
+      const ir::ValueId real = made_in_half_[value] ? as_half_[value] : as_float_[value];
       options.node_name = source.name + (bits == plan_.bits_of(value) ? ".quantize" : ".quantize" + suffix);
-      HAI_TRY(form, ops::append_value(out_.graph, "quantize", {as_float_[value]}, {}, std::move(options)));
+      HAI_TRY(form, ops::append_value(out_.graph, "quantize", {real}, {}, std::move(options)));
       return form;
     }
     const ir::ValueId other = integers(24 - bits)[value];
@@ -163,7 +211,23 @@ class Rewriter {
                                    {dtype, source.type.shape, quantization}, std::move(data));
   }
 
-  // `bits`: of the outputs, 0 for f32.
+  // A layer, whose bias stays f32, or what lies between layers.
+  Status rewrite_half(ir::NodeId id) {
+    const ir::Node& node = graph_.node(id);
+    const bool layer = role_of(graph_, node) == Role::kMac;
+    std::vector<ir::ValueId> inputs;
+    for (const ir::ValueId input : node.inputs) {
+      const bool real = input != ir::kNone && graph_.value(input).type.dtype == DataType::kF32;
+      const bool halves = real && !(layer && inputs.size() == 2);
+      HAI_TRY(const ir::ValueId form, halves ? half_form(input) : float_form(input));
+      inputs.push_back(form);
+    }
+    HAI_TRY_STATUS(emit(node, std::move(inputs), {}, kHalf));
+    for (const ir::ValueId output : node.outputs) made_in_half_[output] = true;
+    return {};
+  }
+
+  // `bits`: of the outputs, 0 for f32, kHalf for f16.
   Status emit(const ir::Node& node, std::vector<ir::ValueId> inputs,
               const std::vector<std::optional<ir::TensorType>>& declared, int bits) {
     ops::AppendOptions options;
@@ -174,7 +238,9 @@ class Rewriter {
     HAI_TRY(const ir::NodeId copy,
             ops::append(out_.graph, node.op, std::move(inputs), node.attributes, std::move(options)));
     for (size_t i = 0; i < node.outputs.size(); ++i)
-      (bits == 0 ? as_float_ : integers(bits))[node.outputs[i]] = out_.graph.node(copy).outputs[i];
+      (bits == 0       ? as_float_
+       : bits == kHalf ? as_half_
+                       : integers(bits))[node.outputs[i]] = out_.graph.node(copy).outputs[i];
     out_.nodes[graph_.value(node.outputs[0]).producer] = copy;
     return {};
   }
@@ -409,7 +475,9 @@ class Rewriter {
   std::vector<ir::ValueId> as_float_;
   std::vector<ir::ValueId> as_i8_;
   std::vector<ir::ValueId> as_i16_;
-  std::vector<bool> dequantized_;  // by value slot: the f32 form was made from an integer one
+  std::vector<ir::ValueId> as_half_;
+  std::vector<bool> made_in_half_;  // by value slot: an f16 node makes it
+  std::vector<bool> dequantized_;   // by value slot: the f32 form was made from an integer one
   Rewritten out_;
 };
 

@@ -39,11 +39,13 @@ void add_quantization(CLI::App& command, CompileArguments& a) {
   const std::string group = "Quantization";
   CLI::Option* quantize =
       command
-          .add_option("--quantize", a.quantize,
-                      "int8, int4 (int8 activations), int16, w8a16, mixed (4, 8, 16 bits or float by layer, see "
-                      "--max-drop), or w8, w4 (integer weights alone, no pictures needed): quantize with pictures of "
-                      "--calibration")
-          ->check(CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "mixed", "w8", "w4"}));
+          .add_option(
+              "--quantize", a.quantize,
+              "int8, int4 (int8 activations), int16, w8a16, mixed (4, 8, 16 bits or float by layer, see "
+              "--max-drop), or w8, w4 (integer weights alone), f16 (these need no pictures): quantize with pictures of "
+              "--calibration")
+          ->check(
+              CLI::IsMember({"int8", "int4", "int16", "w8a8", "w4a8", "w8a16", "w16a16", "mixed", "w8", "w4", "f16"}));
   CLI::Option* adaround = command.add_flag(
       "--adaround", a.adaround,
       "learn how to round the weights, layer by layer (minutes; default for int4; mixed rounds in closed form)");
@@ -64,7 +66,7 @@ void add_quantization(CLI::App& command, CompileArguments& a) {
           ->check(CLI::Range(50.0, 100.0))
           ->capture_default_str(),
       command.add_option("--layer", a.layers,
-                         "precision of one layer: NAME=w4a8, w8a8, w8a16, w16a16, w8, w4 or float"),
+                         "precision of one layer: NAME=w4a8, w8a8, w8a16, w16a16, w8, w4, f16 or float"),
       command.add_option("--keep-float", a.keep_float, "name of a node that stays f32"),
       adaround,
       command.add_flag("--no-adaround", a.no_adaround, "round to nearest, also with int4 and mixed")

@@ -145,6 +145,10 @@ std::vector<Sample> samples(const OpSchema&) {
   add_integer("i16", DataType::kI16, {1, 13, 7, 5}, per_tensor_quantization(0.001F, 0),
               per_tensor_quantization(0.0007F, 5), three);
   out.push_back(make_sample("f64", {sample_input(DataType::kF64, {1, 7, 5, 3})}, two));
+  for (const auto& [name, attributes] : {std::pair{"f16", three}, std::pair{"f16_count_include_pad", with_padding}}) {
+    out.push_back(make_sample(name, {sample_input(DataType::kF16, {1, 13, 19, 21})}, attributes));
+    out.back().tolerance = 0.0;  // sums of so few are exact in f64
+  }
   return out;
 }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "devices/cpu/exec/half_elementwise.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
@@ -81,6 +82,23 @@ class AveragePoolF32 final : public CpuKernel {
   average_pool_f32_function kernel_;
 };
 
+class AveragePoolF16 final : public CpuKernel {
+ public:
+  explicit AveragePoolF16(const PoolWindow& window) : window_(window) {}
+  bool needs_constant(size_t) const override { return true; }
+  void run(const RunContext& context) const override {
+    const int64_t channels = context.inputs[0].dims[3];
+    const int64_t row_elements = context.inputs[0].dims[2] * channels;
+    for_each_pixel<uint16_t>(context, window_,
+                             [&](const uint16_t* tap, int64_t rows, int64_t columns, int64_t divisor, uint16_t* to) {
+                               mean_of_halves(tap, row_elements, channels, rows, columns, channels, divisor, to);
+                             });
+  }
+
+ private:
+  PoolWindow window_;
+};
+
 template <typename T>
 class AveragePoolInteger final : public CpuKernel {
  public:
@@ -149,6 +167,7 @@ Result<std::unique_ptr<CpuKernel>> make_average_pool(const KernelContext& contex
   if (dtype == DataType::kF32) {
     return std::unique_ptr<CpuKernel>(new AveragePoolF32(window, average_pool_f32_for(context.isa)));
   }
+  if (dtype == DataType::kF16) return std::unique_ptr<CpuKernel>(new AveragePoolF16(window));
   HAI_TRY(const Parameters parameters, check_parameters(context, window));
   if (dtype == DataType::kI8) {
     return std::unique_ptr<CpuKernel>(

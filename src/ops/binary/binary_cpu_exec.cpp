@@ -8,6 +8,7 @@
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/parallel_chunks.h"
 #include "types/binary_table.h"
+#include "types/half.h"
 
 namespace hai::cpu {
 namespace {
@@ -69,6 +70,32 @@ class BinaryF32 final : public BinaryKernel {
  private:
   int32_t function_;
   hai_binary_f32_function kernel_;
+};
+
+// Sums, differences and products of f16: f32 holds each so that rounding twice is rounding once.
+class BinaryHalf final : public BinaryKernel {
+ public:
+  explicit BinaryHalf(int32_t function) : function_(function) {}
+  void run(const RunContext& context) const override {
+    const auto* a = data_of<uint16_t>(context.inputs[0]);
+    const auto* b = data_of<uint16_t>(context.inputs[1]);
+    auto* y = data_of<uint16_t>(context.outputs[0]);
+    for_blocks(context,
+               [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t rows, int64_t columns, const BroadcastPlan& plan) {
+                 for (int64_t r = 0; r < rows; ++r) {
+                   for (int64_t c = 0; c < columns; ++c) {
+                     const float left = hai_f16_to_f32(a[at_a + r * plan.a_row() + c * plan.a_step()]);
+                     const float right = hai_f16_to_f32(b[at_b + r * plan.b_row() + c * plan.b_step()]);
+                     y[at_y + r * columns + c] = half_of(function_ == HAI_BINARY_add   ? left + right
+                                                         : function_ == HAI_BINARY_sub ? left - right
+                                                                                       : left * right);
+                   }
+                 }
+               });
+  }
+
+ private:
+  int32_t function_;
 };
 
 class BinaryQ8 final : public BinaryKernel {
@@ -195,6 +222,13 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
     HAI_TRY_STATUS(require_dtype(context, a, {DataType::kF32}));
     HAI_TRY_STATUS(require_dtype(context, b, {DataType::kF32}));
     return std::unique_ptr<CpuKernel>(std::make_unique<BinaryF32>(kFunction, context.isa));
+  }
+  if (y.dtype == DataType::kF16) {
+    if (kFunction != HAI_BINARY_add && kFunction != HAI_BINARY_sub && kFunction != HAI_BINARY_mul)
+      return context.refuse("f16 has sums, differences and products");
+    HAI_TRY_STATUS(require_dtype(context, a, {DataType::kF16}));
+    HAI_TRY_STATUS(require_dtype(context, b, {DataType::kF16}));
+    return std::unique_ptr<CpuKernel>(std::make_unique<BinaryHalf>(kFunction));
   }
   for (const format::ProgramTensor* tensor : {&a, &b, &y}) {
     HAI_TRY_STATUS(require_dtype(context, *tensor, {DataType::kI8, DataType::kU8, DataType::kI16}));

@@ -1,4 +1,5 @@
-// Element-wise functions of two operands on the CPU: f32, and quantized tensors of 8 and 16 bits.
+// Element-wise functions of two operands on the CPU: f32, and quantized tensors of 8 and 16 bits;
+// sums, differences and products of f16.
 //
 // One instruction as it is. Plain integers (shape arithmetic) are folded at compile time; multipliers out of range are
 // refused here, where the compiler can still say so.
@@ -9,6 +10,9 @@ namespace hai::cpu {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
+  const bool sums = node.op == "add" || node.op == "sub" || node.op == "mul";
+  if (sums && graph.value(node.outputs[0]).type.dtype == DataType::kF16)
+    return supports_elementwise(graph, node, ops::set_of({DataType::kF16}));
   HAI_TRY_STATUS(supports_elementwise(graph, node, ops::set_of({DataType::kF32}) | ops::kQuantizedTypes));
   if (graph.value(node.outputs[0]).type.dtype == DataType::kF32) return {};
   const float a = scale_of(graph, node.inputs[0]);

@@ -131,7 +131,6 @@ std::span<const OpSchema> cast_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {"Cast"};
-    schema.explained_holes = {{"sd3403", "numbers without a scale stay on the CPU"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

@@ -5,7 +5,7 @@
 
 #include "devices/cpu/exec/kernel_checks.h"
 #include "devices/cpu/exec/parallel_chunks.h"
-#include "types/float_format.h"
+#include "types/half.h"
 
 namespace hai::cpu {
 namespace {
@@ -24,6 +24,8 @@ void cast_loop(const std::byte* x, std::byte* y, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     if constexpr (std::is_same_v<From, Half>) {
       to[i] = hai_f16_to_f32(from[i].bits);
+    } else if constexpr (std::is_same_v<To, Half>) {
+      to[i].bits = half_of(from[i]);
     } else if constexpr (std::is_same_v<From, BrainFloat>) {
       to[i] = hai_bf16_to_f32(from[i].bits);
     } else {
@@ -57,7 +59,7 @@ Loop loop_from(DataType to) {
 Loop loop_for(DataType from, DataType to) {
   switch (from) {
     case DataType::kF32:
-      return loop_from<float>(to);
+      return to == DataType::kF16 ? cast_loop<float, Half> : loop_from<float>(to);
     case DataType::kI64:
       return loop_from<int64_t>(to);
     case DataType::kI32:

@@ -1,4 +1,5 @@
-// cast on the CPU between f32, i64, i32, i8, u8 and bool, and from f16, bf16 and f64 to f32. One instruction as it is.
+// cast on the CPU between f32, i64, i32, i8, u8 and bool, from f16, bf16 and f64 to f32, and from f32 to f16. One
+// instruction as it is.
 //
 // What else there is occurs in constants, which are folded at compile time.
 #include "devices/cpu/lower/supports.h"
@@ -15,6 +16,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   const DataType to = graph.value(node.outputs[0]).type.dtype;
   if (ops::contains(kTypes, from) && ops::contains(kTypes, to)) return {};
   if (ops::contains(kOtherFloats, from) && to == DataType::kF32) return {};
+  if (from == DataType::kF32 && to == DataType::kF16) return {};
   return make_error(StatusCode::kUnsupported, "C038", "cast from {} to {} is not supported on cpu",
                     data_type_name(from), data_type_name(to));
 }

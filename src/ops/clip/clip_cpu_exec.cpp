@@ -3,6 +3,7 @@
 // The bounds of f32 are the attributes rounded once to f32. In place is fine.
 #include <limits>
 
+#include "devices/cpu/exec/half_elementwise.h"
 #include "devices/cpu/exec/kernel_checks.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/parallel_chunks.h"
@@ -41,6 +42,13 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
     HAI_TRY_STATUS(require_dtype(context, y, {DataType::kF32}));
     return std::unique_ptr<CpuKernel>(
         std::make_unique<ClipF32>(static_cast<float>(low), static_cast<float>(high), context.isa));
+  }
+  if (x.dtype == DataType::kF16) {
+    HAI_TRY_STATUS(require_dtype(context, y, {DataType::kF16}));
+    Activation clamp;
+    clamp.lo = low;
+    clamp.hi = high;
+    return make_half_function(half_table(clamp));
   }
   HAI_TRY(const Affine from, affine_of(context, x));
   HAI_TRY(const Affine to, affine_of(context, y));

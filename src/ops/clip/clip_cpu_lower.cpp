@@ -1,4 +1,4 @@
-// clip on the CPU: f32, and quantized tensors of 8 and 16 bits by table. One instruction as it is.
+// clip on the CPU: f32; f16 and quantized tensors of 8 and 16 bits by table. One instruction as it is.
 //
 // Plain integers (shape arithmetic) are folded at compile time.
 #include "devices/cpu/lower/supports.h"
@@ -7,7 +7,7 @@ namespace hai::cpu {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  return supports_elementwise(graph, node, ops::set_of({DataType::kF32}) | ops::kQuantizedTypes);
+  return supports_elementwise(graph, node, ops::set_of({DataType::kF32, DataType::kF16}) | ops::kQuantizedTypes);
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
   return infer_product_output(schema, context, std::move(shape), 3);
 }
 
-// Sums over one window. `x` and `w` are whole tensors, T is double or int64_t.
+// Sums over one window. `x` and `w` are whole tensors, T is double, int64_t, or float for f16.
 template <typename T>
 struct Window {
   const std::vector<T>& x;
@@ -72,10 +72,10 @@ struct Window {
   const Dims& w_dims;
   const ConvAttributes& attributes;
 
-  T sum(int64_t n, int64_t oy, int64_t ox, int64_t o) const {
+  T sum(int64_t n, int64_t oy, int64_t ox, int64_t o, T start = 0) const {
     const int64_t depth = w_dims[3];
     const int64_t group = o / (w_dims[0] / attributes.groups);
-    T total = 0;
+    T total = start;
     for (int64_t ky = 0; ky < w_dims[1]; ++ky) {
       const int64_t y = oy * attributes.strides[0] - attributes.pads[0] + ky * attributes.dilations[0];
       if (y < 0 || y >= x_dims[1]) continue;
@@ -91,12 +91,27 @@ struct Window {
   }
 };
 
+// f16: sums of f32 in the order of the loops (docs/reference/arithmetic.md).
+Status reference_of_halves(const ReferenceContext& context, const ConvAttributes& attributes,
+                           const ReferenceEpilogue& epilogue) {
+  const std::vector<float> x = load_all_f32(context.inputs[0]);
+  const std::vector<float> w = load_all_f32(context.inputs[1]);
+  const Dims& y = context.outputs[0].dims;
+  const Window<float> window{x, w, context.inputs[0].dims, context.inputs[1].dims, attributes};
+  int64_t element = 0;
+  for_each_index(y, [&](const Index& at) {
+    epilogue.store_half(element++, window.sum(at[0], at[1], at[2], at[3], epilogue.half_start(at[3])));
+  });
+  return {};
+}
+
 Status reference(const OpSchema&, const ReferenceContext& context) {
   HAI_TRY(const ConvAttributes attributes, read_attributes(context.node));
   const TensorView& x = context.inputs[0];
   const TensorView& w = context.inputs[1];
   const Dims& y = context.outputs[0].dims;
   HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, y[3], context.inputs[3]));
+  if (x.dtype == DataType::kF16) return reference_of_halves(context, attributes, epilogue);
   const bool floats = is_float(x.dtype);
   const std::vector<double> xf = floats ? load_all_f64(x) : std::vector<double>{};
   const std::vector<double> wf = floats ? load_real_weights(w) : std::vector<double>{};
@@ -134,13 +149,14 @@ OpSchema make_schema() {
   schema.doc =
       "y[n, i, j, o] = f(bias[o] + sum over (ky, kx, c) of x[n, i s - p + ky d, j s - p + kx d, c] weights[o, ky, kx, "
       "c]) with f the epilogue: residual_activation(activation(...) + residual). Groups split channels of x and "
-      "outputs; groups == C is a depthwise convolution. Integers sum exactly (docs/reference/arithmetic.md).";
+      "outputs; groups == C is a depthwise convolution. Integers sum exactly, f16 in a "
+      "stated order (docs/reference/arithmetic.md).";
   schema.inputs = {
       {"x", "[N, H, W, C]: float, or i8, u8, i16 with one scale"},
       {"weights",
        "[O, KH, KW, C / groups]: x's float type; or i8, i4, u8, u4 (x an integer or f32) or i16 (x i16) with a "
        "scale per entry of O"},
-      {"bias", "[O]: float, or i32 (i64 for i16) with scale s_x s_w", true},
+      {"bias", "[O]: x's float type, or f32 where x is f16, or i32 (i64 for i16) with scale s_x s_w", true},
       {"residual", "[N, OH, OW, O]: added after the activation", true}};
   schema.outputs = {{"y", "[N, OH, OW, O]; a quantized x needs a declared integer type, or f32"}};
   schema.attributes = {{"strides", AttributeKind::kInts, "[rows, columns], default [1, 1]"},

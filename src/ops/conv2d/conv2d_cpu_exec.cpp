@@ -8,6 +8,7 @@
 #include "devices/cpu/exec/convolution.h"
 #include "devices/cpu/exec/depthwise_convolution.h"
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/half_product.h"
 #include "devices/cpu/exec/product_operands.h"
 
 namespace hai::cpu {
@@ -95,6 +96,11 @@ Result<ConvolutionGeometry> read_geometry(const KernelContext& context) {
 }
 
 Result<std::unique_ptr<CpuKernel>> make_conv2d(const KernelContext& context) {
+  if (is_half_product(context)) {
+    HAI_TRY(const std::vector<float> weights, half_weights(context));
+    HAI_TRY(const ConvolutionGeometry geometry, read_geometry(context));
+    return make_half_product(context, geometry, weights);
+  }
   HAI_TRY(const ProductInputs inputs, read_product_inputs(context, 3, 0));
   HAI_TRY(const ConvolutionGeometry geometry, read_geometry(context));
   const bool depthwise = geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels;

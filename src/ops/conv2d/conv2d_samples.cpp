@@ -124,7 +124,9 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
   std::vector<Sample> out;
   constexpr ProductTypes kInt16{DataType::kI16, DataType::kI16, DataType::kI16, true, true};
   constexpr ProductTypes kInt16Weights8{DataType::kI16, DataType::kI16, DataType::kI8, true, true};
+  constexpr ProductTypes kHalf{DataType::kF16, DataType::kF16, DataType::kF16, true, true};
   for (const Geometry& g : geometries()) {
+    out.push_back(make_sample(g, "_f16", kHalf, {}));
     out.push_back(make_sample(g, "_i16_i8", kInt16Weights8, {}));
     out.push_back(make_sample(g, "_i16_i16", kInt16, {}));
     out.push_back(make_sample(g, "_f32", kFloat, {}));
@@ -134,7 +136,7 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
   const char* activations[] = {"none", "relu", "relu6", "clip", "silu", "hard_swish", "leaky_relu"};
   for (const char* shape : {"3x3", "1x1_odd_channels", "depthwise_odd_channels"}) {
     for (const char* activation : activations) {
-      for (const ProductTypes& types : {kFloat, kInt8, kUint8, kInt16}) {
+      for (const ProductTypes& types : {kFloat, kHalf, kInt8, kUint8, kInt16}) {
         const std::string suffix = "_" + std::string(activation) + "_" + std::string(data_type_name(types.x));
         out.push_back(make_sample(geometry(shape), suffix, types, {activation, false, "none"}));
         out.push_back(make_sample(geometry(shape), suffix + "_residual", types, {activation, true, "none"}));
@@ -186,6 +188,7 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
     out.push_back(
         make_sample(g, "_i16_one_scale_no_bias", {DataType::kI16, DataType::kI16, DataType::kI8, false, false}, {}));
     out.push_back(make_sample(g, "_i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI16, true, true}, {}));
+    out.push_back(make_sample(g, "_f16_no_bias", {DataType::kF16, DataType::kF16, DataType::kF16, true, false}, {}));
     out.push_back(make_sample(g, "_f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {}));
   }
   return out;

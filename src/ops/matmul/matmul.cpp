@@ -51,8 +51,8 @@ Dims leading(const Dims& dims) { return Dims(dims.view().first(static_cast<size_
 
 template <typename T>
 T row_times_column(const std::vector<T>& a, int64_t row, const std::vector<T>& b, int64_t column, int64_t step,
-                   int64_t k) {
-  T total = 0;
+                   int64_t k, T start = 0) {
+  T total = start;
   for (int64_t i = 0; i < k; ++i) total += a[static_cast<size_t>(row + i)] * b[static_cast<size_t>(column + i * step)];
   return total;
 }
@@ -66,12 +66,16 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   const int64_t k = a.dims[a.dims.rank - 1];
   const int64_t n = y[y.rank - 1];
   HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, n, context.inputs[3]));
-  const bool floats = is_float(a.dtype);
+  const bool halves = a.dtype == DataType::kF16;
+  const bool floats = is_float(a.dtype) && !halves;
+  const std::vector<float> ah = halves ? load_all_f32(a) : std::vector<float>{};
+  const std::vector<float> bh = halves ? load_all_f32(b) : std::vector<float>{};
+  const bool integers = !is_float(a.dtype);
   const std::vector<double> af = floats ? load_all_f64(a) : std::vector<double>{};
   const std::vector<double> bf = floats ? load_real_weights(b) : std::vector<double>{};
-  const std::vector<int64_t> ai = floats ? std::vector<int64_t>{} : load_centred(a, -1);
+  const std::vector<int64_t> ai = integers ? load_centred(a, -1) : std::vector<int64_t>{};
   const std::vector<int64_t> bi =
-      floats ? std::vector<int64_t>{} : load_centred(b, b.dims.rank - (transpose_b ? 2 : 1));
+      integers ? load_centred(b, b.dims.rank - (transpose_b ? 2 : 1)) : std::vector<int64_t>{};
   const Dims batch = leading(y);
   const Index a_strides = broadcast_strides(leading(a.dims), batch);
   const Index b_strides = broadcast_strides(leading(b.dims), batch);
@@ -85,7 +89,9 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
         const int64_t row = a_matrix + i * k;
         const int64_t column = b_matrix + (transpose_b ? j * k : j);
         const int64_t step = transpose_b ? 1 : n;
-        if (floats) {
+        if (halves) {
+          epilogue.store_half(element, row_times_column(ah, row, bh, column, step, k, epilogue.half_start(j)));
+        } else if (floats) {
           epilogue.store_float(element, j, row_times_column(af, row, bf, column, step, k));
         } else {
           status = epilogue.store_integer_sum(element, j, row_times_column(ai, row, bi, column, step, k));
@@ -158,8 +164,9 @@ std::vector<Sample> samples(const OpSchema&) {
   constexpr ProductTypes kFloat{};
   constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
   constexpr ProductTypes kUint8{DataType::kU8, DataType::kU8, DataType::kI8, true, true};
+  constexpr ProductTypes kHalf{DataType::kF16, DataType::kF16, DataType::kF16, true, true};
   std::vector<Sample> out;
-  for (const ProductTypes& types : {kFloat, kInt8, kUint8}) {
+  for (const ProductTypes& types : {kFloat, kHalf, kInt8, kUint8}) {
     const std::string type = "_" + std::string(data_type_name(types.x));
     out.push_back(make_sample("one_row" + type, types, {1, 127}, {127, 35}, false, {}));
     out.push_back(make_sample("odd" + type, types, {13, 19}, {19, 33}, false, {}));
@@ -245,7 +252,7 @@ OpSchema make_schema() {
       {"b",
        "[..., K, N], or [..., N, K] with transpose_b: a's float type; or i8, i4, u8, u4 (a an integer or f32) "
        "or i16 (a i16) with one scale, or one per entry of N, or, a f32, for each block of K; may vary"},
-      {"bias", "[N]: float, or i32 (i64 for i16) with scale s_a s_b", true},
+      {"bias", "[N]: a's float type, or f32 where a is f16, or i32 (i64 for i16) with scale s_a s_b", true},
       {"residual", "[..., M, N]: added after the activation", true}};
   schema.outputs = {{"y", "[..., M, N]; a quantized a needs a declared integer type, or f32"}};
   schema.attributes = {{"transpose_b", AttributeKind::kInt, "1: b is [..., N, K]; default 0"}};

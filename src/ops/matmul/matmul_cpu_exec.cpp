@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "devices/cpu/exec/half_product.h"
 #include "devices/cpu/exec/integer_product.h"
 #include "devices/cpu/exec/product_operands.h"
 
@@ -187,9 +188,20 @@ Result<std::unique_ptr<CpuKernel>> make_constant(const KernelContext& context, c
   return std::unique_ptr<CpuKernel>(std::make_unique<ConstantMatrix>(std::move(product), std::move(epilogue)));
 }
 
+Result<std::unique_ptr<CpuKernel>> make_half_matrix(const KernelContext& context, const MatrixShapes& shapes) {
+  HAI_TRY(std::vector<float> weights, half_weights(context));
+  if (context.inputs[1]->shape.size() != 2) return context.refuse("b of f16 must be one matrix");
+  if (!shapes.transpose_b) weights = transposed(weights.data(), shapes);
+  ConvolutionGeometry geometry;
+  geometry.in_channels = shapes.k;
+  geometry.out_channels = shapes.n;
+  return make_half_product(context, geometry, weights);
+}
+
 Result<std::unique_ptr<CpuKernel>> make_matmul(const KernelContext& context) {
   HAI_TRY(const MatrixShapes shapes, read_shapes(context));
   const format::ProgramTensor& b = *context.inputs[1];
+  if (is_half_product(context)) return make_half_matrix(context, shapes);
   if (b.shape.size() == 2 && context.constants[1].data != nullptr) return make_constant(context, shapes);
   if (is_integer(context.inputs[0]->dtype)) return make_integer_product(context, shapes);
   if (context.inputs[0]->dtype != DataType::kF32 || b.dtype != DataType::kF32) {

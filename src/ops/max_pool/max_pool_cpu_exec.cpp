@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "devices/cpu/exec/half_elementwise.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/operand_checks.h"
 #include "devices/cpu/exec/parallel_range.h"
@@ -81,6 +82,12 @@ class MaxPoolKernel final : public CpuKernel {
   std::optional<Rescale> rescale_;
 };
 
+// f16 by its bits.
+void max_pool_f16(const uint16_t* x, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t columns,
+                  int64_t channels, uint16_t, uint16_t* y) {
+  max_of_halves(x, row_stride, column_stride, rows, columns, channels, y);
+}
+
 Result<std::unique_ptr<CpuKernel>> make_max_pool(const KernelContext& context) {
   HAI_TRY_STATUS(check_operand_counts(context, 1, 1, 1, 1));
   HAI_TRY(const PoolWindow window, pool_window(context, true));
@@ -90,6 +97,8 @@ Result<std::unique_ptr<CpuKernel>> make_max_pool(const KernelContext& context) {
   switch (context.inputs[0]->dtype) {
     case DataType::kF32:
       return std::unique_ptr<CpuKernel>(new MaxPoolKernel<float>(window, {max_pool_f32_for(isa), nullptr}, {}));
+    case DataType::kF16:
+      return std::unique_ptr<CpuKernel>(new MaxPoolKernel<uint16_t>(window, {max_pool_f16, nullptr}, {}));
     case DataType::kI8:
       return std::unique_ptr<CpuKernel>(
           new MaxPoolKernel<int8_t>(window, {max_pool_s8_for(isa), rescale_s8_for(isa)}, rescale));
@@ -100,7 +109,7 @@ Result<std::unique_ptr<CpuKernel>> make_max_pool(const KernelContext& context) {
       return std::unique_ptr<CpuKernel>(
           new MaxPoolKernel<int16_t>(window, {max_pool_s16_for(isa), rescale_s16_for(isa)}, rescale));
     default:
-      return context.refuse("its element type must be f32, i8, u8 or i16");
+      return context.refuse("its element type must be f32, f16, i8, u8 or i16");
   }
 }
 

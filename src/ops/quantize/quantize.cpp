@@ -57,6 +57,7 @@ std::vector<Sample> samples(const OpSchema&) {
   add("large_to_i8", DataType::kF32, {1, 127, 313}, DataType::kI8, per_tensor_quantization(0.037F, 19));
   add("tiny_scale_saturates", DataType::kF32, {127}, DataType::kI8, per_tensor_quantization(1e-30F, 0));
   add("f16_to_i8", DataType::kF16, {13}, DataType::kI8, per_tensor_quantization(0.037F, -3));
+  add("f16_to_i16", DataType::kF16, {1, 7, 5, 3}, DataType::kI16, per_tensor_quantization(0.0002F, 5));
   add("per_axis_i8", DataType::kF32, {3, 5, 7}, DataType::kI8, {{0.01F, 0.02F, 0.5F}, {0, 0, 0}, 0, 0});
   add("f32_to_i4", DataType::kF32, {13}, DataType::kI4, per_tensor_quantization(0.5F, 0));
   return out;
@@ -79,7 +80,6 @@ std::span<const OpSchema> quantize_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {"QuantizeLinear"};
-    schema.explained_holes = {{"sd3403", "real tensors are the CPU's"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

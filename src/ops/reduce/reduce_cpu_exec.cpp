@@ -16,6 +16,7 @@
 #include "devices/cpu/exec/parallel_range.h"
 #include "types/epilogue.h"
 #include "types/fixed_point.h"
+#include "types/float_format.h"
 
 namespace hai::cpu {
 namespace {
@@ -246,6 +247,45 @@ class ReduceKernel final : public CpuKernel {
   Parameters parameters_;
 };
 
+// Means of f16: sums in f64 in the order of the elements.
+class MeanF16 final : public CpuKernel {
+ public:
+  explicit MeanF16(uint32_t axes) : axes_(axes) {}
+  bool needs_constant(size_t) const override { return true; }
+  void run(const RunContext& context) const override {
+    const auto* x = data_of<uint16_t>(context.inputs[0]);
+    auto* y = data_of<uint16_t>(context.outputs[0]);
+    const Dims& dims = context.inputs[0].dims;
+    std::array<Groups::Axis, kMaxRank> kept{};
+    std::array<Groups::Axis, kMaxRank> reduced{};
+    int kept_count = 0;
+    int reduced_count = 0;
+    int64_t count = 1;
+    for (int i = 0; i < dims.rank; ++i) {
+      int64_t stride = 1;
+      for (int after = i + 1; after < dims.rank; ++after) stride *= dims[after];
+      if (((axes_ >> i) & 1U) != 0) {
+        reduced[static_cast<size_t>(reduced_count++)] = {dims[i], stride};
+        count *= dims[i];
+      } else {
+        kept[static_cast<size_t>(kept_count++)] = {dims[i], stride};
+      }
+    }
+    parallel_range(context.threads, context.outputs[0].count(), count, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const uint16_t* from = x + offset_of(kept, kept_count, i);
+        double sum = 0.0;
+        for (int64_t k = 0; k < count; ++k)
+          sum += static_cast<double>(hai_f16_to_f32(from[offset_of(reduced, reduced_count, k)]));
+        y[i] = hai_f64_to_f16(sum / static_cast<double>(count));
+      }
+    });
+  }
+
+ private:
+  uint32_t axes_;
+};
+
 // How many elements become one, over all values of the batch.
 Result<DimBounds> count_bounds(const KernelContext& context, std::span<const int> axes) {
   DimBounds out{1, 1};
@@ -315,6 +355,9 @@ Result<std::unique_ptr<CpuKernel>> make_reduce(const KernelContext& context, Red
   if (x.dtype == DataType::kF32) {
     return std::unique_ptr<CpuKernel>(
         new ReduceKernel<float>(reduction, mask, HAI_REDUCE_KERNELS(f32, float), Parameters()));
+  }
+  if (x.dtype == DataType::kF16 && reduction == Reduction::kMean) {
+    return std::unique_ptr<CpuKernel>(std::make_unique<MeanF16>(mask));
   }
   HAI_TRY(const Parameters parameters, check_parameters(context, reduction, count));
   if (x.dtype == DataType::kI8) {

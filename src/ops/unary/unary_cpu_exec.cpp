@@ -2,6 +2,7 @@
 //
 // Tables are made from f64 with basic operations only (types/unary_functions.h), so they equal the reference bit for
 // bit. In place is fine: every element depends on itself alone.
+#include "devices/cpu/exec/half_elementwise.h"
 #include "devices/cpu/exec/kernel_checks.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/parallel_chunks.h"
@@ -48,6 +49,14 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
   if (x.dtype == DataType::kF32) {
     HAI_TRY_STATUS(require_dtype(context, y, {DataType::kF32}));
     return std::unique_ptr<CpuKernel>(std::make_unique<UnaryF32>(*function, alpha, beta, context.isa));
+  }
+  if (x.dtype == DataType::kF16) {
+    HAI_TRY_STATUS(require_dtype(context, y, {DataType::kF16}));
+    Activation activation;
+    activation.function = *function;
+    activation.alpha = alpha;
+    activation.beta = beta;
+    return make_half_function(half_table(activation));
   }
   HAI_TRY(const Affine affine_x, affine_of(context, x));
   HAI_TRY(const Affine affine_y, affine_of(context, y));

@@ -278,7 +278,8 @@ Result<quantizer::Quantized> quantize_by_goal(const quantizer::NextSample& next,
 
 Status quantize(const CompileArguments& arguments, Source& source) {
   HAI_TRY(const quantizer::QuantizeOptions options, quantize_options(arguments));
-  if (arguments.calibration.empty() && options.precision.weight_only() && options.layers.empty())
+  if (arguments.calibration.empty() && (options.precision.weight_only() || options.precision.is_half) &&
+      options.layers.empty())
     return quantize_without_pictures(options, source);
   if (arguments.calibration.empty()) {
     return make_error(StatusCode::kInvalidArgument, "L054",

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -109,6 +110,19 @@ Status multipliers_fit(const ir::Graph& graph, const ir::Node& node, const Epilo
   return {};
 }
 
+// Where a window meets padding, products of infinite weights would be told apart.
+Status supports_halves(const ir::Graph& graph, const ir::Node& node) {
+  const ir::Value& weights = graph.value(node.inputs[1]);
+  if (node.op == "conv_transpose2d") return refuse(node, "f16");
+  if (weights.type.shape.size() != 4 && weights.type.shape.size() != 2)
+    return refuse(node, "f16 with a batch of weights");
+  const auto* bits = reinterpret_cast<const uint16_t*>(weights.constant->bytes().data());
+  const size_t count = weights.constant->bytes().size() / 2;
+  const bool finite = std::all_of(bits, bits + count, [](uint16_t half) { return (half & 0x7c00) != 0x7c00; });
+  if (!finite) return refuse(node, "f16 weights that are not finite");
+  return {};
+}
+
 }  // namespace
 
 Status supports_product(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
@@ -124,8 +138,9 @@ Status supports_product(const ir::Graph& graph, const ir::Node& node, int channe
     }
     return {};
   }
+  if (x.dtype == DataType::kF16) return supports_halves(graph, node);
   if (x.dtype != DataType::kI8 && x.dtype != DataType::kU8 && x.dtype != DataType::kI16) {
-    return refuse(node, fmt::format("{} activations; f32, i8, u8 and i16 run here", data_type_name(x.dtype)));
+    return refuse(node, fmt::format("{} activations; f32, f16, i8, u8 and i16 run here", data_type_name(x.dtype)));
   }
   HAI_TRY_STATUS(residual_fits(graph, node));
   HAI_TRY_STATUS(sums_fit(graph, node, channel_axis));

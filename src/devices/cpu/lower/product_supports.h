@@ -6,8 +6,9 @@
 
 namespace hai::cpu {
 
-// x f32 with f32, or i8/u8 with i8/i4 of zero point 0; bias constant; multipliers usable; sums proved to fit 32 bits.
-// `channel_axis`: that of the weights' output channels. `constant_weights`: they must be a constant.
+// x f32 with f32, f16 with finite f16, or i8/u8 with i8/i4 of zero point 0; bias constant; multipliers usable; sums
+// proved to fit 32 bits. `channel_axis`: that of the weights' output channels. `constant_weights`: they must be a
+// constant.
 Status supports_product(const ir::Graph& graph, const ir::Node& node, int channel_axis);
 
 // Integers a and b (operands 0 and 1) with one scale each, b no constant matrix: a i8, u8 or i16, b i8 or u8; the sums

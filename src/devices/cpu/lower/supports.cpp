@@ -66,6 +66,12 @@ Status supports_f32_and_quantized(const ir::Graph& graph, const ir::Node& node) 
                     node.op, data_type_name(x), data_type_name(y));
 }
 
+Status supports_floats_and_quantized(const ir::Graph& graph, const ir::Node& node) {
+  const bool halves = graph.value(node.inputs[0]).type.dtype == DataType::kF16;
+  return halves ? supports_elementwise(graph, node, ops::set_of({DataType::kF16}))
+                : supports_f32_and_quantized(graph, node);
+}
+
 float scale_of(const ir::Graph& graph, ir::ValueId value) {
   const auto& quantization = graph.value(value).type.quantization;
   return quantization && !quantization->scales.empty() ? quantization->scales[0] : 1.0F;

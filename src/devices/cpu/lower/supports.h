@@ -20,5 +20,7 @@ float scale_of(const ir::Graph& graph, ir::ValueId value);
 Status supports_whole_bytes(const ir::Graph& graph, const ir::Node& node);
 // f32, or i8, u8 and i16 with one scale; output 0 is of the type of operand 0.
 Status supports_f32_and_quantized(const ir::Graph& graph, const ir::Node& node);
+// Or f16.
+Status supports_floats_and_quantized(const ir::Graph& graph, const ir::Node& node);
 
 }  // namespace hai::cpu

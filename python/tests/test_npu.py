@@ -33,7 +33,7 @@ def network(path: Path, columns: int = 20) -> Path:
         pads = [size // 2] * 4
         nodes.append(
             onnx.helper.make_node(
-                "Conv", [x, weights, constant(y + ".b", outputs)], [y + ".c"], pads=pads, **attributes
+                "Conv", [x, weights, constant(y + ".b", outputs)], [y + ".c"], name=y + ".conv", pads=pads, **attributes
             )
         )
         nodes.append(onnx.helper.make_node("Relu", [y + ".c"], [y]))
@@ -46,7 +46,9 @@ def network(path: Path, columns: int = 20) -> Path:
     wide = conv("sum", "wide", 40, 24)
     nodes.append(onnx.helper.make_node("GlobalAveragePool", [wide], ["mean"]))
     nodes.append(onnx.helper.make_node("Flatten", ["mean"], ["flat"]))
-    nodes.append(onnx.helper.make_node("Gemm", ["flat", constant("fc.w", 40, 10), constant("fc.b", 10)], ["y"]))
+    nodes.append(
+        onnx.helper.make_node("Gemm", ["flat", constant("fc.w", 40, 10), constant("fc.b", 10)], ["y"], name="fc")
+    )
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         nodes,
@@ -84,10 +86,65 @@ def test_values_are_those_of_the_cpu(files: Path) -> None:
         assert np.array_equal(cpu, npu)
 
 
+MIXES: dict[str, dict[str, str]] = {
+    "w16a16": {},
+    "w8a16": {},
+    "w4a8": {},
+    "f16": {},
+    "every": {
+        "stem.conv": "w8a16",
+        "depthwise.conv": "f16",
+        "point.conv": "w4a8",
+        "wide.conv": "f16",
+        "fc": "w16a16",
+    },
+    "f16 inside": {"depthwise.conv": "f16", "point.conv": "f16"},
+    "f16 outside": {"stem.conv": "f16", "fc": "f16"},
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_layers_of_any_precision_are_those_of_the_cpu(files: Path, tmp_path: Path, mix: str) -> None:
+    model = hai.from_onnx(files / "net.onnx")
+    real = model.compile().session().run({"x": pictures(3, 7)})["y"]
+    whole = {} if MIXES[mix] else {"precision": mix}
+    model.quantize(8, list(pictures(8)[:, None]), layers=MIXES[mix], adaround=False, **whole)
+    model.compile().save(tmp_path / "cpu.hai")
+    cpu = hai.load(tmp_path / "cpu.hai").session().run({"x": pictures(3, 7)})["y"]
+    report = json.loads(
+        run("compile", tmp_path / "cpu.hai", "--device", "sd3403", "-o", tmp_path / "npu.hai", "--json")
+    )
+    on_npu = sum(place["macs"] for place in report["placement"] if place["device"] == "npu")
+    assert on_npu == report["macs"] > 0
+    npu = hai.load(tmp_path / "npu.hai").session().run({"x": pictures(3, 7)})["y"]
+    assert np.array_equal(cpu, npu)
+    assert np.abs(cpu - real).max() < (0.01 if mix in ("f16", "w16a16") else 0.35) * np.abs(real).max()
+
+
+def test_rates_of_precisions(files: Path, tmp_path: Path) -> None:
+    """Products a cycle: 16 lanes of i8, with half the weights of i4, 8 of i16 x i8, 4 of i16 x i16 and f16."""
+    cycles = {}
+    for name in ("w8a8", "w4a8", "w8a16", "w16a16", "f16"):
+        model = hai.from_onnx(files / "net.onnx")
+        model.quantize(8, list(pictures(8)[:, None]), precision=name, adaround=False, widen=False)
+        model.compile(device="sd3403").save(tmp_path / "npu.hai")
+        text = run("disasm", tmp_path / "npu.hai")
+        assert ("weights=i4" in text) == (name == "w4a8")
+        assert ("weights=f16" in text) == (name == "f16")
+        assert ("narrow_sums=1" in text) == (name == "w8a16")
+        answer = json.loads(run("run", tmp_path / "npu.hai", "--input", files / "x.npy", "--json"))
+        wide = [layer for layer in answer["npu"]["segments"][0]["layers"] if layer["name"].startswith("wide")]
+        cycles[name] = sum(layer["compute_cycles"] for layer in wide)
+    assert cycles["w4a8"] == cycles["w8a8"]
+    assert 1.6 < cycles["w8a16"] / cycles["w8a8"] < 2.4
+    assert 3.2 < cycles["w16a16"] / cycles["w8a8"] < 4.8
+    assert cycles["f16"] == pytest.approx(cycles["w16a16"], rel=0.1)
+
+
 def test_the_report_says_where_everything_ran(files: Path) -> None:
     text = run("compile", files / "cpu.hai", "--device", "sd3403", "-o", files / "again.hai", "--verbose")
     assert "npu0:" in text and "lower bound" in text
-    assert "quantize) on cpu: the NPU has no quantize" in text
+    assert "quantize) on cpu: quantize (" in text
     report = json.loads(run("compile", files / "cpu.hai", "--device", "sd3403", "-o", files / "again.hai", "--json"))
     on_npu = sum(place["macs"] for place in report["placement"] if place["device"] == "npu")
     assert on_npu == report["macs"] > 0

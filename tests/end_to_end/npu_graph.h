@@ -1,9 +1,9 @@
-// For tests: random convolutional networks of integers for the NPU.
+// For tests: random convolutional networks of integers and f16 for the NPU.
 //
 // Every way of convolving, joining, moving and attending that its lowering has, with odd sizes (13, 19, 127), scales of
-// their own and shared ones, i8, u8, i16 and 4-bit weights; outputs that are read, too, and views of inputs. A node
-// that the NPU refuses is mostly left out, and else runs on the CPU, so that segments end there. A function of the seed
-// alone.
+// their own and shared ones, i8, u8, i16, f16 and 4-bit weights; outputs that are read, too, and views of inputs. A
+// node that the NPU refuses is mostly left out, and else runs on the CPU, so that segments end there. A function of the
+// seed alone.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +13,14 @@
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/sd3403/lower/segment_builder.h"
 #include "passes/testing/graph_builder.h"
+#include "types/half.h"
 #include "types/unary_functions.h"
 
 namespace hai::testing {
 
 class NpuGraph {
  public:
-  explicit NpuGraph(uint32_t seed) : b_(seed), has_wide_(seed % 2 == 0) {}
+  explicit NpuGraph(uint32_t seed) : b_(seed), has_wide_(seed % 2 == 0), has_half_(seed % 4 == 3) {}
 
   ir::Graph build() {
     b_.graph.symbols = {{"batch", 1, 16}};
@@ -49,6 +50,7 @@ class NpuGraph {
   }
   // Real values are about +-1.
   ir::TensorType random_type(DataType dtype, Shape shape = {}) {
+    if (dtype == DataType::kF16) return {dtype, std::move(shape), std::nullopt};
     if (dtype == DataType::kI16) {
       const auto zero = static_cast<int32_t>(b_.chance(50) ? 0 : b_.pick(-500, 500));
       return {dtype, std::move(shape), per_tensor_quantization(b_.uniform(0.0001F, 0.0002F), zero)};
@@ -59,6 +61,11 @@ class NpuGraph {
   ir::TensorType random_type() { return random_type(random_dtype()); }
   ir::TensorType same_type(ir::ValueId x) { return {b_.type(x).dtype, {}, b_.type(x).quantization}; }
   bool is_wide(ir::ValueId x) const { return b_.type(x).dtype == DataType::kI16; }
+  bool is_half(ir::ValueId x) const { return b_.type(x).dtype == DataType::kF16; }
+  // Of what an operator that multiplies makes of x.
+  ir::TensorType random_product(ir::ValueId x) {
+    return random_type(is_half(x) ? DataType::kF16 : is_wide(x) ? DataType::kI16 : random_dtype());
+  }
   int64_t size(ir::ValueId x, size_t axis) const { return b_.shape(x)[axis].value; }
   int64_t elements(ir::ValueId x) const { return size(x, 1) * size(x, 2) * size(x, 3); }
   ir::ValueId any() {
@@ -73,6 +80,8 @@ class NpuGraph {
   std::vector<ir::ValueId> append_many(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes,
                                        std::optional<ir::TensorType> declared, size_t count) {
     ops::AppendOptions options;
+    // What f16 gives is f16.
+    if (is_half(inputs[0]) && op != "quantize") declared.reset();
     options.node_name = fmt::format("{}_{}", op, b_.graph.node_slots());
     options.output_count = count;
     for (size_t i = 0; declared && i < count; ++i) options.declared.push_back(declared);
@@ -97,8 +106,17 @@ class NpuGraph {
         {{5, 5}, {13, 19}, {19, 13}, {16, 16}, {3, 127}, {127, 3}, {8, 12}, {31, 7}, {24, 24}, {1, 64}, {33, 33}});
     const int64_t channels = std::min(channel_count(), kMostElements / (height * width));
     const std::string name = fmt::format("input{}", values_.size());
+    const DataType dtype = has_half_ && b_.chance(60) ? DataType::kF16 : random_dtype();
     values_.push_back(
-        b_.graph.add_input(name, random_type(random_dtype(), {Dim(1, 0), Dim(height), Dim(width), Dim(channels)})));
+        b_.graph.add_input(name, random_type(dtype, {Dim(1, 0), Dim(height), Dim(width), Dim(channels)})));
+  }
+
+  ir::ValueId half_weights(Shape shape, int64_t count, int64_t terms) {
+    const float reach = 1.7F / std::sqrt(static_cast<float>(terms));
+    std::vector<uint16_t> halves(static_cast<size_t>(count));
+    for (uint16_t& half : halves) half = half_of(b_.chance(10) ? 0.0F : b_.uniform(-reach, reach));
+    return b_.graph.add_constant("w", {DataType::kF16, std::move(shape), std::nullopt},
+                                 ir::ConstantData::copy_of(std::as_bytes(std::span<const uint16_t>(halves))));
   }
 
   // Scales such that sums over `terms` products of x give a result of `y`.
@@ -107,6 +125,7 @@ class NpuGraph {
     Shape shape;
     for (const int64_t dim : dims) shape.emplace_back(dim);
     const int64_t count = Dims(dims).count();
+    if (is_half(x)) return half_weights(std::move(shape), count, terms);
     std::vector<std::byte> bytes(static_cast<size_t>(bytes_for(dtype, count)));
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(b_.pick(0, 255));
     const double spread = dtype == DataType::kI16 ? 18900.0 : bit_width(dtype) == 4 ? 4.6 : 74.0;
@@ -133,6 +152,12 @@ class NpuGraph {
     return draw < 75 ? DataType::kI8 : draw < 90 ? DataType::kI4 : DataType::kU8;
   }
   ir::ValueId bias(ir::ValueId x, int64_t count) {
+    if (is_half(x)) {
+      std::vector<float> values(static_cast<size_t>(count));
+      for (float& v : values) v = b_.uniform(-0.5F, 0.5F);
+      const int64_t dims[1] = {count};
+      return ops::add_constant_f32(b_.graph, "b", dims, values);
+    }
     if (!is_wide(x)) return b_.bias_i32(count);
     std::vector<int64_t> values(static_cast<size_t>(count));
     for (int64_t& v : values) v = b_.pick(-3000000, 3000000);
@@ -154,6 +179,7 @@ class NpuGraph {
       return;
     }
     attributes["activation"] = std::string(one_of({"silu", "hard_swish", "sigmoid", "leaky_relu", "gelu", "tanh"}));
+    if (y.dtype == DataType::kF16) return;  // its points have no scale
     attributes["conv_scale"] = static_cast<double>(point.quantization->scales[0]);
     attributes["conv_zero_point"] = int64_t{point.quantization->zero_points[0]};
     if (wide) attributes["conv_bits"] = int64_t{16};
@@ -162,14 +188,16 @@ class NpuGraph {
   Value add_residual(ir::Attributes& attributes, const Ints& dims, const ir::TensorType& y) {
     for (const ir::ValueId candidate : values_) {
       const bool fits = size(candidate, 1) == dims[0] && size(candidate, 2) == dims[1] &&
-                        size(candidate, 3) == dims[2] && is_wide(candidate) == (y.dtype == DataType::kI16);
+                        size(candidate, 3) == dims[2] && is_wide(candidate) == (y.dtype == DataType::kI16) &&
+                        is_half(candidate) == (y.dtype == DataType::kF16);
       if (!fits || !b_.chance(70)) continue;
+      if (b_.chance(40)) attributes["residual_activation"] = std::string("relu");
+      if (is_half(candidate)) return candidate;
       const bool wide = has_wide_ && b_.chance(30);
       const ir::TensorType point = random_type(wide ? DataType::kI16 : y.dtype);
       attributes["pre_residual_scale"] = static_cast<double>(point.quantization->scales[0]);
       attributes["pre_residual_zero_point"] = int64_t{point.quantization->zero_points[0]};
       if (wide) attributes["pre_residual_bits"] = int64_t{16};
-      if (b_.chance(40)) attributes["residual_activation"] = std::string("relu");
       return candidate;
     }
     return {};
@@ -188,7 +216,7 @@ class NpuGraph {
     const Ints dims = {extent(0, c.rows), extent(1, c.columns), c.out};
     const int64_t terms = c.rows * c.columns * in / c.groups;
     if (Dims(dims).count() == 0 || Dims(dims).count() * terms > kMostMacs) return {};
-    const ir::TensorType y = wanted ? *wanted : random_type(is_wide(x) ? DataType::kI16 : random_dtype());
+    const ir::TensorType y = wanted ? *wanted : random_product(x);
     const ir::ValueId w = weights(x, weight_dtype(x), {c.out, c.rows, c.columns, in / c.groups}, 0, terms, y);
     ir::Attributes attributes = {
         {"strides", c.strides}, {"pads", c.pads}, {"dilations", c.dilations}, {"groups", c.groups}};
@@ -483,7 +511,7 @@ class NpuGraph {
     const Value rows = flat ? mean(x, 0) : append("reshape", {x}, {{"shape", Ints{0, -1, in}}});
     if (!rows || elements(x) * out > kMostMacs) return {};
     const bool transposed = b_.chance(50);
-    const ir::TensorType y = random_type(is_wide(*rows) ? DataType::kI16 : random_dtype());
+    const ir::TensorType y = random_product(*rows);
     const ir::ValueId w = transposed ? weights(*rows, weight_dtype(*rows), {out, in}, 0, in, y)
                                      : weights(*rows, weight_dtype(*rows), {in, out}, 1, in, y);
     std::vector<ir::ValueId> inputs = {*rows, w};
@@ -558,8 +586,19 @@ class NpuGraph {
     return back ? append("reshape", {*back}, {{"shape", Ints{0, size(x, 1), size(x, 2), heads * width}}}) : Value{};
   }
 
+  // Between integers and f16.
+  Value converted(ir::ValueId x) {
+    if (is_half(x)) return append("quantize", {x}, {}, random_type());
+    ops::AppendOptions options;
+    options.node_name = fmt::format("dequantize_{}", b_.graph.node_slots());
+    // Not by append(): the NPU takes it for the sake of the cast that follows.
+    const auto real = ops::append_value(b_.graph, "dequantize", {x}, {}, std::move(options));
+    return real ? append("cast", {*real}, {{"dtype", std::string("f16")}}) : Value{};
+  }
+
   void step() {
     const ir::ValueId x = any();
+    if (has_half_ && b_.chance(20)) return keep(converted(x));
     switch (b_.pick(0, 18)) {
       case 0:
       case 1:
@@ -619,6 +658,7 @@ class NpuGraph {
 
   passes::testing::GraphBuilder b_;
   bool has_wide_;
+  bool has_half_;
   std::vector<ir::ValueId> values_;  // [N, H, W, C]
   std::vector<ir::ValueId> extra_outputs_;
 };

@@ -1,6 +1,7 @@
 // average_pool on the NPU: Pool with a multiplier for each count of elements that occurs.
 //
 // Windows that reach past the padding (ceil_mode) while they count it stay on the CPU, whose divisor is a third one.
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/pool.h"
 #include "devices/sd3403/lower/segment_builder.h"
 
@@ -8,8 +9,8 @@ namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
   if (node.string_attribute("rounding", "half_even") != "half_even")
     return refuse(node, "rounding as TensorFlow Lite does");
   auto window = ops::pool_window_of(node);

@@ -1,5 +1,5 @@
-// add, sub and mul of quantized tensors on the NPU: Combine, with a right operand that may be one value a channel, or
-// one value for all.
+// add, sub and mul of quantized tensors and of f16 on the NPU: Combine, with a right operand that may be one value a
+// channel, or one value for all.
 //
 // Shapes that broadcast in another way stay on the CPU: the right operand is walked with strides of 0 along rows and
 // pixels, or along channels, and nothing else. It may be a constant, which is loaded like a tensor.
@@ -8,7 +8,7 @@
 #include <bit>
 #include <optional>
 
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 #include "types/arithmetic.h"
 
 namespace hai::sd3403 {
@@ -49,7 +49,7 @@ std::vector<int64_t> dims_of(const ir::Graph& graph, const ir::Node& node, size_
 }
 
 Status require_operand(const ir::Graph& graph, const ir::Node& node, size_t operand) {
-  if (!is_constant(graph, node, operand)) return require_integers(graph, node, node.inputs[operand]);
+  if (!is_constant(graph, node, operand)) return require_elements(graph, node, node.inputs[operand]);
   const ir::Value& value = graph.value(node.inputs[operand]);
   const DataType dtype = value.type.dtype;
   if (dtype != DataType::kI8 && dtype != DataType::kU8 && dtype != DataType::kI16)
@@ -74,11 +74,13 @@ std::optional<size_t> whole(const ir::Graph& graph, const ir::Node& node) {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
   for (const size_t operand : {size_t{0}, size_t{1}}) HAI_TRY_STATUS(require_operand(graph, node, operand));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
   const std::vector<int64_t> dims = sample_dims(graph, node.outputs[0]);
   const std::optional<size_t> left = whole(graph, node);
   const bool covers = left && dims.size() <= 3 && reach_of(dims_of(graph, node, 1 - *left), dims) != Reach::kOther;
   if (!covers) return refuse(node, "operands that broadcast along rows or columns alone");
+  if (is_half(graph.value(node.outputs[0]).type) && node.op == "sub" && *left == 1)
+    return refuse(node, "a difference of f16 whose first operand is the smaller");
   return {};
 }
 
@@ -109,8 +111,8 @@ Status lower(SegmentBuilder& builder) {
   c.left_zero_point = zero_point_of(*types[0]);
   c.right_zero_point = zero_point_of(*types[1]);
   c.zero_point = zero_point_of(y);
-  c.least = integer_min(y.dtype);
-  c.greatest = integer_max(y.dtype);
+  c.least = is_half(y) ? kHalfLeast : integer_min(y.dtype);
+  c.greatest = is_half(y) ? kHalfGreatest : integer_max(y.dtype);
   Layer layer;
   const Slice left = builder.operand(node.inputs[first]);
   Slice right = is_constant(builder.graph(), node, 1 - first) ? builder.constant(node.inputs[1 - first], right_dims)

@@ -2,6 +2,7 @@
 //
 // Operands of another scale are rescaled on the way (types/arithmetic.h, hai_rescale), each rounding once.
 #include "devices/sd3403/lower/chain.h"
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/segment_builder.h"
 
 namespace hai::sd3403 {
@@ -14,8 +15,8 @@ int64_t axis_of(const ir::Graph& graph, const ir::Node& node) {
 }
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  for (const ir::ValueId value : node.inputs) HAI_TRY_STATUS(require_integers(graph, node, value));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  for (const ir::ValueId value : node.inputs) HAI_TRY_STATUS(require_elements(graph, node, value));
+  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
   if (axis_of(graph, node) == 0) return refuse(node, "along the batch");
   if (graph.value(node.outputs[0]).type.shape.size() > 4) return refuse(node, "more than three axes");
   return {};

@@ -2,7 +2,8 @@
 //
 // The array takes 16 channels of one pixel a step, so that an image of 3 channels would leave 13 lanes idle. Where the
 // window is wider than a pixel, its row is a run of bytes of the image: the run takes the place of the channels, and
-// pixels overlap. Padding columns must then lie in memory: the image is copied between them.
+// pixels overlap (of f16 it has 4 lanes, which 3 channels fill as well). Padding columns must then lie in memory: the
+// image is copied between them.
 #include <algorithm>
 
 #include "base/checked.h"
@@ -152,8 +153,8 @@ Status lower(SegmentBuilder& builder) {
   layer.constants.weights = centred_weights(builder.graph(), node, 0);
   Slice x = builder.operand(node.inputs[0]);
   const int64_t out_columns = builder.type(node.outputs[0]).shape[2].value;
-  const bool runs = g.groups == 1 && g.dilations[1] == 1 && g.kernel_columns > 1 && 2 * x.channels <= kLanes &&
-                    x.pixel_stride == x.channels * x.channel_stride &&
+  const bool runs = g.groups == 1 && x.type != kF16 && g.dilations[1] == 1 && g.kernel_columns > 1 &&
+                    2 * x.channels <= kLanes && x.pixel_stride == x.channels * x.channel_stride &&
                     ceil_div(g.kernel_columns * x.channels, kLanes) < g.kernel_columns;
   if (runs) {
     if (g.pads[1] + g.pads[3] > 0) x = padded_image(builder, x, g);

@@ -3,6 +3,7 @@
 // Rescaling is monotone, so the rescaled largest is the largest of the rescaled. Windows with gaps stay on the CPU.
 #include <bit>
 
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/pool.h"
 #include "devices/sd3403/lower/segment_builder.h"
 #include "types/arithmetic.h"
@@ -11,8 +12,8 @@ namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
   return supports_pool(graph, node, ops::pool_window_of(node));
 }
 

@@ -4,15 +4,16 @@
 // scale, stay on the CPU.
 #include <algorithm>
 
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 #include "types/arithmetic.h"
+#include "types/float_format.h"
 
 namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
   if (node.string_attribute("mode", "constant") != "constant") return refuse(node, "a border that is no constant");
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
   const ir::TensorType& y = graph.value(node.outputs[0]).type;
@@ -37,7 +38,7 @@ Status lower(SegmentBuilder& builder) {
   const View whole = builder.view(node.outputs[0]);
   Copy fill;
   fill.fills = 1;
-  fill.fill_value = hai_store_f64(value, range);
+  fill.fill_value = is_half(y) ? hai_f64_to_f16(value) : hai_store_f64(value, range);
   fill.output_channel_stride = all.channel_stride;
   fill.columns = all.columns;
   fill.channels = all.channels;

@@ -3,6 +3,7 @@
 // Other axes and the other reductions stay on the CPU.
 #include <algorithm>
 
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/pool.h"
 #include "devices/sd3403/lower/segment_builder.h"
 
@@ -22,8 +23,8 @@ std::optional<PoolWindow> picture_window(const ir::Graph& graph, const ir::Node&
 }
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
   if (node.string_attribute("rounding", "half_even") != "half_even")
     return refuse(node, "rounding as TensorFlow Lite does");
   const auto window = picture_window(graph, node);

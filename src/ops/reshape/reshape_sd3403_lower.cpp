@@ -1,14 +1,14 @@
 // reshape on the NPU: another view of the same elements, or of a copy where no strides say it.
 //
 // The batch axis stays: it is not among the sizes.
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 
 namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_integers(graph, node, value));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
   return {};
 }
 

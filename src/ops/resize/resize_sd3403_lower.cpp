@@ -1,11 +1,11 @@
 // resize on the NPU: Resize, with tables of the positions that every device reads (types/resize_map.h).
 //
-// Nearest moves integers as they are; linear weighs them in 1/2048 along each axis and rounds once.
+// Nearest moves integers and f16 as they are; linear weighs them in 1/2048 along each axis and rounds once.
 #include <algorithm>
 #include <array>
 #include <bit>
 
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 #include "types/arithmetic.h"
 #include "types/resize_map.h"
 
@@ -51,8 +51,10 @@ std::vector<Position> positions_of(const Axes& axes, size_t d) {
 }
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  const bool nearest = node.string_attribute("mode", "nearest") != "linear";
+  const auto require = nearest ? require_elements : require_integers;
+  HAI_TRY_STATUS(require(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require(graph, node, node.outputs[0]));
   if (graph.value(node.inputs[0]).type.shape.size() != 4) return refuse(node, "no picture of rows, columns, channels");
   return {};
 }

@@ -3,14 +3,14 @@
 // Steps backwards, and slices of the batch, stay on the CPU.
 #include <algorithm>
 
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 
 namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_integers(graph, node, value));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
   const auto rank = static_cast<int64_t>(graph.value(node.inputs[0]).type.shape.size());
   const std::vector<int64_t> axes = node.ints_attribute("axes");
   const std::vector<int64_t> steps = node.ints_attribute("steps", std::vector<int64_t>(axes.size(), 1));

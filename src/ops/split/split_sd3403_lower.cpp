@@ -1,14 +1,14 @@
 // split on the NPU: views of its operand.
 //
 // The batch is not split.
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 
 namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_integers(graph, node, value));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
   const auto rank = static_cast<int64_t>(graph.value(node.inputs[0]).type.shape.size());
   const int64_t axis = node.int_attribute("axis", 0);
   if ((axis < 0 ? axis + rank : axis) == 0) return refuse(node, "along the batch");

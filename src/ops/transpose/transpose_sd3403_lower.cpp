@@ -1,14 +1,14 @@
 // transpose on the NPU: a view with its axes in another order; who reads it copies it if it must.
 //
 // The batch axis stays first.
-#include "devices/sd3403/lower/segment_builder.h"
+#include "devices/sd3403/lower/half.h"
 
 namespace hai::sd3403 {
 namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_integers(graph, node, value));
+  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
+  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
   const std::vector<int64_t> order = node.ints_attribute("permutation");
   if (order.empty() || order[0] != 0) return refuse(node, "the batch axis moves");
   return {};

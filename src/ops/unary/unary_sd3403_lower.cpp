@@ -1,4 +1,4 @@
-// Unary functions of quantized tensors on the NPU: a table of all integers of a tensor.
+// Unary functions on the NPU: a table of all integers of a quantized tensor, a real function of f16.
 //
 // A tensor of 16 bits that comes from 8 bits by functions alone has a table over those (lower/chain.h); else its table
 // leaves out its constant ends, and a function that has none stays on the CPU.
@@ -6,15 +6,60 @@
 
 #include "devices/sd3403/lower/chain.h"
 #include "devices/sd3403/lower/constants.h"
+#include "devices/sd3403/lower/half.h"
+#include "types/half.h"
 #include "types/unary_functions.h"
 
 namespace hai::sd3403 {
 namespace {
 
-// Half of a core's weight cache, so that something else may be there.
-constexpr int64_t kMostTableBytes = 65536;
+// Of a core's weight cache of 128 KiB, so that something else may be there.
+constexpr int64_t kMostTableBytes = 81920;
+
+// Of the node; relu and relu6 as clamps.
+Activation activation_of(const ir::Node& node) {
+  Activation out;
+  if (node.op == "relu" || node.op == "relu6") {
+    out.lo = 0.0;
+    if (node.op == "relu6") out.hi = 6.0;
+    return out;
+  }
+  out.function = *find_unary_function(node.op);
+  const UnaryFunction& row = unary_functions()[static_cast<size_t>(out.function)];
+  out.alpha = node.float_attribute("alpha", row.alpha);
+  out.beta = node.float_attribute("beta", row.beta);
+  return out;
+}
+
+Status supports_halves(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(require_halves(graph, node, node.outputs[0]));
+  const Activation activation = activation_of(node);
+  if (activation.is_clamp() || real_function_of(activation)) return {};
+  return refuse(node, "a function that it does not have in f16, or parameters that are no f32");
+}
+
+Combine combine_halves(const Activation& activation) {
+  Combine c;
+  if (activation.is_clamp()) {
+    const HalfBounds bounds = half_bounds(activation);
+    c.arithmetic = kRescale;
+    c.least = half_of(bounds.lo);
+    c.greatest = half_of(bounds.hi);
+    return c;
+  }
+  const RealFunction function = *real_function_of(activation);
+  c.arithmetic = kRealFunction;
+  c.real_function = function.number;
+  c.real_alpha = function.alpha;
+  c.real_beta = function.beta;
+  return c;
+}
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
+  if (is_half(graph.value(node.inputs[0]).type)) {
+    HAI_TRY_STATUS(require_halves(graph, node, node.inputs[0]));
+    return supports_halves(graph, node);
+  }
   HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
   HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
   if (comes_from_bytes(graph, node.outputs[0])) return {};
@@ -26,16 +71,20 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
 }
 
 Status lower(SegmentBuilder& builder) {
-  if (lower_chain(builder)) return {};
   const ir::Node& node = builder.node();
-  const FunctionTable table = wide_table(builder.graph(), node);
   Combine c;
-  choose_table_form(table.entries, element_bytes(*element_of(builder.type(node.outputs[0]).dtype)), kLookUp,
-                    kLookUpCurve, c.arithmetic);
-  c.function_first = table.first;
-  c.function_entries = static_cast<int64_t>(table.entries.size());
   Layer layer;
-  layer.constants.table = table.entries;
+  if (is_half(builder.type(node.inputs[0]))) {
+    c = combine_halves(activation_of(node));
+  } else {
+    if (lower_chain(builder)) return {};
+    const FunctionTable table = wide_table(builder.graph(), node);
+    choose_table_form(table.entries, element_bytes(*element_of(builder.type(node.outputs[0]).dtype)), kLookUp,
+                      kLookUpCurve, c.arithmetic);
+    c.function_first = table.first;
+    c.function_entries = static_cast<int64_t>(table.entries.size());
+    layer.constants.table = table.entries;
+  }
   const Slice from = builder.operand(node.inputs[0]);
   layer.writes = builder.result(node.outputs[0]);
   c.columns = layer.writes.columns;

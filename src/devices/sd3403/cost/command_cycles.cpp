@@ -3,9 +3,9 @@
 // Dense convolution: for each block of output channels and each pass (the pixels whose sums half of the accumulators
 // holds), weight blocks stay while the pixels pass by, array_pixels a cycle; a block loads behind the one before it.
 // Post-processing of a pass runs behind the sums of the next, so a command takes the longer of the two and the last
-// pass once more ("drain"). Sums of 64 bits (i16 input) are wide_accumulator_rate times slower than those of i8, and
-// multipliers of 16 bits are 2 or 4 times slower; the slower of the two counts, not their product.
-// Depthwise: blocks of 16 channels, depthwise_outputs at a time, straight into post-processing.
+// pass once more ("drain"). Sums of 64 bits (i16 input, unless they are proved to fit 32) are wide_accumulator_rate
+// times slower than those of i8, and multipliers of 16 bits are 2 or 4 times slower; the slower of the two counts, not
+// their product. Depthwise: blocks of 16 channels, depthwise_outputs at a time, straight into post-processing.
 // Transformed (Winograd): a tile is its taps instead of a pixel, so half of the accumulators holds 14 tiles of 6x6 or
 // 32 of 4x4; for each tap a block of weights takes array_pixels tiles a cycle, and a block loads behind the one before
 // it as above, which 14 tiles just hide. Both transforms run beside the array on tiles of 16 channels,
@@ -133,7 +133,7 @@ CommandCycles Count::operator()(const WeightPack& c) const {
 int64_t slowdown(const Machine& machine, const Convolve& c) {
   const bool halves = c.weights == kWeightI16 || c.weights == kWeightF16;
   const int64_t multipliers = halves ? 4 : c.input_type == kI16 ? 2 : 1;
-  return c.input_type == kI16 ? std::max(multipliers, whole(machine.wide_accumulator_rate)) : multipliers;
+  return accumulates_wide(c) ? std::max(multipliers, whole(machine.wide_accumulator_rate)) : multipliers;
 }
 
 ProductKind kind_of(const Convolve& c) {
@@ -211,7 +211,7 @@ int64_t Count::patch_bytes(const Convolve& c, int64_t pixels, int64_t channels) 
 
 void Count::sum_dense(const Convolve& c, CommandCycles& out) const {
   const int64_t pixels = c.output_rows * c.output_columns;
-  const int64_t pass = std::min(pass_pixels(machine, c.input_type == kI16), pixels);
+  const int64_t pass = std::min(pass_pixels(machine, accumulates_wide(c)), pixels);
   const int64_t lanes = std::max<int64_t>(1, whole(machine.array_input_channels) / slowdown(machine, c));
   const int64_t taps = c.window_rows * c.window_columns;
   const int64_t blocks = ceil_div(c.output_channels, whole(machine.array_output_channels));
@@ -246,7 +246,7 @@ void Count::sum_dense(const Convolve& c, CommandCycles& out) const {
                                blocks, passes + (rest == 0 ? 0 : 1));
   // A step reads and writes the sum of each output of its block.
   out.sum_bytes =
-      times(c.input_type == kI16 ? 16 : 8, pixels, blocks * whole(machine.array_output_channels), taps, steps);
+      times(accumulates_wide(c) ? 16 : 8, pixels, blocks * whole(machine.array_output_channels), taps, steps);
 }
 
 void Count::sum_depthwise(const Convolve& c, CommandCycles& out) const {
@@ -317,7 +317,7 @@ int64_t Count::last_pass_cycles(const Convolve& c) const {
   int64_t pixels = c.output_rows * c.output_columns;
   int64_t transform = 0;
   if (c.transform == kDirect) {
-    pixels = last_of(pixels, std::min(pass_pixels(machine, c.input_type == kI16), pixels));
+    pixels = last_of(pixels, std::min(pass_pixels(machine, accumulates_wide(c)), pixels));
   } else {
     const int64_t tiles = sums_of(c) / taps_of(c);
     const int64_t last = last_of(tiles, std::min(pass_tiles(machine, c.transform), tiles));

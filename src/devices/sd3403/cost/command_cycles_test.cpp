@@ -107,6 +107,12 @@ TEST(CommandCycles, WiderTypes) {
   Machine machine;
   machine.wide_accumulator_rate = 1;
   EXPECT_EQ(count(c, -1, machine).array_cycles, 16 * 2);
+  Convolve narrow = c;  // 8 lanes
+  narrow.narrow_sums = 1;
+  EXPECT_EQ(count(narrow).array_cycles, 16 * 2);
+  EXPECT_EQ(count(narrow).sum_bytes * 4, count(c).sum_bytes);  // half as many steps of half as many bytes
+  narrow.weights = kWeightI16;
+  EXPECT_EQ(count(narrow).array_cycles, 16 * 4);
   c.weights = kWeightI16;
   EXPECT_EQ(count(c).array_cycles, 16 * 4);
   EXPECT_EQ(count(c, -1, machine).array_cycles, 16 * 4);

@@ -3,7 +3,7 @@
 // Method: what is derived is kept by the key of the cache bytes that it came from (processor_cache.h) and by the fields
 // that shape it, so that tiles of one layer share it. Dense convolutions run on matrix-product kernels, depthwise ones
 // on kernels over rows where every sum is exact in them; a chain that has depthwise members, and depthwise sums that
-// are too large, run in plain loops.
+// are too large, run in plain loops; f16 has steps of its own.
 #include "devices/sd3403/exec/convolve.h"
 
 #include <fmt/format.h>
@@ -42,9 +42,7 @@ ConvolveMaker::ConvolveMaker(std::span<const Command> commands, cpu::Isa isa) : 
 
 Result<StepPointer> ConvolveMaker::make(size_t number, const Command& command, const WeightCache& cache) {
   const auto& c = std::get<Convolve>(command.body);
-  if (c.input_type == kF16) {
-    return make_error(StatusCode::kUnsupported, "N071", "this build has no convolutions of f16: compile for integers");
-  }
+  if (c.input_type == kF16) return make_half(c, cache);
   const size_t core = command.core;
   if (c.first_sum != 0) {
     bounds_[core] = {};
@@ -101,6 +99,11 @@ Result<StepPointer> ConvolveMaker::make_plain(const Convolve& c, const WeightCac
   return make_plain_convolve(c, std::move(weights), cache, bounds_[core]);
 }
 
+Result<StepPointer> ConvolveMaker::make_half(const Convolve& c, const WeightCache& cache) {
+  HAI_TRY(SharedWeights weights, weights_of(c, cache, Form::kHalves));
+  return make_half_convolve(c, std::move(weights), cache, isa_);
+}
+
 // Panels of constants, or a tile that a WeightPack leaves: then what is known are bounds.
 Result<SharedWeights> ConvolveMaker::panels_of(const Convolve& c, const WeightCache& cache) {
   const PackedTile* tile = cache.packed_at(c.weight_address, weight_bytes(c));
@@ -128,11 +131,15 @@ Result<SharedWeights> ConvolveMaker::weights_of(const Convolve& c, const WeightC
   if (weights != nullptr) return weights;
   ConvolveWeights made;
   made.number = static_cast<int64_t>(weights_.size());
-  made.values = expand_weights(c, blocks);
-  made.channels = measure_weights(c, made.values);
-  for (const int16_t value : made.values) made.largest = std::max<int64_t>(made.largest, std::abs(int{value}));
+  if (form == Form::kHalves) {
+    HAI_TRY(made.packed, pack_halves(c, blocks, isa_));
+  } else {
+    made.values = expand_weights(c, blocks);
+    made.channels = measure_weights(c, made.values);
+    for (const int16_t value : made.values) made.largest = std::max<int64_t>(made.largest, std::abs(int{value}));
+  }
   if (form == Form::kTaps) made.tap_sums = TapSums::of(c, made.values);
-  if (form != Form::kPlain) {
+  if (form != Form::kPlain && form != Form::kHalves) {
     HAI_TRY(made.packed, form == Form::kPanels ? pack_panels(c, made.values, isa_)
                          : form == Form::kTaps ? pack_taps(c, made.values, isa_)
                                                : pack_rows(c, made.values));

@@ -16,6 +16,7 @@
 #include "devices/sd3403/exec/convolve_weights.h"
 #include "devices/sd3403/exec/convolve_winograd.h"
 #include "devices/sd3403/exec/processor_step.h"
+#include "types/half.h"
 
 namespace hai::sd3403 {
 
@@ -40,18 +41,19 @@ class ConvolveMaker {
   ConvolveMaker(std::span<const Command> commands, cpu::Isa isa);
 
   // To be called for the convolutions of a core in the order of its queue; `number` among all commands. Errors N064 to
-  // N071, N078, C020.
+  // N071, N078, N084, N087, N097, C020.
   Result<StepPointer> make(size_t number, const Command& command, const WeightCache& cache);
 
   int64_t packed_bytes() const { return packed_bytes_; }
 
  private:
-  enum class Form : int64_t { kPlain, kPanels, kRows, kTaps };
+  enum class Form : int64_t { kPlain, kPanels, kRows, kTaps, kHalves };
 
   Result<StepPointer> make_dense(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_depthwise(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_plain(const Convolve& command, const WeightCache& cache, size_t core);
   Result<StepPointer> make_transformed(const Convolve& command, const WeightCache& cache, size_t core);
+  Result<StepPointer> make_half(const Convolve& command, const WeightCache& cache);
   Result<SharedWeights> panels_of(const Convolve& command, const WeightCache& cache);
   Result<SharedWeights> weights_of(const Convolve& command, const WeightCache& cache, Form form);
   Status add_to_chain(const Convolve& command, const ConvolveWeights& weights, int64_t left_offset, size_t core);
@@ -92,5 +94,12 @@ Result<StepPointer> make_depthwise_convolve(const Convolve& command, const Share
 // Plain exact loops for every other Convolve.
 Result<StepPointer> make_plain_convolve(const Convolve& command, SharedWeights weights, const WeightCache& cache,
                                         const SumBounds& bounds);
+
+// f16. Error N084: weights that are not finite.
+Result<cpu::AlignedBuffer> pack_halves(const Convolve& command, std::span<const std::byte> blocks, cpu::Isa isa);
+HalfEpilogue half_epilogue(const Convolve& command);
+// Errors N097: a window that needs too much scratch, N064: a channel table that nobody wrote.
+Result<StepPointer> make_half_convolve(const Convolve& command, SharedWeights weights, const WeightCache& cache,
+                                       cpu::Isa isa);
 
 }  // namespace hai::sd3403

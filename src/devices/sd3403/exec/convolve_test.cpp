@@ -28,6 +28,7 @@ struct Wanted {
   int64_t output_type = kI8;
   bool function = false;
   int64_t residual_type = -1;  // none
+  bool narrow_sums = false;
   int64_t most_window = 3;
   int64_t most_channels = 40;
   int64_t most_columns = 9;
@@ -176,6 +177,7 @@ void add_convolution(ProgramBuilder& b, const Wanted& wanted, int parts) {
   Convolve c;
   c.connection = wanted.connection;
   c.weights = wanted.weights;
+  c.narrow_sums = wanted.narrow_sums ? 1 : 0;
   draw_window(b, wanted, c);
   c.output_channels = b.uniform(1, wanted.most_channels);
   int64_t taps = 0;
@@ -237,6 +239,22 @@ TEST(Convolve, Words) {
     for (const int64_t weights : {kWeightI8, kWeightI16}) {
       compare({.input_type = kI16, .weights = weights, .output_type = output}, 15,
               fmt::format("i16 input, weights {} output {}", weights, output));
+    }
+  }
+}
+
+// 16 channels and a window of 2x2 keep sums of i16 and i8 within 31 bits.
+TEST(Convolve, NarrowSums) {
+  for (const int64_t connection : {kDense, kDepthwise}) {
+    for (const int parts : {1, 3}) {
+      if (connection == kDepthwise && parts > 1) continue;
+      compare({.input_type = kI16,
+               .connection = connection,
+               .output_type = kI16,
+               .narrow_sums = true,
+               .most_window = 2,
+               .most_channels = 16},
+              15, fmt::format("narrow sums, connection {}, {} parts", connection, parts), parts);
     }
   }
 }

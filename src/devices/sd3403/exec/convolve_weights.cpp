@@ -30,12 +30,12 @@ int16_t weight_at(std::span<const std::byte> blocks, int64_t form, int64_t at) {
   return static_cast<int16_t>(nibble >= 8 ? nibble - 16 : nibble);
 }
 
-int64_t limit_of(const Convolve& c) { return has_wide_sums(c) ? kWideLimit : std::numeric_limits<int32_t>::max(); }
+int64_t limit_of(const Convolve& c) { return accumulates_wide(c) ? kWideLimit : std::numeric_limits<int32_t>::max(); }
 
 Error refuse(const Convolve& c, size_t channel, int64_t reach, int64_t bias) {
   return make_error(StatusCode::kUnsupported, "N070",
                     "the sums of channel {}, of at most {} beside a bias of {}, may pass {} bits", channel, reach, bias,
-                    has_wide_sums(c) ? 53 : 31);
+                    accumulates_wide(c) ? 53 : 31);
 }
 
 }  // namespace

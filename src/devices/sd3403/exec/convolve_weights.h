@@ -29,7 +29,7 @@ struct SumBounds {
 
   // Adds one convolution's. Error N070: its zero point is not of its type.
   Status add(const Convolve& command, std::span<const cpu::ChannelWeights> channels, int64_t left_offset);
-  // Error N070 where a channel's sum with its bias might leave 31 bits, of i16 input 53.
+  // Error N070 where a channel's sum with its bias might leave 31 bits, or 53 where they are wide.
   Status check(const Convolve& command, std::span<const int64_t> bias) const;
 };
 

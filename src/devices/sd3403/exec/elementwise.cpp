@@ -322,6 +322,7 @@ class WidePairStep final : public PairStep {
 }  // namespace
 
 Result<StepPointer> make_step(const Combine& command, const StepSources& sources) {
+  if (is_half(command)) return make_half_combine(command);
   const hai_output_range out = {static_cast<int32_t>(command.zero_point), static_cast<int32_t>(command.least),
                                 static_cast<int32_t>(command.greatest)};
   if (command.arithmetic == kLookUpCurve) {

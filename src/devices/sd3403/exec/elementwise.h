@@ -10,9 +10,14 @@
 
 #include "base/result.h"
 #include "devices/cpu/exec/isa.h"
+#include "devices/sd3403/exec/processor_step.h"
 #include "types/arithmetic.h"
 
 namespace hai::sd3403 {
+
+// Combine with f16 or f32 on either side, which the program verifier has checked. Errors N065, N098.
+bool is_half(const Combine& command);
+Result<StepPointer> make_half_combine(const Combine& command);
 
 class ElementMap {
  public:

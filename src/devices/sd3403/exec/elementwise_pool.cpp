@@ -16,6 +16,7 @@
 #include "devices/cpu/exec/parallel_range.h"
 #include "devices/sd3403/exec/elementwise.h"
 #include "devices/sd3403/exec/processor_step.h"
+#include "types/float_format.h"
 
 namespace hai::sd3403 {
 namespace {
@@ -200,6 +201,54 @@ class AverageStep final : public PoolStep {
   std::vector<float> multipliers_;  // from multiplier_first on
 };
 
+class HalfPoolStep final : public PoolStep {
+ public:
+  using PoolStep::PoolStep;
+
+  void run(const StepContext& context) const override {
+    for_pixels(context, [&](Span rows, Span columns, std::byte* y) {
+      for (int64_t c = 0; c < c_.channels; ++c) {
+        const uint16_t half =
+            c_.pooling == kAverage ? mean(context, rows, columns, c) : greatest(context, rows, columns, c);
+        std::memcpy(y + 2 * c, &half, sizeof half);
+      }
+    });
+  }
+
+ private:
+  uint16_t half_at(const StepContext& context, int64_t row, int64_t column, int64_t channel) const {
+    uint16_t half = 0;
+    std::memcpy(&half, tap(context, row, column) + 2 * channel, sizeof half);
+    return half;
+  }
+
+  uint16_t mean(const StepContext& context, Span rows, Span columns, int64_t channel) const {
+    double sum = 0.0;
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      for (int64_t column = columns.begin; column < columns.end; ++column)
+        sum += static_cast<double>(hai_f16_to_f32(half_at(context, row, column, channel)));
+    }
+    const int64_t count = c_.counts_padding != 0 ? c_.window_rows * c_.window_columns : rows.count() * columns.count();
+    return count == 0 ? uint16_t{0} : hai_f64_to_f16(sum / static_cast<double>(count));
+  }
+
+  // NaN counts as nothing; of equal ones (zeros) the first.
+  uint16_t greatest(const StepContext& context, Span rows, Span columns, int64_t channel) const {
+    uint16_t best = 0xfc00;  // minus infinity
+    bool any = false;
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      for (int64_t column = columns.begin; column < columns.end; ++column) {
+        const uint16_t half = half_at(context, row, column, channel);
+        const float value = hai_f16_to_f32(half);
+        if (value != value || (any && !(value > hai_f16_to_f32(best)))) continue;
+        best = half;
+        any = true;
+      }
+    }
+    return best;
+  }
+};
+
 // The counts along one axis, each once.
 template <typename SpanOf>
 std::set<int64_t> counts_of(int64_t size, SpanOf span_of) {
@@ -237,6 +286,7 @@ Result<StepPointer> make_average(const Pool& command, const StepSources& sources
 }  // namespace
 
 Result<StepPointer> make_step(const Pool& command, const StepSources& sources) {
+  if (command.input_type == kF16) return StepPointer(std::make_unique<HalfPoolStep>(command, sources.isa));
   HAI_TRY_STATUS(check_zero_point("input_zero_point", command.input_zero_point, command.input_type));
   if (command.pooling == kAverage) {
     return make_average(command, sources);

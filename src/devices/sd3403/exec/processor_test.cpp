@@ -341,9 +341,10 @@ end queue=store
 }
 
 TEST(Processor, SumsThatMayNotFitAreRefused) {
-  for (const bool wide : {false, true}) {
+  for (const auto& [wide, narrow] : {std::pair{false, false}, std::pair{true, false}, std::pair{true, true}}) {
     ProgramBuilder b(3);
     Convolve c;
+    c.narrow_sums = narrow ? 1 : 0;
     c.input_type = wide ? kI16 : kU8;
     c.weights = wide ? kWeightI16 : kWeightI8;
     c.input_channels = 1;
@@ -366,7 +367,7 @@ TEST(Processor, SumsThatMayNotFitAreRefused) {
       own.compute(c);
       return own.finish().make(cpu::available_isas().back());
     };
-    const int64_t limit = wide ? (int64_t{1} << 53) - 1 : INT32_MAX;
+    const int64_t limit = wide && !narrow ? (int64_t{1} << 53) - 1 : INT32_MAX;
     const int64_t reach = wide ? 100 * 32768 : 100 * 255;
     for (const int64_t sign : {-1, 1}) {
       const auto fits = with_bias(sign * (limit - reach));

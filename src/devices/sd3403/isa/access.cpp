@@ -40,15 +40,18 @@ class Collector {
     bytes("weights", Memory::kCache, core_, false, c.weight_address, weight_bytes(c), 16);
     if (c.first_sum == 0 || c.last_sum == 0) {
       const int64_t channels = blocks_of(c.output_channels) * kBlockChannels;
-      bytes("sums", Memory::kAccumulators, core_, true, 0, sums_of(c) * channels * (c.input_type == kI16 ? 8 : 4), 1);
+      bytes("sums", Memory::kAccumulators, core_, true, 0, sums_of(c) * channels * (accumulates_wide(c) ? 8 : 4), 1);
     }
     if (c.transform != kDirect)
       bytes("tap_table", Memory::kCache, core_, false, c.tap_table, tap_table_bytes(c.transform), 16);
+    const bool reads_channels = c.input_type == kF16 ? c.first_sum != 0 : c.last_sum != 0;
+    if (reads_channels) {
+      bytes("channel_table", Memory::kCache, core_, false, c.channel_table,
+            c.output_channels * channel_entry_bytes(has_wide_sums(c)), 8);
+    }
     if (c.last_sum == 0) return;
     tile("output", true, output_tile(c), c.output_rows, c.output_columns, c.output_channels);
-    bytes("channel_table", Memory::kCache, core_, false, c.channel_table,
-          c.output_channels * channel_entry_bytes(has_wide_sums(c)), 8);
-    if (c.function != kNoFunction) {
+    if (has_table(c)) {
       bytes("function_table", Memory::kCache, core_, false, c.function_table,
             c.function == kCurve ? curve_bytes(c.function_entries) : 2 * c.function_entries, 2);
     }
@@ -60,7 +63,7 @@ class Collector {
     tile("left", false, left_tile(c), c.rows, c.columns, c.channels);
     if (c.arithmetic <= kMultiply)
       tile("right", false, right_tile(c), c.rows, c.columns, c.right_repeats ? 1 : c.channels);
-    if (c.arithmetic >= kLookUp) {
+    if (has_table(c)) {
       const bool curve = c.arithmetic == kLookUpCurve;
       const int64_t entry = curve ? 2 : element_bytes(c.output_type);
       bytes("function_table", Memory::kCache, core_, false, c.function_table,

@@ -59,8 +59,8 @@ enum Element : int64_t { kI8, kU8, kI16, kI32, kF16, kF32 };
 enum Weight : int64_t { kWeightI8, kWeightI4, kWeightI16, kWeightF16 };
 enum Connection : int64_t { kDense, kDepthwise };
 enum Transform : int64_t { kDirect, kWinograd2, kWinograd4 };
-enum Function : int64_t { kNoFunction, kTable, kCurve };
-enum Arithmetic : int64_t { kAdd, kSubtract, kMultiply, kRescale, kLookUp, kLookUpCurve };
+enum Function : int64_t { kNoFunction, kTable, kCurve, kReal };
+enum Arithmetic : int64_t { kAdd, kSubtract, kMultiply, kRescale, kLookUp, kLookUpCurve, kRealFunction };
 enum Pooling : int64_t { kMaximum, kAverage };
 enum Interpolation : int64_t { kNearest, kLinear };
 
@@ -94,6 +94,11 @@ constexpr int64_t tap_table_bytes(int64_t transform) {
 inline constexpr int64_t kMostInputShift = 15;  // of a tap table
 inline constexpr int64_t kMostSumShift = 38;
 constexpr int64_t weight_bits(int64_t weights) { return weights == kWeightI4 ? 4 : weights == kWeightI8 ? 8 : 16; }
+// Whether entries lie at function_table.
+inline bool has_table(const Convolve& c) { return c.function == kTable || c.function == kCurve; }
+inline bool has_table(const Combine& c) { return c.arithmetic == kLookUp || c.arithmetic == kLookUpCurve; }
+// Whether the accumulators hold sums of 64 bits.
+inline bool accumulates_wide(const Convolve& c) { return c.input_type == kI16 && c.narrow_sums == 0; }
 inline constexpr int64_t kPositionBytes = 8;            // of an entry of Resize's tables
 inline constexpr int64_t kExponentialsBytes = 4 * 256;  // of Softmax's table
 constexpr int64_t layer_norm_bytes(int64_t channels) { return 8 + 8 * channels; }

@@ -136,13 +136,18 @@ class CommandVerifier {
     if (c.weight_zero_point != 0 && (c.connection == kDepthwise || c.weights >= kWeightI16))
       return refuse("N021", "weight_zero_point goes with dense convolutions of i8 or i4 weights");
     if (c.transform != kDirect) HAI_TRY_STATUS(transforms(c, bytes));
+    if (c.narrow_sums != 0 && c.input_type != kI16) return refuse("N021", "narrow_sums goes with i16 input");
     const bool real = c.output_type == kF32 || c.output_type == kF16;
     const bool result = c.input_type == kF16 ? real : c.output_type <= kI16 || c.output_type == kF32;
     if (!result) return refuse("N021", "output_type must be i8, u8, i16 or f32; of f16 input f16 or f32");
     const bool alone = c.function == kNoFunction && c.adds_residual == 0;
-    if (real && !alone) return refuse("N021", "a real output takes neither function nor residual");
-    if (c.function != kNoFunction && c.function_entries == 0)
-      return refuse("N021", "a function with a table of no entries");
+    if (c.output_type == kF32 && !alone) return refuse("N021", "an f32 output takes neither function nor residual");
+    const bool half = c.output_type == kF16;
+    if (c.function != kNoFunction && (c.function == kReal) != half)
+      return refuse("N021", "function real goes with f16 output, a table or a curve with integers");
+    if (has_table(c) && c.function_entries == 0) return refuse("N021", "a function with a table of no entries");
+    if (c.adds_residual != 0 && half && c.residual_type != kF16) return refuse("N021", "residual_type must be f16");
+    if (half) return {};  // bounds are bits
     if (c.adds_residual != 0) HAI_TRY_STATUS(integers("residual_type", c.residual_type));
     HAI_TRY_STATUS(ordered(c.least, c.greatest));
     return ordered(c.sum_least, c.sum_greatest);
@@ -158,6 +163,8 @@ class CommandVerifier {
   }
 
   Status types(const Combine& c) const {
+    if (c.left_type > kI16 || c.output_type > kI16) return real_types(c);
+    if (c.arithmetic == kRealFunction) return refuse("N021", "arithmetic real is of f16");
     HAI_TRY_STATUS(integers("left_type", c.left_type));
     HAI_TRY_STATUS(integers("output_type", c.output_type));
     if (c.arithmetic <= kMultiply) HAI_TRY_STATUS(integers("right_type", c.right_type));
@@ -165,7 +172,24 @@ class CommandVerifier {
     return ordered(c.least, c.greatest);
   }
 
+  // f16 or f32 on either side.
+  Status real_types(const Combine& c) const {
+    if (c.arithmetic == kRescale) {
+      const bool integer = c.output_type <= kI16;
+      const bool fits = c.left_type <= kI16   ? c.output_type == kF32
+                        : c.left_type == kF16 ? integer || c.output_type == kF16 || c.output_type == kF32
+                                              : c.left_type == kF32 && c.output_type == kF16;
+      if (!fits) return refuse("N021", "rescale goes from integers to f32, from f32 to f16, and from f16 anywhere");
+      return integer ? ordered(c.least, c.greatest) : Status{};
+    }
+    const bool halves = c.left_type == kF16 && c.output_type == kF16;
+    const bool pair = c.arithmetic <= kMultiply;
+    if (halves && (pair ? c.right_type == kF16 : c.arithmetic == kRealFunction)) return {};
+    return refuse("N021", "sums and products of f16 are f16, and so is a real function; tables are of integers");
+  }
+
   Status types(const Pool& c) const {
+    if (c.input_type == kF16 && c.output_type == kF16) return {};
     HAI_TRY_STATUS(integers("input_type", c.input_type));
     HAI_TRY_STATUS(integers("output_type", c.output_type));
     if (c.pooling == kAverage && c.multiplier_entries == 0) return refuse("N021", "a mean with no multipliers");
@@ -175,6 +199,8 @@ class CommandVerifier {
   }
 
   Status types(const Resize& c) const {
+    const bool halves = c.input_type == kF16 && c.output_type == kF16;
+    if (halves && c.interpolation == kNearest && c.multiplier == 0) return {};
     HAI_TRY_STATUS(integers("input_type", c.input_type));
     HAI_TRY_STATUS(integers("output_type", c.output_type));
     const bool moves = c.interpolation == kNearest && c.multiplier == 0;
@@ -241,7 +267,8 @@ Status check_sums(std::span<const Command> commands, const Queues& queues) {
       const bool continues = c->first_sum == 0;
       const bool same = open != nullptr && open->output_rows == c->output_rows &&
                         open->output_columns == c->output_columns && open->output_channels == c->output_channels &&
-                        (open->input_type == kI16) == (c->input_type == kI16) && open->transform == c->transform;
+                        (open->input_type == kI16) == (c->input_type == kI16) && open->transform == c->transform &&
+                        open->narrow_sums == c->narrow_sums;
       if (continues != (open != nullptr) || (continues && !same)) {
         return make_error(StatusCode::kInvalidArgument, "N023", "{}: first_sum is {}, but the accumulators hold {}",
                           command_text(commands[number], number), c->first_sum,

@@ -67,6 +67,20 @@ TEST(ProgramVerifier, DamageIsNamed) {
   refused("channel_table=0x900", "channel_table=0x3ff0", "N020");
   refused("output_address=0x2000", "output_address=0xf900", "N020");
   refused("convolve ", "convolve weights=i16 ", "N021");
+  refused("convolve ", "convolve narrow_sums=1 ", "N021");
+  refused("convolve ", "convolve function=real ", "N021");
+  refused("convolve ", "convolve input_type=f16 weights=f16 ", "N021");
+  refused("convolve ", "convolve input_type=f16 weights=f16 output_type=f16 function=table function_entries=1 ",
+          "N021");
+  refused("convolve ", "convolve input_type=f16 weights=f16 output_type=f16 adds_residual=1 ", "N021");
+  refused("convolve ", "convolve input_type=f16 weights=f16 output_type=f32 function=real ", "N021");
+  refused("signal queue=compute", "combine arithmetic=real\nsignal queue=compute", "N021");
+  refused("signal queue=compute", "combine arithmetic=add left_type=f16 output_type=f16\nsignal queue=compute", "N021");
+  refused("signal queue=compute", "combine arithmetic=rescale left_type=f32\nsignal queue=compute", "N021");
+  refused("signal queue=compute", "combine arithmetic=rescale output_type=f16\nsignal queue=compute", "N021");
+  refused("signal queue=compute", "combine arithmetic=table left_type=f16 function_entries=1\nsignal queue=compute",
+          "N021");
+  refused("signal queue=compute", "pool input_type=f16\nsignal queue=compute", "N021");
   refused("convolve ", "convolve output_type=i32 ", "N021");
   refused("convolve ", "convolve function=table ", "N021");
   refused("convolve ", "convolve connection=depthwise output_type=f32 adds_residual=1 ", "N021");

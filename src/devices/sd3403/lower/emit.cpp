@@ -506,7 +506,7 @@ class Emitter {
       c->weight_address = at.pack ? found.pack : base + packed->weights;
       c->channel_table = base + packed->channels;
       if (c->transform != kDirect) c->tap_table = base + packed->taps;
-      if (c->function != kNoFunction) c->function_table = found.table;
+      if (has_table(*c)) c->function_table = found.table;
       if (c->adds_residual != 0) {
         const Rows residual = input_rows(at.reads[1], rows);
         set_residual_tile(*c, tile_of(at.reads[1].slice, residual.first, channel));
@@ -524,7 +524,7 @@ class Emitter {
       set_output_tile(*combine, output);
       combine->rows = rows.count;
       combine->channels = chunk.channels.count;
-      if (combine->arithmetic >= kLookUp) combine->function_table = found.table;
+      if (has_table(*combine)) combine->function_table = found.table;
     } else if (auto* pool = std::get_if<Pool>(&body)) {
       set_input_tile(*pool, tile_of(at.reads[0].slice, in.first, channel));
       pool->input_rows = in.count;

@@ -140,7 +140,7 @@ int64_t pixels_in_accumulators(const Layer& layer, const Machine& machine) {
     const int64_t sums = taps_of(*convolve) * kBlockChannels * 4;
     return static_cast<int64_t>(machine.accumulator_bytes) / sums * tile * tile;
   }
-  return pass_pixels(machine, input_type(layer) == kI16);
+  return pass_pixels(machine, input_type(layer) == kI16 && (convolve == nullptr || convolve->narrow_sums == 0));
 }
 
 std::vector<Share> shares_of(const Layer& layer, const Machine& machine, Split forced) {
@@ -185,7 +185,8 @@ std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const R
   width = align_up(ceil_div(channels.count, parts), kBlockChannels);
   const bool waits = sums_can_wait(layer, machine);
   const int64_t most = waits ? cache / 2 : cache;
-  const bool dense = convolve->connection == kDense;
+  // Sums of f16 keep their order, which is by tap, then by channel.
+  const bool dense = convolve->connection == kDense && (convolve->weights != kWeightF16 || layer.constants.window == 1);
   int64_t deep = depth.count;
   const auto is_beyond = [&](int64_t limit) { return dense && bytes({0, width}, {0, deep}) > limit; };
   while (deep > kBlockChannels && is_beyond(most)) deep = align_up(deep, kBlockChannels) - kBlockChannels;

@@ -3,6 +3,7 @@
 // The multipliers are made from the two scales in f64 as the CPU makes them, so that the machine divides nothing.
 #include "devices/sd3403/lower/pool.h"
 
+#include "devices/sd3403/lower/half.h"
 #include "types/arithmetic.h"
 
 namespace hai::sd3403 {
@@ -37,7 +38,7 @@ void add_pool(SegmentBuilder& builder, Pool pool, const PoolWindow& window, Divi
   pool.zero_point = zero_point_of(y);
   pool.least = integer_min(y.dtype);
   pool.greatest = integer_max(y.dtype);
-  if (pool.pooling == kAverage) {
+  if (pool.pooling == kAverage && !is_half(y)) {
     pool.multiplier_first = counts.least;
     pool.multiplier_entries = counts.largest - counts.least + 1;
     for (int64_t count = counts.least; count <= counts.largest; ++count) {

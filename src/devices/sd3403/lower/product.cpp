@@ -5,21 +5,26 @@
 #include "devices/sd3403/lower/product.h"
 
 #include "devices/sd3403/lower/constants.h"
+#include "devices/sd3403/lower/half.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 
 #include "ops/reference.h"
+#include "ops/work.h"
 #include "types/epilogue.h"
 #include "types/function_table.h"
 
 namespace hai::sd3403 {
 namespace {
 
-// Half of a core's weight cache, so that weights may be there too.
-constexpr int64_t kMostTableBytes = 65536;
+// Of a core's weight cache of 128 KiB less the part for small tables, so that 32 KiB of weights may be there too.
+constexpr int64_t kMostTableBytes = 81920;
+constexpr int64_t kRoomBesideTables = 114688;
+constexpr int64_t kPixelsOfWideSums = 256;  // that the accumulators hold while another pass uses their other half
 
 const ir::TensorType* type_of(const ir::Graph& graph, const ir::Node& node, size_t operand) {
   if (operand >= node.inputs.size() || node.inputs[operand] == ir::kNone) return nullptr;
@@ -76,8 +81,14 @@ Status table_fits(const ir::Graph& graph, const ir::Node& node, const Epilogue& 
   if (bit_width(points.first.dtype(y)) == 8) return {};
   int64_t form = 0;
   const int64_t bytes = choose_table_form(table_of(points, epilogue, y).entries, 2, kTable, kCurve, form);
-  if (bytes <= kMostTableBytes) return {};
-  return refuse(node, fmt::format("a table of {} bytes; {} fit", bytes, kMostTableBytes));
+  if (bytes > kMostTableBytes) return refuse(node, fmt::format("a table of {} bytes; {} fit", bytes, kMostTableBytes));
+  // Weights of 16 output channels that do not fit beside it are cut, and sums of a row must wait then.
+  const Shape& shape = graph.value(node.outputs[0]).type.shape;
+  const int64_t columns = shape.size() < 3 ? 1 : shape[shape.size() - 2].value;
+  if (columns <= kPixelsOfWideSums || bytes <= kMostTableBytes / 2) return {};
+  const int64_t weights = 2 * kBlockChannels * ops::macs_of(graph, node) / element_count(shape)->value;
+  if (weights + bytes + kBlockChannels * kBlockChannels <= kRoomBesideTables) return {};
+  return refuse(node, fmt::format("a table of {} bytes beside {} of weights for 16 channels", bytes, weights));
 }
 
 // Weights less their zero points, in the order of the constant.
@@ -115,6 +126,22 @@ Status weights_fit(const ir::Graph& graph, const ir::Node& node, int channel_axi
   return refuse(node, fmt::format("a weight less its zero point is {}, outside of {} to {}", *beyond, least, greatest));
 }
 
+// Whether |bias| + sum |w| * max |q - zero point| stays within 31 bits in every output channel.
+bool sums_are_narrow(const Layer& layer, const ir::TensorType& x) {
+  const std::vector<int16_t>& weights = layer.constants.weights;
+  const std::vector<int64_t>& bias = layer.constants.bias;
+  if (weights.empty()) return false;
+  const int64_t zero = zero_point_of(x);
+  const int64_t reach = std::max(integer_max(x.dtype) - zero, zero - integer_min(x.dtype));
+  const size_t length = weights.size() / bias.size();
+  for (size_t o = 0; o < bias.size(); ++o) {
+    int64_t sum = 0;
+    for (size_t i = o * length; i < (o + 1) * length; ++i) sum += std::abs(int64_t{weights[i]});
+    if (std::abs(bias[o]) > INT32_MAX || sum > (INT32_MAX - std::abs(bias[o])) / reach) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Status epilogue_supports(const ir::Graph& graph, const ir::Node& node) {
@@ -133,6 +160,7 @@ Status epilogue_supports(const ir::Graph& graph, const ir::Node& node) {
 }
 
 Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  if (is_half(graph.value(node.inputs[0]).type)) return half_product_supports(graph, node);
   HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
   const ir::Value& weights = graph.value(node.inputs[1]);
@@ -148,6 +176,7 @@ Status product_supports(const ir::Graph& graph, const ir::Node& node, int channe
 }
 
 std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
+  if (is_half(graph.value(node.inputs[0]).type)) return half_weights(graph, node);
   std::vector<int16_t> out;
   out.reserve(graph.value(node.inputs[1]).constant->bytes().size());
   for_each_weight(graph, node, channel_axis, [&](int64_t weight) { out.push_back(static_cast<int16_t>(weight)); });
@@ -155,6 +184,7 @@ std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& nod
 }
 
 Status finish_product(SegmentBuilder& builder, Layer& layer) {
+  if (is_half(builder.type(builder.node().inputs[0]))) return finish_half_product(builder, layer);
   const ir::Graph& graph = builder.graph();
   const ir::Node& node = builder.node();
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
@@ -188,6 +218,7 @@ Status finish_sums(SegmentBuilder& builder, Layer& layer) {
     const auto s_w = static_cast<float>(scale * layer.constants.weight_factor);
     layer.constants.multipliers.push_back(hai_multiplier_product(scale_of(x), s_w, to_float ? 1.0F : first.scale));
   }
+  c.narrow_sums = x.dtype == DataType::kI16 && sums_are_narrow(layer, x) ? 1 : 0;
   if (to_float) return {};
   hai_output_range range = full_range(y.dtype, first);
   if (epilogue.activation.is_clamp()) {

@@ -5,14 +5,14 @@
 
 namespace hai::sd3403 {
 
-// Integers with constant weights of 4 or 8 bits (16 where x has them), rounding half to even; `channel_axis` is that of
-// the weights.
+// f16 with constant weights of f16 (lower/half.h), or integers with those of 4 or 8 bits (16 where x has them),
+// rounding half to even; `channel_axis` is that of the weights.
 Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis);
 
 // What follows the sums: bias, rounding, function, residual.
 Status epilogue_supports(const ir::Graph& graph, const ir::Node& node);
 
-// Weights less their zero points, in the order of the constant.
+// Weights less their zero points, of f16 their bits, in the order of the constant.
 std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis);
 
 // Fills types, zero points, epilogue and constants of `layer`, whose body is a Convolve with its geometry and whose

@@ -71,6 +71,8 @@ std::optional<int64_t> element_of(DataType dtype) {
       return kU8;
     case DataType::kI16:
       return kI16;
+    case DataType::kF16:
+      return kF16;
     case DataType::kF32:
       return kF32;
     default:
@@ -111,8 +113,8 @@ Status refuse(const ir::Node& node, std::string_view why) {
   return make_error(StatusCode::kUnsupported, "N100", "{} (\"{}\") on the NPU: {}", node.op, node.name, why);
 }
 
-int32_t zero_point_of(const ir::TensorType& type) { return type.quantization->zero_points[0]; }
-float scale_of(const ir::TensorType& type) { return type.quantization->scales[0]; }
+int32_t zero_point_of(const ir::TensorType& type) { return type.quantization ? type.quantization->zero_points[0] : 0; }
+float scale_of(const ir::TensorType& type) { return type.quantization ? type.quantization->scales[0] : 1.0F; }
 
 Status require_integers(const ir::Graph& graph, const ir::Node& node, ir::ValueId value) {
   const ir::TensorType& type = graph.value(value).type;
@@ -123,6 +125,11 @@ Status require_integers(const ir::Graph& graph, const ir::Node& node, ir::ValueI
   if (!type.quantization || !type.quantization->per_tensor() || type.quantization->scales.size() != 1) {
     return refuse(node, fmt::format("{} has no single scale", graph.value(value).name));
   }
+  return require_shape(graph, node, value);
+}
+
+Status require_shape(const ir::Graph& graph, const ir::Node& node, ir::ValueId value) {
+  const ir::TensorType& type = graph.value(value).type;
   if (graph.value(value).is_constant()) return refuse(node, fmt::format("{} is a constant", graph.value(value).name));
   if (type.shape.empty()) return refuse(node, fmt::format("{} has no batch axis", graph.value(value).name));
   const Dim& batch = type.shape[0];

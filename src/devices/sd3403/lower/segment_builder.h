@@ -116,8 +116,11 @@ void register_all_lower(LowerRegistry& registry);
 // --- what their checks share
 // i8, u8 or i16 with one scale, and a shape that the NPU can hold.
 Status require_integers(const ir::Graph& graph, const ir::Node& node, ir::ValueId value);
+// The shape alone: single samples of known sizes within the fields of commands.
+Status require_shape(const ir::Graph& graph, const ir::Node& node, ir::ValueId value);
 Status refuse(const ir::Node& node, std::string_view why);
-// Multipliers outside of [2^-40, 2^8] do not come here: the graph's verifier has refused them.
+// Multipliers outside of [2^-40, 2^8] do not come here: the graph's verifier has refused them. Of what is not quantized
+// 0 and 1.
 int32_t zero_point_of(const ir::TensorType& type);
 float scale_of(const ir::TensorType& type);
 

@@ -1,0 +1,38 @@
+// cast between f16 and f32 on the NPU: Combine, where a network of f16 begins and ends.
+//
+// One rounding to f16, none to f32 (docs/reference/arithmetic.md). Integers without a scale stay on the CPU.
+#include "devices/sd3403/lower/half.h"
+
+namespace hai::sd3403 {
+namespace {
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(require_reals(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_reals(graph, node, node.outputs[0]));
+  if (is_half(graph.value(node.inputs[0]).type) == is_half(graph.value(node.outputs[0]).type))
+    return refuse(node, "one type to itself");
+  return {};
+}
+
+Status lower(SegmentBuilder& builder) {
+  const ir::Node& node = builder.node();
+  Layer layer;
+  const Slice from = builder.operand(node.inputs[0]);
+  layer.writes = builder.result(node.outputs[0]);
+  Combine c;
+  c.arithmetic = kRescale;
+  c.columns = layer.writes.columns;
+  c.channels = layer.writes.channels;
+  layer.body = c;
+  layer.reads = {{from, {}}};
+  layer.by_rows = !from.whole && !layer.writes.whole;
+  builder.add(std::move(layer));
+  return {};
+}
+
+}  // namespace
+
+void register_cast_lower(LowerRegistry& registry);
+void register_cast_lower(LowerRegistry& registry) { registry.add("cast", {supports, lower}); }
+
+}  // namespace hai::sd3403

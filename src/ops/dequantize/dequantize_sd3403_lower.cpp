@@ -1,0 +1,49 @@
+// dequantize on the NPU: Combine, where layers of f16 follow a layer of integers.
+//
+// Where something else reads the real numbers, they are the CPU's: four bytes an element would leave the NPU.
+#include <algorithm>
+#include <bit>
+
+#include "devices/sd3403/lower/half.h"
+
+namespace hai::sd3403 {
+namespace {
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
+  HAI_TRY_STATUS(require_reals(graph, node, node.outputs[0]));
+  const ir::Value& y = graph.value(node.outputs[0]);
+  const bool becomes_half = !y.uses.empty() && !graph.is_output(node.outputs[0]) &&
+                            std::all_of(y.uses.begin(), y.uses.end(), [&](const ir::Use& use) {
+                              const ir::Node& reader = graph.node(use.node);
+                              return reader.op == "cast" && is_half(graph.value(reader.outputs[0]).type);
+                            });
+  if (!becomes_half) return refuse(node, "real numbers that do not become f16");
+  return {};
+}
+
+Status lower(SegmentBuilder& builder) {
+  const ir::Node& node = builder.node();
+  const ir::TensorType& x = builder.type(node.inputs[0]);
+  Layer layer;
+  const Slice from = builder.operand(node.inputs[0]);
+  layer.writes = builder.result(node.outputs[0]);
+  Combine c;
+  c.arithmetic = kRescale;
+  c.left_multiplier = std::bit_cast<uint32_t>(scale_of(x));
+  c.left_zero_point = zero_point_of(x);
+  c.columns = layer.writes.columns;
+  c.channels = layer.writes.channels;
+  layer.body = c;
+  layer.reads = {{from, {}}};
+  layer.by_rows = !from.whole && !layer.writes.whole;
+  builder.add(std::move(layer));
+  return {};
+}
+
+}  // namespace
+
+void register_dequantize_lower(LowerRegistry& registry);
+void register_dequantize_lower(LowerRegistry& registry) { registry.add("dequantize", {supports, lower}); }
+
+}  // namespace hai::sd3403

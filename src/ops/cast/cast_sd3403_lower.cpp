@@ -11,6 +11,8 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   HAI_TRY_STATUS(require_reals(graph, node, node.outputs[0]));
   if (is_half(graph.value(node.inputs[0]).type) == is_half(graph.value(node.outputs[0]).type))
     return refuse(node, "one type to itself");
+  if (graph.value(node.inputs[0]).producer == ir::kNone && is_half(graph.value(node.outputs[0]).type))
+    return refuse(node, "f32 from outside, of twice the bytes: it becomes f16 where integers are made of it");
   return {};
 }
 

@@ -151,6 +151,18 @@ def test_the_report_says_where_everything_ran(files: Path) -> None:
     assert (files / "again.hai").read_bytes() == (files / "npu.hai").read_bytes()  # deterministic
 
 
+def test_a_batch_shares_the_weights_in_the_cache(files: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x4.npy", pictures(4, 5))
+    assert "batch of 4" in run("run", files / "npu.hai", "--input", tmp_path / "x4.npy")
+    said = json.loads(run("run", files / "npu.hai", "--input", tmp_path / "x4.npy", "--json"))["npu"]["segments"][0]
+    assert said["batch"]["samples"] == 4
+    assert said["batch"]["resident_weight_bytes"] > 10_000  # all of this network's
+    assert said["seconds"] < said["batch"]["modelled_seconds"] < 4 * said["seconds"]
+    one = json.loads(run("run", files / "npu.hai", "--input", files / "x.npy", "--json"))["npu"]["segments"][0]
+    assert "batch" not in one
+    assert one["seconds"] == said["seconds"]
+
+
 def test_run_prints_modelled_time_and_energy(files: Path, tmp_path: Path) -> None:
     text = run("run", files / "npu.hai", "--input", files / "x.npy", "--profile", tmp_path / "trace.json")
     for word in ("modelled, profile sd3403", "NPU + DRAM", "SoC", "fps", "wide"):

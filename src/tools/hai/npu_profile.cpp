@@ -14,11 +14,13 @@
 #include "devices/sd3403/exec/energy.h"
 #include "devices/sd3403/exec/governor.h"
 #include "devices/sd3403/exec/npu_program.h"
+#include "devices/sd3403/exec/passes.h"
 #include "devices/sd3403/exec/platform.h"
 #include "devices/sd3403/exec/timeline_report.h"
 #include "devices/sd3403/exec/timeline_trace.h"
 #include "devices/sd3403/exec/timing.h"
 #include "format/model.h"
+#include "tools/hai/table.h"
 
 namespace hai::tools {
 namespace {
@@ -60,6 +62,20 @@ nlohmann::ordered_json board_json(const sd3403::PlatformTime& time) {
           {"modelled_period_seconds", time.period_seconds}};
 }
 
+std::string batch_text(const sd3403::BatchTime& batch) {
+  return fmt::format(
+      "batch of {}: {:.1f} fps, {:.3f} mJ a sample of NPU + DRAM, {} of weights stay in the cache (modelled)\n",
+      batch.samples, batch.frames_a_second(), batch.npu_and_ddr_joules * 1e3 / static_cast<double>(batch.samples),
+      format_bytes(batch.resident_bytes));
+}
+
+nlohmann::ordered_json batch_json(const sd3403::BatchTime& batch) {
+  return {{"samples", batch.samples},
+          {"modelled_seconds", batch.seconds},
+          {"modelled_npu_and_ddr_joules", batch.npu_and_ddr_joules},
+          {"resident_weight_bytes", batch.resident_bytes}};
+}
+
 }  // namespace
 
 Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOptions& options) {
@@ -92,6 +108,11 @@ Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOp
       machine = timed->machine;
       out.text += fmt::format("{}\n{}", npu.name, sd3403::to_table(*timed, energy, npu.layer_names));
       nlohmann::ordered_json entry{{"segment", npu.name}};
+      if (options.batch > 1) {
+        HAI_TRY(const sd3403::BatchTime batch, sd3403::time_batch(npu.commands, npu.constants, *timed, options.batch));
+        out.text += batch_text(batch);
+        entry["batch"] = batch_json(batch);
+      }
       entry.update(nlohmann::ordered_json::parse(sd3403::to_json(*timed, energy, npu.layer_names)));
       segments.push_back(std::move(entry));
       const auto number = static_cast<int64_t>(segments.size());

@@ -11,6 +11,7 @@ struct NpuProfileOptions {
   double clock_mhz = 0;    // an operating point of the machine; 0: its own clock
   double deadline_ms = 0;  // the slowest point that makes a frame in time; 0: none
   std::string camera;      // "1280x720": the pipeline around the network, too
+  int64_t batch = 1;       // samples of a run
 };
 
 struct NpuProfile {

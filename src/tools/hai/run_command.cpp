@@ -292,6 +292,16 @@ void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+// Samples of a run: the first dimension of the inputs that have a free one.
+Result<int64_t> batch_of(const api::Model& model, const std::vector<api::Tensor>& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    HAI_TRY(const api::Tensor pair, from_api(model.make_input(i, 2)));
+    HAI_TRY(const api::Tensor one, from_api(model.make_input(i, 1)));
+    if (!one.dims().empty() && one.dims()[0] != pair.dims()[0]) return inputs[i].dims()[0] / one.dims()[0];
+  }
+  return 1;
+}
+
 }  // namespace
 
 Status run_command(const RunArguments& arguments) {
@@ -321,7 +331,9 @@ Status run_command(const RunArguments& arguments) {
   const bool modelled = std::string_view(session.device()) == "sd3403";
   std::optional<NpuProfile> profile;
   if (modelled) {
-    HAI_TRY(profile, profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms, arguments.camera}));
+    HAI_TRY(const int64_t batch, batch_of(model, inputs));
+    HAI_TRY(profile,
+            profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms, arguments.camera, batch}));
   }
   // Of a simulated device the trace is its virtual time; what the simulation took is of no interest beside it.
   if (!arguments.trace.empty()) {

@@ -136,6 +136,8 @@ class CommandVerifier {
     if (c.weight_zero_point != 0 && (c.connection == kDepthwise || c.weights >= kWeightI16))
       return refuse("N021", "weight_zero_point goes with dense convolutions of i8 or i4 weights");
     if (c.transform != kDirect) HAI_TRY_STATUS(transforms(c, bytes));
+    if (c.input_pixel_stride == 0 && c.input_columns > 1)
+      return refuse("N021", "input_pixel_stride is 0, but the pixels of a convolution follow each other");
     if (c.narrow_sums != 0 && c.input_type != kI16) return refuse("N021", "narrow_sums goes with i16 input");
     const bool real = c.output_type == kF32 || c.output_type == kF16;
     const bool result = c.input_type == kF16 ? real : c.output_type <= kI16 || c.output_type == kF32;

@@ -92,6 +92,7 @@ TEST(ProgramVerifier, DamageIsNamed) {
   refused("convolve ", "convolve transform=winograd_4 input_type=i16 ", "N021");
   refused("convolve ", "convolve transform=winograd_4 connection=depthwise ", "N021");
   refused("convolve ", "convolve transform=winograd_4 weight_zero_point=1 ", "N021");
+  refused("input_pixel_stride=16", "input_pixel_stride=0", "N021");
   refused("window_columns=3", "window_columns=2 transform=winograd_2", "N021");
   refused("convolve ", "convolve transform=winograd_4 tap_table=0x3fc0 ", "N020");
   refused("convolve ", "convolve transform=winograd_4 tap_table=8 ", "N027");

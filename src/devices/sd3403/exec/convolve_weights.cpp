@@ -16,7 +16,7 @@
 namespace hai::sd3403 {
 namespace {
 
-constexpr int64_t kWideLimit = (int64_t{1} << 53) - 1;  // sums of i16 products go through f64
+constexpr int64_t kWideLimit = (int64_t{1} << 53) - 1;  // what goes through f64: sums of i16 products, and of transformed tiles
 
 int16_t weight_at(std::span<const std::byte> blocks, int64_t form, int64_t at) {
   if (form == kWeightI16) {
@@ -30,12 +30,14 @@ int16_t weight_at(std::span<const std::byte> blocks, int64_t form, int64_t at) {
   return static_cast<int16_t>(nibble >= 8 ? nibble - 16 : nibble);
 }
 
-int64_t limit_of(const Convolve& c) { return accumulates_wide(c) ? kWideLimit : std::numeric_limits<int32_t>::max(); }
+bool ends_wide(const Convolve& c) { return has_wide_sums(c) && c.narrow_sums == 0; }
+
+int64_t limit_of(const Convolve& c) { return ends_wide(c) ? kWideLimit : std::numeric_limits<int32_t>::max(); }
 
 Error refuse(const Convolve& c, size_t channel, int64_t reach, int64_t bias) {
   return make_error(StatusCode::kUnsupported, "N070",
                     "the sums of channel {}, of at most {} beside a bias of {}, may pass {} bits", channel, reach, bias,
-                    accumulates_wide(c) ? 53 : 31);
+                    ends_wide(c) ? 53 : 31);
 }
 
 }  // namespace

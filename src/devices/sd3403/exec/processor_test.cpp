@@ -292,6 +292,15 @@ end queue=store
   ASSERT_TRUE(accepted.has_value()) << accepted.error().to_string();
   EXPECT_EQ(make(sound, 1).error().id, "N063");
   EXPECT_EQ(make(sound, 2).error().id, "N062");
+  const auto halves = [&](uint32_t byte) {
+    std::string text = sound;
+    const std::string from = "output_pixel_stride=16 output_columns=8";
+    text.replace(text.find(from), from.size(),
+                 "output_pixel_stride=64 output_columns=8 input_type=f16 weights=f16 output_type=f32");
+    return make(text, 0, byte);
+  };
+  EXPECT_TRUE(halves(0x3C).has_value());
+  EXPECT_EQ(halves(0xFF).error().id, "N084") << "weights that are no numbers";
   const auto refused = [&](const std::string& from, const std::string& to, std::string_view id) {
     std::string text = sound;
     const size_t at = text.find(from);
@@ -312,8 +321,6 @@ end queue=store
   refused("channel_table=0x100", "channel_table=0x1000", "N064");
   refused("output_address=0x1000 output_pixel_stride=16", "output_address=0x1000 output_pixel_stride=15", "N073");
   refused("output_address=0x1000", "output_address=0x10", "N074");
-  refused("output_pixel_stride=16 output_columns=8",
-          "output_pixel_stride=64 output_columns=8 input_type=f16 weights=f16 output_type=f32", "N071");
   refused("convolve ",
           "convolve adds_residual=1 residual_multiplier=0x3f000000 addend_multiplier=0x3f000000 "
           "residual_address=0x4000 addend_zero_point=1 ",

@@ -106,7 +106,8 @@ MIXES: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("mix", MIXES)
 def test_layers_of_any_precision_are_those_of_the_cpu(files: Path, tmp_path: Path, mix: str) -> None:
     model = hai.from_onnx(files / "net.onnx")
-    real = model.compile().session().run({"x": pictures(3, 7)})["y"]
+    model.compile().save(tmp_path / "real.hai")
+    real = hai.load(tmp_path / "real.hai").session().run({"x": pictures(3, 7)})["y"]
     whole = {} if MIXES[mix] else {"precision": mix}
     model.quantize(8, list(pictures(8)[:, None]), layers=MIXES[mix], adaround=False, **whole)
     model.compile().save(tmp_path / "cpu.hai")
@@ -135,9 +136,11 @@ def test_rates_of_precisions(files: Path, tmp_path: Path) -> None:
         answer = json.loads(run("run", tmp_path / "npu.hai", "--input", files / "x.npy", "--json"))
         wide = [layer for layer in answer["npu"]["segments"][0]["layers"] if layer["name"].startswith("wide")]
         cycles[name] = sum(layer["compute_cycles"] for layer in wide)
-    assert cycles["w4a8"] == cycles["w8a8"]
-    assert 1.6 < cycles["w8a16"] / cycles["w8a8"] < 2.4
-    assert 3.2 < cycles["w16a16"] / cycles["w8a8"] < 4.8
+    # Fewer bytes may be fewer commands.
+    assert cycles["w4a8"] == pytest.approx(cycles["w8a8"], rel=0.1)
+    # 24 channels are 2 steps of 16 lanes, 3 of 8 and 6 of 4; starting and draining is in it too.
+    assert cycles["w8a16"] / cycles["w8a8"] == pytest.approx(1.5, rel=0.15)
+    assert cycles["w16a16"] / cycles["w8a8"] == pytest.approx(3.0, rel=0.15)
     assert cycles["f16"] == pytest.approx(cycles["w16a16"], rel=0.1)
 
 

@@ -166,6 +166,13 @@ def test_a_batch_shares_the_weights_in_the_cache(files: Path, tmp_path: Path) ->
     assert one["seconds"] == said["seconds"]
 
 
+def test_a_fixed_batch_runs(files: Path, tmp_path: Path) -> None:
+    target = tmp_path / "one.hai"
+    run("compile", files / "cpu.hai", "--device", "sd3403", "--dim", "N=1", "-o", target)
+    said = json.loads(run("run", target, "--input", files / "x.npy", "--json"))
+    assert "batch" not in said["npu"]["segments"][0]
+
+
 def test_run_prints_modelled_time_and_energy(files: Path, tmp_path: Path) -> None:
     text = run("run", files / "npu.hai", "--input", files / "x.npy", "--profile", tmp_path / "trace.json")
     for word in ("modelled, profile sd3403", "NPU + DRAM", "SoC", "fps", "wide"):

@@ -293,11 +293,12 @@ void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs
 }
 
 // Samples of a run: the first dimension of the inputs that have a free one.
-Result<int64_t> batch_of(const api::Model& model, const std::vector<api::Tensor>& inputs) {
+int64_t batch_of(const api::Model& model, const std::vector<api::Tensor>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    HAI_TRY(const api::Tensor pair, from_api(model.make_input(i, 2)));
-    HAI_TRY(const api::Tensor one, from_api(model.make_input(i, 1)));
-    if (!one.dims().empty() && one.dims()[0] != pair.dims()[0]) return inputs[i].dims()[0] / one.dims()[0];
+    const auto one = model.make_input(i, 1);
+    const auto pair = model.make_input(i, 2);  // refused where the batch is fixed
+    if (!one || !pair || one->dims().empty() || one->dims()[0] == pair->dims()[0]) continue;
+    return inputs[i].dims()[0] / one->dims()[0];
   }
   return 1;
 }
@@ -331,7 +332,7 @@ Status run_command(const RunArguments& arguments) {
   const bool modelled = std::string_view(session.device()) == "sd3403";
   std::optional<NpuProfile> profile;
   if (modelled) {
-    HAI_TRY(const int64_t batch, batch_of(model, inputs));
+    const int64_t batch = batch_of(model, inputs);
     HAI_TRY(profile,
             profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms, arguments.camera, batch}));
   }

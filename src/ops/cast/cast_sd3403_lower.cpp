@@ -1,6 +1,7 @@
 // cast between f16 and f32 on the NPU: Combine, where a network of f16 begins and ends.
 //
 // One rounding to f16, none to f32 (docs/reference/arithmetic.md). Integers without a scale stay on the CPU.
+#include "devices/sd3403/lower/chain.h"
 #include "devices/sd3403/lower/half.h"
 
 namespace hai::sd3403 {
@@ -18,17 +19,11 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
 
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
-  Layer layer;
   const Slice from = builder.operand(node.inputs[0]);
-  layer.writes = builder.result(node.outputs[0]);
+  const Slice to = builder.result(node.outputs[0]);
   Combine c;
   c.arithmetic = kRescale;
-  c.columns = layer.writes.columns;
-  c.channels = layer.writes.channels;
-  layer.body = c;
-  layer.reads = {{from, {}}};
-  layer.by_rows = !from.whole && !layer.writes.whole;
-  builder.add(std::move(layer));
+  add_combine(builder, from, to, c);
   return {};
 }
 

@@ -14,42 +14,6 @@
 namespace hai::cpu {
 namespace {
 
-class Conv2d final : public CpuKernel {
- public:
-  Conv2d(Convolution product, ProductEpilogue epilogue)
-      : product_(std::move(product)), epilogue_(std::move(epilogue)) {}
-
-  int64_t scratch_bytes(int64_t, int thread_count) const override {
-    return product_.scratch_bytes_per_thread() * thread_count;
-  }
-  int64_t packed_bytes() const override { return product_.packed_bytes() + epilogue_.bytes(); }
-  void run(const RunContext& context) const override {
-    product_.run(epilogue_, product_buffers(context, 3), context.threads);
-  }
-
- private:
-  Convolution product_;
-  ProductEpilogue epilogue_;
-};
-
-class Depthwise final : public CpuKernel {
- public:
-  Depthwise(DepthwiseConvolution filter, ProductEpilogue epilogue)
-      : filter_(std::move(filter)), epilogue_(std::move(epilogue)) {}
-
-  int64_t scratch_bytes(int64_t, int thread_count) const override {
-    return filter_.scratch_bytes_per_thread() * thread_count;
-  }
-  int64_t packed_bytes() const override { return filter_.packed_bytes() + epilogue_.bytes(); }
-  void run(const RunContext& context) const override {
-    filter_.run(epilogue_, product_buffers(context, 3), context.threads);
-  }
-
- private:
-  DepthwiseConvolution filter_;
-  ProductEpilogue epilogue_;
-};
-
 Result<ConvolutionGeometry> read_geometry(const KernelContext& context) {
   constexpr int64_t kMaxExtent = 1 << 20;
   HAI_TRY(const auto strides, context.ints_attribute_or("strides", {1, 1}, 1, kMaxExtent));
@@ -118,7 +82,8 @@ Result<std::unique_ptr<CpuKernel>> make_conv2d(const KernelContext& context) {
                                                             filter.padded_channels(), filter.channel_weights(), 0));
     if (!epilogue.integer || filter.is_exact(epilogue)) {
       HAI_TRY_STATUS(filter.take_bias(epilogue));
-      return std::unique_ptr<CpuKernel>(std::make_unique<Depthwise>(std::move(filter), std::move(epilogue)));
+      return std::unique_ptr<CpuKernel>(
+          std::make_unique<ProductKernel<DepthwiseConvolution>>(std::move(filter), std::move(epilogue)));
     }
   }
   HAI_TRY(Convolution product,
@@ -126,7 +91,8 @@ Result<std::unique_ptr<CpuKernel>> make_conv2d(const KernelContext& context) {
   HAI_TRY(ProductEpilogue epilogue,
           ProductEpilogue::make(context, inputs.operands, product.channel_positions(), product.padded_channels(),
                                 product.channel_weights(), product.left_offset()));
-  return std::unique_ptr<CpuKernel>(std::make_unique<Conv2d>(std::move(product), std::move(epilogue)));
+  return std::unique_ptr<CpuKernel>(
+      std::make_unique<ProductKernel<Convolution>>(std::move(product), std::move(epilogue)));
 }
 
 }  // namespace

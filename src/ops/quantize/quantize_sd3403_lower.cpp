@@ -3,6 +3,7 @@
 // f32 tensors are the CPU's: they come from outside.
 #include <bit>
 
+#include "devices/sd3403/lower/chain.h"
 #include "devices/sd3403/lower/half.h"
 
 namespace hai::sd3403 {
@@ -16,21 +17,15 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
   const ir::TensorType& y = builder.type(node.outputs[0]);
-  Layer layer;
   const Slice from = builder.operand(node.inputs[0]);
-  layer.writes = builder.result(node.outputs[0]);
+  const Slice to = builder.result(node.outputs[0]);
   Combine c;
   c.arithmetic = kRescale;
   c.left_multiplier = std::bit_cast<uint32_t>(scale_of(y));
   c.zero_point = zero_point_of(y);
   c.least = integer_min(y.dtype);
   c.greatest = integer_max(y.dtype);
-  c.columns = layer.writes.columns;
-  c.channels = layer.writes.channels;
-  layer.body = c;
-  layer.reads = {{from, {}}};
-  layer.by_rows = !from.whole && !layer.writes.whole;
-  builder.add(std::move(layer));
+  add_combine(builder, from, to, c);
   return {};
 }
 

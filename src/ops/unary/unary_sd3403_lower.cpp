@@ -73,26 +73,21 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
   Combine c;
-  Layer layer;
+  std::vector<int16_t> table;
   if (is_half(builder.type(node.inputs[0]))) {
     c = combine_halves(activation_of(node));
   } else {
     if (lower_chain(builder)) return {};
-    const FunctionTable table = wide_table(builder.graph(), node);
-    choose_table_form(table.entries, element_bytes(*element_of(builder.type(node.outputs[0]).dtype)), kLookUp,
+    FunctionTable function = wide_table(builder.graph(), node);
+    choose_table_form(function.entries, element_bytes(*element_of(builder.type(node.outputs[0]).dtype)), kLookUp,
                       kLookUpCurve, c.arithmetic);
-    c.function_first = table.first;
-    c.function_entries = static_cast<int64_t>(table.entries.size());
-    layer.constants.table = table.entries;
+    c.function_first = function.first;
+    c.function_entries = static_cast<int64_t>(function.entries.size());
+    table = std::move(function.entries);
   }
   const Slice from = builder.operand(node.inputs[0]);
-  layer.writes = builder.result(node.outputs[0]);
-  c.columns = layer.writes.columns;
-  c.channels = layer.writes.channels;
-  layer.body = c;
-  layer.reads = {{from, {}}};
-  layer.by_rows = !from.whole && !layer.writes.whole;
-  builder.add(std::move(layer));
+  const Slice to = builder.result(node.outputs[0]);
+  add_combine(builder, from, to, c, std::move(table));
   return {};
 }
 

@@ -11,24 +11,6 @@
 namespace hai::cpu {
 namespace {
 
-class WinogradConv2d final : public CpuKernel {
- public:
-  WinogradConv2d(WinogradConvolution product, ProductEpilogue epilogue)
-      : product_(std::move(product)), epilogue_(std::move(epilogue)) {}
-
-  int64_t scratch_bytes(int64_t, int thread_count) const override {
-    return product_.scratch_bytes_per_thread() * thread_count;
-  }
-  int64_t packed_bytes() const override { return product_.packed_bytes() + epilogue_.bytes(); }
-  void run(const RunContext& context) const override {
-    product_.run(epilogue_, product_buffers(context, 3), context.threads);
-  }
-
- private:
-  WinogradConvolution product_;
-  ProductEpilogue epilogue_;
-};
-
 Result<WinogradGeometry> read_geometry(const KernelContext& context) {
   HAI_TRY(const int64_t tile, context.int_attribute("tile", 0, 2, 4));
   HAI_TRY(const auto pads, context.ints_attribute_or("pads", {0, 0, 0, 0}, 0, 2));
@@ -105,7 +87,8 @@ Result<std::unique_ptr<CpuKernel>> make_winograd_conv2d(const KernelContext& con
     HAI_TRY_STATUS(product.take_bias(context, epilogue.bias.data()));
     epilogue.take_bias_out();
   }
-  return std::unique_ptr<CpuKernel>(std::make_unique<WinogradConv2d>(std::move(product), std::move(epilogue)));
+  return std::unique_ptr<CpuKernel>(
+      std::make_unique<ProductKernel<WinogradConvolution>>(std::move(product), std::move(epilogue)));
 }
 
 }  // namespace

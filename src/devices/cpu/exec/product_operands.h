@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "devices/cpu/exec/convolution.h"
@@ -33,5 +34,25 @@ inline Convolution::Buffers product_buffers(const RunContext& context, size_t re
   return {context.inputs[0].data, residual ? context.inputs[residual_operand].data : nullptr, context.outputs[0].data,
           context.scratch, context.outputs[0].dims[0]};
 }
+
+// A kernel that runs one product (Convolution, DepthwiseConvolution, WinogradConvolution) and what follows its sums.
+template <typename Product>
+class ProductKernel final : public CpuKernel {
+ public:
+  ProductKernel(Product product, ProductEpilogue epilogue)
+      : product_(std::move(product)), epilogue_(std::move(epilogue)) {}
+
+  int64_t scratch_bytes(int64_t, int thread_count) const override {
+    return product_.scratch_bytes_per_thread() * thread_count;
+  }
+  int64_t packed_bytes() const override { return product_.packed_bytes() + epilogue_.bytes(); }
+  void run(const RunContext& context) const override {
+    product_.run(epilogue_, product_buffers(context, 3), context.threads);
+  }
+
+ private:
+  Product product_;
+  ProductEpilogue epilogue_;
+};
 
 }  // namespace hai::cpu

@@ -35,10 +35,8 @@ Cost cost_of(const Layer& layer, const Machine& machine, const std::vector<Share
   Cost cost;
   for (const Share& share : shares) {
     const int64_t rows = share.halves_rows ? (layer.writes.rows + 1) / 2 : layer.writes.rows;
-    const Range depth{0, layer.constants.depth};
     cost.cycles = std::max(cost.cycles, static_cast<double>(layer_cycles(layer, machine, rows, share.channels.count)));
-    cost.bytes += static_cast<double>(constant_bytes(layer, share.channels, depth, layer.writes.rows) -
-                                      packed_weight_bytes(layer, share.channels, depth) + table_bytes(layer));
+    cost.bytes += static_cast<double>(loaded_constant_bytes(layer, share.channels));
   }
   return cost;
 }

@@ -59,24 +59,30 @@ int32_t value_of(const ir::Graph& graph, ir::ValueId value, ir::ValueId origin, 
 
 }  // namespace
 
+void add_combine(SegmentBuilder& builder, const Slice& from, const Slice& to, Combine command,
+                 std::vector<int16_t> table) {
+  command.columns = to.columns;
+  command.channels = to.channels;
+  Layer layer;
+  layer.body = command;
+  layer.constants.table = std::move(table);
+  layer.reads = {{from, {}}};
+  layer.writes = to;
+  layer.by_rows = !from.whole && !to.whole;
+  builder.add(std::move(layer));
+}
+
 void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorType& x, const Slice& to,
                  const ir::TensorType& y) {
   Combine c;
   c.arithmetic = kRescale;
   c.left_zero_point = zero_point_of(x);
   c.left_multiplier = std::bit_cast<uint32_t>(hai_multiplier_ratio(scale_of(x), scale_of(y)));
-  c.columns = to.columns;
-  c.channels = to.channels;
   const hai_output_range range = range_of(y);
   c.zero_point = range.zero_point;
   c.least = range.lo;
   c.greatest = range.hi;
-  Layer layer;
-  layer.body = c;
-  layer.reads = {{from, {}}};
-  layer.writes = to;
-  layer.by_rows = !from.whole && !to.whole;
-  builder.add(std::move(layer));
+  add_combine(builder, from, to, c);
 }
 
 bool comes_from_bytes(const ir::Graph& graph, ir::ValueId value) { return origin_of(graph, value) != ir::kNone; }
@@ -101,21 +107,15 @@ bool lower_chain(SegmentBuilder& builder) {
   const ir::TensorType& x = graph.value(origin).type;
   Combine c;
   c.arithmetic = kLookUp;
-  Layer layer;
+  std::vector<int16_t> table;
   c.function_first = integer_min(x.dtype);
   c.function_entries = 256;
   for (int32_t q = 0; q < 256; ++q) {
     const int32_t entry = value_of(graph, value, origin, q + static_cast<int32_t>(integer_min(x.dtype)));
-    layer.constants.table.push_back(static_cast<int16_t>(entry));
+    table.push_back(static_cast<int16_t>(entry));
   }
   const Slice from = builder.operand(origin);
-  layer.writes = builder.result(value);
-  c.columns = layer.writes.columns;
-  c.channels = layer.writes.channels;
-  layer.body = c;
-  layer.reads = {{from, {}}};
-  layer.by_rows = !from.whole && !layer.writes.whole;
-  builder.add(std::move(layer));
+  add_combine(builder, from, builder.result(value), c, std::move(table));
   return true;
 }
 

@@ -1,10 +1,17 @@
 // Functions of one tensor: rescaling, look-ups, and chains of them as one table.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "devices/sd3403/lower/segment_builder.h"
 #include "types/function_table.h"
 
 namespace hai::sd3403 {
+
+// A layer of one tensor: `command` with the sizes of its result.
+void add_combine(SegmentBuilder& builder, const Slice& from, const Slice& to, Combine command,
+                 std::vector<int16_t> table = {});
 
 // `to` gets `from` with another scale or type.
 void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorType& x, const Slice& to,

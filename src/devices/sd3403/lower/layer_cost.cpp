@@ -35,7 +35,7 @@ double group_cycles(const Segment& segment, const std::vector<BufferUses>&, cons
     for (const Share& share : shares) {
       const Range depth{0, layer.constants.depth};
       const int64_t bytes = constant_bytes(layer, share.channels, depth, layer.writes.rows);
-      constants += static_cast<double>(bytes - packed_weight_bytes(layer, share.channels, depth) + table_bytes(layer));
+      constants += static_cast<double>(loaded_constant_bytes(layer, share.channels));
       on_a_core = std::max(on_a_core, bytes);
     }
     most_on_a_core += on_a_core;

@@ -94,6 +94,12 @@ int64_t packed_weight_bytes(const Layer& layer, const Range& channels, const Ran
   return layer.pack ? blocks_of(channels.count) * kBlockChannels * depth.count : 0;
 }
 
+int64_t loaded_constant_bytes(const Layer& layer, const Range& channels) {
+  const Range depth{0, layer.constants.depth};
+  return constant_bytes(layer, channels, depth, layer.writes.rows) - packed_weight_bytes(layer, channels, depth) +
+         table_bytes(layer);
+}
+
 int64_t layer_cycles(const Layer& layer, const Machine& machine, int64_t rows, int64_t channels) {
   Command command{0, 0, 0, layer.body};
   const Slice& out = layer.writes;

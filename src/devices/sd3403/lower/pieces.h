@@ -48,6 +48,9 @@ int64_t constant_bytes(const Layer& layer, const Range& channels, const Range& d
 // Of those, what the layer packs itself.
 int64_t packed_weight_bytes(const Layer& layer, const Range& channels, const Range& depth);
 int64_t table_bytes(const Layer& layer);
+// What a core loads from external memory to make these channels of all rows: pieces without what is packed, and the
+// table.
+int64_t loaded_constant_bytes(const Layer& layer, const Range& channels);
 // Whether pieces of the layer have anything in the weight cache besides the table.
 bool has_constants(const Layer& layer);
 

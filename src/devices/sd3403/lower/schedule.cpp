@@ -79,7 +79,6 @@ class Search {
   }
 
   LayerId stuck_at() const { return stuck_at_; }
-  const std::vector<BufferUses>& uses() const { return uses_; }
 
   // The largest buffer that another group would keep across `layer`, or else the largest that it touches.
   std::optional<BufferId> largest_alive(LayerId layer) const {

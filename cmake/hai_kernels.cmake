@@ -12,6 +12,10 @@ set(HAI_FLAGS_X86_avx2 -march=x86-64 -mavx2 -mfma -mf16c)
 set(HAI_FLAGS_X86_avx2vnni ${HAI_FLAGS_X86_avx2} -mavxvnni)
 set(HAI_FLAGS_X86_avx512 ${HAI_FLAGS_X86_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
 set(HAI_FLAGS_X86_avx512vnni ${HAI_FLAGS_X86_avx512} -mavx512vnni -mavx512vbmi)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  # The set of last resort: still vectorized, but not unrolled and peeled, which would make it half as large again.
+  set(HAI_KERNEL_OPTIMIZATION_scalar -O2 -ftree-vectorize -fvect-cost-model=dynamic)
+endif()
 if(HAI_EMULATE_AVX512)
   # Tests only: these sets' kernels in plain C for AVX2 (tests/emulation/immintrin.h).
   foreach(isa avx2vnni avx512 avx512vnni)

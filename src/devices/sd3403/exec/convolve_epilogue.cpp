@@ -79,8 +79,10 @@ void ConvolveEpilogue::finish(const int32_t* sums, int64_t stride, int32_t rows,
   e.sums_stride = stride;
   e.rows = rows;
   e.cols = cols;
-  e.bias = bias_.data() + channel;
-  e.multiplier = multiplier_.data() + channel;
+  if (!rules_.transformed) {
+    e.bias = bias_.data() + channel;
+    e.multiplier = multiplier_.data() + channel;
+  }
   e.lo = lo();
   e.hi = hi();
   e.zero_point = first_.zero_point;

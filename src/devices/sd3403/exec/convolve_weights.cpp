@@ -16,7 +16,8 @@
 namespace hai::sd3403 {
 namespace {
 
-constexpr int64_t kWideLimit = (int64_t{1} << 53) - 1;  // what goes through f64: sums of i16 products, and of transformed tiles
+constexpr int64_t kWideLimit =
+    (int64_t{1} << 53) - 1;  // what goes through f64: sums of i16 products, and of transformed tiles
 
 int16_t weight_at(std::span<const std::byte> blocks, int64_t form, int64_t at) {
   if (form == kWeightI16) {

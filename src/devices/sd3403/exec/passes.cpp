@@ -1,6 +1,6 @@
 // Method: a load is needless in later passes when nothing else ever writes where it writes: then the bytes of the pass
-// before are there all the time. Loads of one stream to one place are the same load. Values are computed with all loads,
-// which give the same.
+// before are there all the time. Loads of one stream to one place are the same load. Values are computed with all
+// loads, which give the same.
 #include "devices/sd3403/exec/passes.h"
 
 #include <algorithm>

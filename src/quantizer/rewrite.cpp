@@ -320,7 +320,7 @@ class Rewriter {
     const WinogradTaps& taps = layer.taps;
     std::vector<float> scales;
     for (const float s_u : taps.scales) scales.push_back(static_cast<float>(static_cast<double>(s_u) * taps.base));
-    HAI_TRY_STATUS(check_multipliers(scales, s_x, s_y));
+    HAI_TRY_STATUS(check_multipliers(node, scales, s_x, s_y));
     const ir::Value& weights = graph_.value(node.inputs[1]);
     const int64_t dims[] = {weights.type.shape[0].value, taps.tile + 2, taps.tile + 2, weights.type.shape[3].value};
     const ir::ValueId w = ops::add_constant_i8(out_.graph, weights.name + ".taps", dims, taps.values,
@@ -366,7 +366,7 @@ class Rewriter {
     } else {
       bias = quantized.bias;
     }
-    HAI_TRY_STATUS(check_multipliers(quantized.scales, s_x, s_y));
+    HAI_TRY_STATUS(check_multipliers(node, quantized.scales, s_x, s_y));
     const ir::ValueId w = add_weight_constant(out_.graph, weights.name, weights.type.shape, layout, quantized);
     const ir::ValueId b = add_bias(node, bias, quantized.scales, s_x, bias_limit(plan_.precision[id]),
                                    plan_.precision[id].activation_bits);
@@ -439,15 +439,15 @@ class Rewriter {
                                    std::move(data));
   }
 
-  static Status check_multipliers(std::span<const float> scales, double s_x, double s_y) {
+  static Status check_multipliers(const ir::Node& node, std::span<const float> scales, double s_x, double s_y) {
     if (s_y <= 0) return {};
     for (size_t c = 0; c < scales.size(); ++c) {
       const float multiplier = hai_multiplier_product(static_cast<float>(s_x), scales[c], static_cast<float>(s_y));
       if (hai_multiplier_usable(multiplier) == 0) {
         return make_error(StatusCode::kOutOfRange, "Q031",
-                          "output channel {}: the multiplier {} is outside [2^-40, 2^8], since its output stays so "
+                          "{}: output channel {}: the multiplier {} is outside [2^-40, 2^8], since its output stays so "
                           "much smaller than its products; keep this layer in f32",
-                          c, multiplier);
+                          node.name, c, multiplier);
       }
     }
     return {};

@@ -149,8 +149,13 @@ Result<Results> run_patches(const Layer& layer, int threads, Append&& append) {
   return Results(values, values + results[0].count());
 }
 
-ir::ValueId copy_constant(ir::Graph& graph, const ir::Value& value) {
-  return graph.add_constant(value.name, value.type, value.constant);
+// `divisor`: of the scales.
+ir::ValueId copy_constant(ir::Graph& graph, const ir::Value& value, double divisor = 1.0) {
+  ir::TensorType type = value.type;
+  if (type.quantization) {
+    for (float& scale : type.quantization->scales) scale = static_cast<float>(static_cast<double>(scale) / divisor);
+  }
+  return graph.add_constant(value.name, std::move(type), value.constant);
 }
 
 // The layer's result in steps of its own scale, clamped as it is stored; or in real numbers.
@@ -168,6 +173,8 @@ class Storage {
   }
   double exact(double real) const { return scale_ > 0 ? std::clamp(real / scale_, low_, high_) : real; }
   double stored(double real) const { return scale_ > 0 ? std::nearbyint(exact(real)) : real; }
+  // What multipliers are made with: 1 where results stay real.
+  double step() const { return scale_ > 0 ? scale_ : 1.0; }
 
  private:
   double scale_ = 0;  // 0: results stay real
@@ -259,16 +266,23 @@ class LayerTrial {
   std::map<int, WinogradLayer> layers;  // by tile
 
  private:
+  // Integers run with results in f32, but in steps of the stored result, so that multipliers are those of the layer:
+  // a channel of weights that are all 0 has the least one, which divided by the step would be none.
+  Result<Results> run_integers(auto&& append) const {
+    HAI_TRY(Results results, run_patches(layer_, input_.options.threads, append));
+    for (float& result : results) result = static_cast<float>(static_cast<double>(result) * storage_.step());
+    return results;
+  }
+
   Status try_direct() {
     const ir::Graph& integer = input_.direct.graph;
     const ir::Node& node = integer.node(input_.direct.nodes[layer_.id]);
     HAI_TRY(const Results results,
-            run_patches(layer_, input_.options.threads,
-                        [&](ir::Graph& graph, ir::ValueId, ir::ValueId x) -> Result<ir::ValueId> {
-                          const ir::ValueId w = copy_constant(graph, integer.value(node.inputs[1]));
-                          const ir::ValueId b = copy_constant(graph, integer.value(node.inputs[2]));
-                          return ops::append_value(graph, "conv2d", {x, w, b}, {}, as_real());
-                        }));
+            run_integers([&](ir::Graph& graph, ir::ValueId, ir::ValueId x) -> Result<ir::ValueId> {
+              const ir::ValueId w = copy_constant(graph, integer.value(node.inputs[1]), storage_.step());
+              const ir::ValueId b = copy_constant(graph, integer.value(node.inputs[2]), storage_.step());
+              return ops::append_value(graph, "conv2d", {x, w, b}, {}, as_real());
+            }));
     std::vector<float> none(static_cast<size_t>(layer_.outputs), 0.0F);
     row.direct.sqnr_db = sqnr_of(storage_, want_, results, false, none);
     return {};
@@ -278,17 +292,19 @@ class LayerTrial {
     WinogradLayer layer;
     layer.taps = choose_taps(floats_of(weights), layer_.channels, least_scales(own), transformed(layer_, tile));
     layer.bias = own;
-    auto results = run_patches(
-        layer_, input_.options.threads, [&](ir::Graph& graph, ir::ValueId, ir::ValueId x) -> Result<ir::ValueId> {
-          const WinogradTaps& taps = layer.taps;
-          const int64_t dims[] = {layer_.outputs, tile + 2, tile + 2, layer_.channels};
-          const ir::ValueId w = ops::add_constant_i8(graph, "taps", dims, taps.values,
-                                                     {taps.scales, std::vector<int32_t>(taps.scales.size(), 0), 0, 0});
-          return ops::append_value(
-              graph, "winograd_conv2d", {x, w},
-              {{"tile", int64_t{tile}}, {"input_shifts", taps.input_shifts}, {"weight_shifts", taps.weight_shifts}},
-              as_real());
-        });
+    auto results = run_integers([&](ir::Graph& graph, ir::ValueId, ir::ValueId x) -> Result<ir::ValueId> {
+      const WinogradTaps& taps = layer.taps;
+      const int64_t dims[] = {layer_.outputs, tile + 2, tile + 2, layer_.channels};
+      std::vector<float> scales;
+      for (const float scale : taps.scales)
+        scales.push_back(static_cast<float>(static_cast<double>(scale) / storage_.step()));
+      const std::vector<int32_t> zeros(scales.size(), 0);
+      const ir::ValueId w = ops::add_constant_i8(graph, "taps", dims, taps.values, {scales, zeros, 0, 0});
+      return ops::append_value(
+          graph, "winograd_conv2d", {x, w},
+          {{"tile", int64_t{tile}}, {"input_shifts", taps.input_shifts}, {"weight_shifts", taps.weight_shifts}},
+          as_real());
+    });
     if (!results) {  // sums or multipliers out of range: the layer stays direct, and the report says why
       form.impossible = results.error().message;
       return {};
@@ -301,22 +317,18 @@ class LayerTrial {
   // Of s_w: what keeps multipliers and biases in range.
   std::vector<double> least_scales(const std::vector<float>& bias) const {
     const double s_x = static_cast<double>(layer_.x.scales[0]);
-    const ir::ValueId y = node_.outputs[0];
-    const double s_y =
-        input_.plan.float_result[layer_.id]
-            ? 1.0
-            : static_cast<double>(input_.ranges.of(input_.plan, y, input_.plan.result_bits(layer_.id, y)).scales[0]);
     std::vector<double> out;
     for (const float b : bias) {
-      // Doubled to stay clear of rounding and of what the correction adds; results in f32 have s_y = 1.
-      out.push_back(2.0 * std::max(HAI_MULTIPLIER_MIN * std::max(s_y, 1.0) / s_x,
+      // Doubled to stay clear of rounding and of what the correction adds.
+      out.push_back(2.0 * std::max(HAI_MULTIPLIER_MIN * storage_.step() / s_x,
                                    std::abs(static_cast<double>(b)) / (kWinogradBiasLimit * s_x)));
     }
     return out;
   }
 
-  static ops::AppendOptions as_real() {
+  ops::AppendOptions as_real() const {
     ops::AppendOptions options;
+    options.node_name = node_.name;  // for errors
     options.declared = {ir::TensorType{DataType::kF32, {}, {}}};
     return options;
   }

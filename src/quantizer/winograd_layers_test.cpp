@@ -163,6 +163,48 @@ TEST(WinogradLayers, OtherPrecisionsStayDirect) {
   EXPECT_EQ(names_of(result->graph, "winograd_conv2d"), std::vector<std::string>{"project"});
 }
 
+// A layer between two others, some of whose channels have weights times `gain`.
+ir::Graph network_with(float gain, int64_t channels) {
+  NetworkBuilder b(1);
+  const ir::ValueId x = b.input({kDims[0], kDims[1], kDims[2], kDims[3]});
+  const ir::ValueId stem = b.op("relu", {b.conv(x, 3, 32, 1, "stem")}, {}, "stem_relu");
+  NetworkBuilder::Gains gains;
+  gains.outputs.assign(32, 1.0F);
+  std::fill_n(gains.outputs.begin() + (32 - channels) / 2, channels, gain);
+  const ir::ValueId middle = b.op("relu", {b.conv(stem, 32, 32, 3, "middle", gains)}, {}, "middle_relu");
+  b.graph.add_output(b.conv(middle, 32, 8, 1, "head"));
+  return std::move(b.graph);
+}
+
+TEST(WinogradLayers, ChannelsWithoutWeightsChangeNoChoice) {
+  const std::vector<ops::Tensor> inputs = {random_tensor(7)};
+  for (const float gain : {0.0F, 1e-8F, 1e-20F}) {
+    for (const int64_t channels : {int64_t{1}, int64_t{32}}) {
+      for (const Winograd choice : {Winograd::kAuto, Winograd::kAll}) {
+        SCOPED_TRACE(::testing::Message() << gain << " in " << channels << ", " << winograd_name(choice));
+        QuantizeOptions options;
+        options.winograd = choice;
+        const auto result = quantize(network_with(gain, channels), samples(), options);
+        ASSERT_TRUE(result) << result.error().to_string();
+        EXPECT_EQ(names_of(result->graph, "winograd_conv2d"), std::vector<std::string>{"middle"});
+        const auto row = nlohmann::json::parse(result->report_json)["winograd"]["layers"][0];
+        EXPECT_FALSE(row["f4"].contains("impossible")) << row;
+        const auto want = ops::interpret(network_with(gain, channels), inputs);
+        ASSERT_TRUE(want);
+        const auto reference = ops::interpret(result->graph, inputs);
+        ASSERT_TRUE(reference) << reference.error().to_string();
+        EXPECT_GT(sqnr_db(want->outputs[0].view(), reference->outputs[0].view()), 11.0);
+        auto compiled = CompiledGraph::make(result->graph, 2);
+        ASSERT_TRUE(compiled) << compiled.error().to_string();
+        const auto got = compiled->run(inputs);
+        ASSERT_TRUE(got) << got.error().to_string();
+        EXPECT_EQ(
+            std::memcmp((*got)[0].data, reference->outputs[0].storage.data(), reference->outputs[0].storage.size()), 0);
+      }
+    }
+  }
+}
+
 TEST(WinogradLayers, CyclesAreTheMachines) {
   // 6 x 6 tiles of 16 x 16 channels: 9 cycles on one of two cores; and 36 weights where there were 9.
   EXPECT_NEAR(winograd_cycles(4, 40, 40, 64, 64), 100 * 16 * 4.5 + 36 * 64 * 64 / 21.76, 1e-6);

@@ -200,14 +200,25 @@ class Model:
         ``compress``: store weights compressed; ``None``: where that saves at least a tenth (f32: a fifth) of them.
         ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
         """
-        ranges = {name: (d, d) if isinstance(d, int) else d for name, d in (dims or {}).items()}
         sink = print_sink or (lambda place, text: print(f"// {place}\n{text}"))
         report = json.dumps(self.quantization_report) if self.quantization_report else ""
         rule = self.preprocessing.to_native() if self.preprocessing is not None else None
         return CompiledModel(
-            _core.compile(self._graph, device, ranges, list(disabled_passes), list(print_ir), sink, rule, report),
+            _core.compile(
+                self._graph, device, _dim_ranges(dims), list(disabled_passes), list(print_ir), sink, rule, report
+            ),
             compress,
         )
+
+
+def _dim_ranges(dims: Mapping[str, int | tuple[int, int]] | None) -> dict[str, tuple[int, int]]:
+    ranges: dict[str, tuple[int, int]] = {}
+    for name, dim in (dims or {}).items():
+        numbers = tuple(dim) if isinstance(dim, (tuple, list)) else (dim, dim)
+        if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in numbers):
+            raise HaiError("HAI-Y038", f"dims: {name} is {dim!r}; give a whole number, or (least, most) for the batch")
+        ranges[name] = (int(numbers[0]), int(numbers[1]))
+    return ranges
 
 
 def _options_json(options: Mapping[str, Any]) -> str:
@@ -267,16 +278,17 @@ def _sample_reader(
 def from_onnx(
     path: str | os.PathLike[str],
     *,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | tuple[int, int]] | None = None,
     batch: tuple[int, int] = (1, 16),
     free_batch: bool = False,
     preprocessing: Preprocessing | None = None,
 ) -> Model:
-    """Imports an ONNX file. ``dims`` binds its named dimensions; a named first dimension stays free as the batch, within ``batch``.
+    """Imports an ONNX file. ``dims`` binds its named dimensions; a named first dimension stays free as the batch, within ``batch``
+    or the range that ``dims`` gives it. ``compile`` binds what is still free.
 
     ``free_batch`` gives a model exported for one sample a free batch, where its reshapes allow it.
     """
-    return Model(_core.import_onnx(path_text(path), dict(dims or {}), batch[0], batch[1], free_batch), preprocessing)
+    return Model(_core.import_onnx(path_text(path), _dim_ranges(dims), batch[0], batch[1], free_batch), preprocessing)
 
 
 def from_torch(

@@ -19,10 +19,19 @@
 namespace hai::python {
 namespace {
 
-ir::Graph import_onnx(const std::string& path, const std::map<std::string, int64_t>& dims, int64_t batch_min,
-                      int64_t batch_max, bool free_batch) {
+// Ranges of dimensions by name.
+using PythonDims = std::map<std::string, std::pair<int64_t, int64_t>>;
+
+std::map<std::string, DimRange> dim_ranges(const PythonDims& dims) {
+  std::map<std::string, DimRange> out;
+  for (const auto& [name, range] : dims) out[name] = {range.first, range.second};
+  return out;
+}
+
+ir::Graph import_onnx(const std::string& path, const PythonDims& dims, int64_t batch_min, int64_t batch_max,
+                      bool free_batch) {
   onnx_import::ImportOptions options;
-  options.dims = dims;
+  options.dims = dim_ranges(dims);
   options.batch_min = batch_min;
   options.batch_max = batch_max;
   options.free_batch = free_batch;
@@ -80,14 +89,13 @@ nb::dict report_dict(const compiler::CompileReport& report) {
   return out;
 }
 
-compiler::CompiledModel compile(const ir::Graph& graph, const std::string& device,
-                                const std::map<std::string, std::pair<int64_t, int64_t>>& dims,
+compiler::CompiledModel compile(const ir::Graph& graph, const std::string& device, const PythonDims& dims,
                                 const std::vector<std::string>& disabled_passes,
                                 const std::vector<std::string>& print_ir, const nb::object& print_sink,
                                 const nb::object& preprocessing, const std::string& quantization_report) {
   compiler::CompileOptions options;
   options.device = device;
-  for (const auto& [name, range] : dims) options.dims[name] = {range.first, range.second};
+  options.dims = dim_ranges(dims);
   options.disabled_passes = disabled_passes;
   options.print_ir = print_ir;
   options.quantization_report = quantization_report;

@@ -143,8 +143,6 @@ void fill_report(const format::Program& program, CompileReport& report) {
   report.arena_lower_bound_bytes = program.arena_lower_bound_bytes;
 }
 
-}  // namespace
-
 Result<std::pair<std::string, DimRange>> parse_dim(std::string_view text) {
   const size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
@@ -161,6 +159,21 @@ Result<std::pair<std::string, DimRange>> parse_dim(std::string_view text) {
                       "\"{}\" is no dimension; write height=640, or batch=1..16 to leave the batch free", text);
   }
   return std::pair<std::string, DimRange>(std::string(name), DimRange{*low, *high});
+}
+
+}  // namespace
+
+Result<std::map<std::string, DimRange>> parse_dims(std::span<const std::string> texts) {
+  std::map<std::string, DimRange> dims;
+  for (const std::string& text : texts) {
+    HAI_TRY(auto entry, parse_dim(text));
+    const auto [at, fresh] = dims.insert(std::move(entry));
+    if (fresh) continue;
+    return make_error(StatusCode::kInvalidArgument, "K021",
+                      "--dim {}: \"{}\" is given before as {}; give each dimension once", text, at->first,
+                      to_string(at->second));
+  }
+  return dims;
 }
 
 Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {

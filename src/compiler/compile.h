@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,22 +16,18 @@
 #include "devices/sd3403/lower/lower.h"
 #include "format/model.h"
 #include "ir/graph.h"
+#include "types/dim_range.h"
 
 namespace hai::compiler {
 
-// What a symbol of the graph becomes: a number (min == max) or, for the batch symbol only, a range that stays free.
-struct DimRange {
-  int64_t min = 1;
-  int64_t max = 1;
-};
-// "batch=1..16", "height=640", as on the command line.
-Result<std::pair<std::string, DimRange>> parse_dim(std::string_view text);
+// By name, from "batch=1..16", "height=640", as on the command line. Errors: K018 no such text, K021 a name twice.
+Result<std::map<std::string, DimRange>> parse_dims(std::span<const std::string> texts);
 
 struct CompileOptions {
   std::string device = "cpu";   // or "sd3403"
   sd3403::LowerOptions sd3403;  // machine and choices of that device
-  // By symbol name. The batch symbol keeps the graph's own range when it is not named here; every other symbol must be
-  // bound to a number.
+  // By symbol name; a range is for the batch symbol only. The batch symbol keeps the graph's own range when it is not
+  // named here; every other symbol must be bound to a number.
   std::map<std::string, DimRange> dims;
   std::vector<std::string> disabled_passes;  // names of pass_names(); those that fix rounding points cannot be named
   // "before:<pass>" or "after:<pass>", also "before:all" and "after:all"; `print_sink` receives place and text.

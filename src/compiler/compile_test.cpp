@@ -31,16 +31,6 @@ ir::Graph small_graph() {
   return std::move(b.graph);
 }
 
-TEST(ParseDim, NumbersAndRanges) {
-  EXPECT_EQ(parse_dim("height=640")->second.max, 640);
-  EXPECT_EQ(parse_dim("batch=1..16")->second.min, 1);
-  EXPECT_EQ(parse_dim("batch=1..16")->second.max, 16);
-  for (const char* text :
-       {"", "=3", "h", "h=", "h=0", "h=-1", "h=3..2", "h=1..", "h=..2", "h=1x", "h=99999999999999999999"}) {
-    EXPECT_FALSE(parse_dim(text)) << text;
-  }
-}
-
 TEST(Compile, GivesGraphAndProgram) {
   const auto model = compile(small_graph());
   ASSERT_TRUE(model) << model.error().to_string();
@@ -127,6 +117,22 @@ TEST(Compile, BindsDimensions) {
   const auto ranged = compile(small_graph(), options);
   ASSERT_TRUE(ranged);
   EXPECT_EQ(ranged->file.programs[0].symbols[0].max, 5);
+}
+
+TEST(Compile, ReadsDimensions) {
+  const std::vector<std::string> texts = {"height=640", "batch=1..16"};
+  const auto dims = parse_dims(texts);
+  ASSERT_TRUE(dims) << dims.error().to_string();
+  EXPECT_EQ(to_string(dims->at("height")) + " " + to_string(dims->at("batch")), "640 1..16");
+  const std::vector<std::string> twice = {"height=640", "height=320"};
+  ASSERT_FALSE(parse_dims(twice));
+  EXPECT_EQ(parse_dims(twice).error().id, "K021");
+  for (const std::string text :
+       {"", "=3", "h", "h=", "h=0", "h=-1", "h=3..2", "h=1..", "h=..2", "h=1x", "h=1e3", "h=99999999999999999999"}) {
+    const auto read = parse_dims({&text, 1});
+    ASSERT_FALSE(read) << text;
+    EXPECT_EQ(read.error().id, "K018");
+  }
 }
 
 TEST(Compile, RefusesWhatItCannotDo) {

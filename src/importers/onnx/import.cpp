@@ -26,6 +26,8 @@ namespace {
 constexpr int64_t kMinOpset = 7;
 constexpr int64_t kMaxOpset = 28;
 constexpr int kMaxBranchDepth = 16;
+constexpr int64_t kLargestDim = int64_t{1} << 31;
+constexpr const char* kBatchName = "batch";  // of a batch that has no name in the model
 
 const ImportRegistry& registry() {
   static const ImportRegistry kRegistry = [] {
@@ -190,25 +192,37 @@ class Importer {
                       version, kMinOpset, kMaxOpset);
   }
 
+  // What the caller says of a dimension that goes by these names.
+  Result<const DimRange*> wanted(std::initializer_list<std::string> names) {
+    const DimRange* found = nullptr;
+    for (const std::string& name : names) {
+      if (name.empty()) continue;
+      dim_names_.insert(name);
+      const auto it = state_.options.dims.find(name);
+      if (it == state_.options.dims.end()) continue;
+      const DimRange range = it->second;
+      const int64_t least = range.is_number() ? 0 : 1;
+      if (range.min < least || range.max < range.min || range.max > kLargestDim) {
+        return make_error(StatusCode::kInvalidArgument, "X053", "--dim {}={}: a dimension is from {} to {}", name,
+                          to_string(range), least, kLargestDim);
+      }
+      if (found == nullptr) found = &it->second;
+    }
+    return found;
+  }
+
   Result<Dim> bind_dim(const OnnxInput& input, size_t axis) {
     const OnnxDim& dim = input.dims[axis];
-    const auto& bound = state_.options.dims;
-    if (dim.symbol.empty() && dim.value >= 0) {
-      const bool freed = state_.options.free_batch && axis == 0 && dim.value == 1;
-      return freed ? batch_dim("batch") : Dim(dim.value);
-    }
-    const std::string name = dim.symbol.empty() ? fmt::format("{}.{}", input.name, axis) : dim.symbol;
-    const auto it = bound.find(name);
-    if (it != bound.end()) {
-      if (it->second < 0) {
-        return make_error(StatusCode::kInvalidArgument, "X053", "--dim {}={}: a dimension is not negative", name,
-                          it->second);
-      }
-      return Dim(it->second);
-    }
+    const bool fixed = dim.symbol.empty() && dim.value >= 0;
+    const bool freed = state_.options.free_batch && fixed && axis == 0 && dim.value == 1;
+    if (fixed && !freed) return Dim(dim.value);
+    const std::string name = !dim.symbol.empty() ? dim.symbol : fmt::format("{}.{}", input.name, axis);
+    HAI_TRY(const DimRange* range, wanted({name, axis == 0 && dim.symbol.empty() ? kBatchName : ""}));
+    if (range != nullptr && range->is_number()) return Dim(range->min);
     auto& symbols = state_.graph.symbols;
     // Dimension 0 of the first input that leaves it open is the batch; elsewhere only the same name means the same.
-    if (axis == 0 && (symbols.empty() || dim.symbol.empty())) return batch_dim(dim.symbol.empty() ? "batch" : name);
+    if (axis == 0 && (symbols.empty() || dim.symbol.empty()))
+      return batch_dim(dim.symbol.empty() ? kBatchName : name, range);
     if (!symbols.empty() && symbols[0].name == name) return Dim(1, 0);
     return make_error(StatusCode::kInvalidArgument, "X054",
                       "input \"{}\": dimension {} is the symbol \"{}\"; only the batch (dimension 0{}) may stay free: "
@@ -216,10 +230,27 @@ class Importer {
                       input.name, axis, name, symbols.empty() ? "" : ", here \"" + symbols[0].name + "\"", name);
   }
 
-  Dim batch_dim(const std::string& name) {
+  Dim batch_dim(const std::string& name, const DimRange* range) {
     auto& symbols = state_.graph.symbols;
     if (symbols.empty()) symbols.push_back({name, state_.options.batch_min, state_.options.batch_max});
+    if (range != nullptr) {
+      symbols[0].min = range->min;
+      symbols[0].max = range->max;
+    }
     return Dim(1, 0);
+  }
+
+  // A name that is misspelt must not leave its dimension at what it happens to be.
+  Status check_dim_names() const {
+    for (const auto& [name, range] : state_.options.dims) {
+      if (dim_names_.count(name) != 0) continue;
+      std::string known;
+      for (const std::string& each : dim_names_) known += (known.empty() ? "" : ", ") + each;
+      return make_error(
+          StatusCode::kNotFound, "X069", "the model's inputs have no free dimension \"{}\"; {}", name,
+          known.empty() ? "all of their dimensions are fixed: leave --dim out" : "free ones are " + known);
+    }
+    return {};
   }
 
   Status add_inputs(ImportScope& scope) {
@@ -240,6 +271,7 @@ class Importer {
       const ir::ValueId id = state_.graph.add_input(input.name, std::move(type));
       scope.values[input.name].id = id;
     }
+    HAI_TRY_STATUS(check_dim_names());
     return ir::verify_structure(state_.graph);  // overflowing shapes end here, before anything computes with them
   }
 
@@ -367,6 +399,7 @@ class Importer {
   OnnxModel& model_;
   ImportState state_;
   int depth_ = 0;
+  std::set<std::string> dim_names_;  // of the dimensions that the model leaves open
 };
 
 template <typename Read>

@@ -14,13 +14,16 @@
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "types/dim_range.h"
 
 namespace hai::onnx_import {
 
 struct ImportOptions {
-  // Numbers for symbolic dimensions, by their name in the model (`--dim height=640`). An unnamed one is called
-  // "<input>.<axis>". The first symbol in dimension 0 of an input stays free as the batch unless it is bound here.
-  std::map<std::string, int64_t> dims;
+  // Symbolic dimensions by their name in the model (`--dim height=640`). An unnamed one is called "<input>.<axis>", as
+  // dimension 0 also "batch". The first symbol in dimension 0 of an input stays free as the batch, within the range
+  // that is given for it here, else from batch_min to batch_max, unless it is bound to a number. Errors: X053 a number
+  // or range that cannot be, X054 a dimension that needs a number, X069 a name that the model does not have.
+  std::map<std::string, DimRange> dims;
   int64_t batch_min = 1;
   int64_t batch_max = 16;
   // Gives a model whose batch is fixed to 1 a free batch, where all its reshapes allow it; else an error says which

@@ -94,6 +94,52 @@ TEST(OnnxImport, UnnamedDimensionsHaveNames) {
   EXPECT_TRUE(import(model, options));
 }
 
+TEST(OnnxImport, TheBatchHasTheRangeThatIsGivenForIt) {
+  TestModel model;
+  model.input("image", {std::string("N"), int64_t{3}, std::string("height")});
+  model.node("Relu", {"image"}, {"y"}).output("y");
+  ImportOptions options;
+  options.dims = {{"height", 13}, {"N", {2, 40}}};
+  auto graph = import(model, options);
+  ASSERT_TRUE(graph) << graph.error().to_string();
+  EXPECT_EQ(graph->symbols, (std::vector<Symbol>{{"N", 2, 40}}));
+  TestModel unnamed;
+  unnamed.input("image", {std::string(), int64_t{3}});
+  unnamed.node("Relu", {"image"}, {"y"}).output("y");
+  for (const char* name : {"image.0", "batch"}) {
+    options.dims = {{name, {3, 5}}};
+    graph = import(unnamed, options);
+    ASSERT_TRUE(graph) << graph.error().to_string();
+    EXPECT_EQ(graph->symbols, (std::vector<Symbol>{{"batch", 3, 5}}));
+    options.dims = {{name, 4}};
+    graph = import(unnamed, options);
+    ASSERT_TRUE(graph) << graph.error().to_string();
+    EXPECT_EQ(graph->value(graph->inputs()[0]).type.shape[0], Dim(4));
+  }
+}
+
+TEST(OnnxImport, DimensionsThatAreNotThereAreRefused) {
+  TestModel model;
+  model.input("image", {std::string("N"), int64_t{3}, std::string("height")});
+  model.node("Relu", {"image"}, {"y"}).output("y");
+  ImportOptions options;
+  options.dims = {{"height", 13}, {"hight", 14}};
+  const std::string error = error_of(model, options);
+  EXPECT_TRUE(contains(error, "\"hight\"; free ones are N, height [HAI-X069]")) << error;
+  options.dims = {{"height", {1, 4}}};  // only the batch may stay free
+  EXPECT_TRUE(contains(error_of(model, options), "HAI-X054")) << error_of(model, options);
+  const int64_t beyond = (int64_t{1} << 31) + 1;
+  for (const DimRange range : {DimRange(-1), DimRange(0, 4), DimRange(5, 4), DimRange(1, beyond), DimRange(beyond)}) {
+    options.dims = {{"height", 13}, {"N", range}};
+    EXPECT_TRUE(contains(error_of(model, options), "HAI-X053")) << to_string(range);
+  }
+  TestModel fixed;
+  fixed.input("image", {int64_t{1}, int64_t{3}});
+  fixed.node("Relu", {"image"}, {"y"}).output("y");
+  options.dims = {{"N", 1}};
+  EXPECT_TRUE(contains(error_of(fixed, options), "all of their dimensions are fixed")) << error_of(fixed, options);
+}
+
 TEST(OnnxImport, AFixedBatchBecomesFreeOnRequest) {
   TestModel model;
   model.input("x", {int64_t{1}, int64_t{6}, int64_t{2}});

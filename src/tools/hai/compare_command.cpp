@@ -32,16 +32,13 @@ struct Loaded {
 
 bool is_hai(const std::string& path) { return std::filesystem::path(path).extension() == ".hai"; }
 
-Result<std::map<std::string, int64_t>> parse_dims(const CompareArguments& arguments) {
-  std::map<std::string, int64_t> dims;
-  for (const std::string& text : arguments.dims) {
-    HAI_TRY(const auto entry, compiler::parse_dim(text));
-    if (entry.second.min != entry.second.max) {
-      return make_error(StatusCode::kInvalidArgument, "L067",
-                        "--dim {}: a comparison takes one number, such as {}={}; leave a free batch out", text,
-                        entry.first, entry.second.max);
-    }
-    dims.insert_or_assign(entry.first, entry.second.min);
+Result<std::map<std::string, DimRange>> parse_dims(const CompareArguments& arguments) {
+  HAI_TRY(auto dims, compiler::parse_dims(arguments.dims));
+  for (const auto& [name, range] : dims) {
+    if (range.is_number()) continue;
+    return make_error(StatusCode::kInvalidArgument, "L067",
+                      "--dim {}={}: a comparison takes one number, such as {}={}; leave a free batch out", name,
+                      to_string(range), name, range.max);
   }
   if (!dims.empty() && is_hai(arguments.float_model) && is_hai(arguments.quantized_model)) {
     return make_error(StatusCode::kInvalidArgument, "L068",
@@ -52,7 +49,7 @@ Result<std::map<std::string, int64_t>> parse_dims(const CompareArguments& argume
   return dims;
 }
 
-Result<Loaded> load(const std::string& path, const std::map<std::string, int64_t>& dims,
+Result<Loaded> load(const std::string& path, const std::map<std::string, DimRange>& dims,
                     const CompareArguments& arguments) {
   Loaded loaded;
   if (is_hai(path)) {

@@ -114,24 +114,17 @@ Result<std::optional<Preprocessing>> preprocessing_from(const CompileArguments& 
   return std::optional<Preprocessing>(rule);
 }
 
-Result<std::map<std::string, compiler::DimRange>> parse_dims(const std::vector<std::string>& texts) {
-  std::map<std::string, compiler::DimRange> dims;
-  for (const std::string& text : texts) {
-    HAI_TRY(auto entry, compiler::parse_dim(text));
-    dims.insert_or_assign(std::move(entry.first), entry.second);
-  }
-  return dims;
-}
-
 struct Source {
   ir::Graph graph;
   std::optional<Preprocessing> preprocessing;
   std::string quantization_report;
-  std::string mixed_report;  // of the search, when there was one
+  std::string mixed_report;              // of the search, when there was one
+  std::map<std::string, DimRange> dims;  // what is left for the compiler to bind
 };
 
-Result<Source> load_source(const CompileArguments& arguments, const std::map<std::string, compiler::DimRange>& dims) {
+Result<Source> load_source(const CompileArguments& arguments) {
   Source source;
+  HAI_TRY(auto dims, compiler::parse_dims(arguments.dims));
   if (std::filesystem::path(arguments.model).extension() == ".hai") {
     HAI_TRY(const format::ModelFile file, format::read_model_file(arguments.model));
     auto graph = compiler::from_portable(file);
@@ -139,6 +132,7 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
     source.graph = std::move(*graph);
     source.preprocessing = file.preprocessing;
     source.quantization_report = file.quantization_report;
+    source.dims = std::move(dims);
   } else if (const std::string of = std::filesystem::path(arguments.model).extension();
              of == ".tflite" || of == ".keras" || of == ".h5") {
     return make_error(
@@ -148,14 +142,7 @@ Result<Source> load_source(const CompileArguments& arguments, const std::map<std
   } else {
     onnx_import::ImportOptions options;
     options.outputs = {arguments.output};
-    for (const auto& [name, range] : dims) {
-      if (range.min == range.max) {
-        options.dims[name] = range.min;
-      } else {
-        options.batch_min = range.min;
-        options.batch_max = range.max;
-      }
-    }
+    options.dims = std::move(dims);  // the importer binds them all, since shapes follow from them
     HAI_TRY(source.graph, onnx_import::import_onnx_file(arguments.model, options));
   }
   HAI_TRY(auto rule, preprocessing_from(arguments, source.graph));
@@ -424,14 +411,13 @@ Status compile_command(const CompileArguments& arguments) {
                       "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
   }
   HAI_TRY_STATUS(check_outputs({{"-o", arguments.output}}, {arguments.calibration}));
-  HAI_TRY(auto dims, parse_dims(arguments.dims));
-  HAI_TRY(Source source, load_source(arguments, dims));
+  HAI_TRY(Source source, load_source(arguments));
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));
   compiler::CompileOptions options;
   options.device = arguments.device;
   HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine));
   options.sd3403.schedule.cascade = arguments.cascade;
-  options.dims = std::move(dims);
+  options.dims = std::move(source.dims);
   options.disabled_passes = arguments.disabled_passes;
   options.print_ir = arguments.print_ir;
   options.print_sink = [](std::string_view place, std::string_view text) { fmt::print("// {}\n{}\n", place, text); };

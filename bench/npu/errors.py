@@ -269,7 +269,7 @@ def add_compilers(report: Report, networks: Sequence[Network]) -> None:
     report.lines += ["", "## The compilers themselves", ""]
     report.lines += [
         "Measured, CPU seconds and peak memory of a process from the quantized network to the program; these vary from run to run.",
-        "tpu-mlir is not beside them: its wheel (1.30.2, 312 MB) holds native modules of Python 3.10 alone, and Debian 12 has 3.11.",
+        "tpu-mlir is not beside them: its wheel (1.30.2, 312 MB) holds native modules for Python 3.10 alone; Debian 12 has 3.11.",
     ]
     report.lines += ["", *head(["network", "hai, CPU s", "hai, MB", "Vela, CPU s", "Vela, MB"])]
     for network in networks:

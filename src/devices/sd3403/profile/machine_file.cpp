@@ -28,7 +28,7 @@ std::string excerpt(const Json& value) {
   return text;
 }
 
-std::string short_key(std::string_view key) { return escape_invalid_utf8(key.substr(0, 60)); }
+std::string short_key(std::string_view key) { return printable(key.substr(0, 60)); }
 
 Error wrong_type(std::string_view key, const Json& value, std::string_view wanted) {
   return make_error(StatusCode::kInvalidArgument, "N052", "\"{}\" is {}; give {}", key, excerpt(value), wanted);
@@ -147,6 +147,14 @@ Result<Machine> parse_machine(std::string_view text) {
     machine.points = {set};
   }
   HAI_TRY_STATUS(check_machine(machine));
+  // Reports say a machine by its name, and a figure of sd3403 must be one of sd3403.
+  if (const auto built_in = find_machine(machine.name); built_in && *built_in != machine) {
+    return make_error(
+        StatusCode::kInvalidArgument, "N095",
+        "\"{}\" is the name of a built-in machine, and this one has other values; call it otherwise, as in "
+        "{{\"profile\": \"my-{}\", \"based_on\": \"{}\", ...}}",
+        machine.name, machine.name, machine.name);
+  }
   return machine;
 }
 

@@ -134,5 +134,17 @@ TEST(MachineFile, DamagedText) {
   }
 }
 
+// A figure that is said to be of sd3403 must be one of sd3403.
+TEST(MachineFile, ABuiltInNameIsOfTheBuiltInMachine) {
+  EXPECT_EQ(parse_machine(R"({"profile": "sd3403"})").value(), find_machine("sd3403").value());
+  for (const char* text : {R"({"profile": "sd3403", "values": {"sram_bytes": 1048576}})",
+                           R"({"profile": "sd3403", "based_on": "rk3588-core"})", R"({"profile": "rk3588-core"})"}) {
+    const auto machine = parse_machine(text);
+    ASSERT_FALSE(machine) << text;
+    EXPECT_EQ(machine.error().id, "N095");
+    EXPECT_NE(machine.error().message.find("\"my-"), std::string::npos) << machine.error().message;
+  }
+}
+
 }  // namespace
 }  // namespace hai::sd3403

@@ -53,10 +53,12 @@ Status check_sample(const ir::Graph& graph, const SampleStore::Sample& sample, s
     if (tensor.dtype != input.type.dtype || !fits(input.type.shape, tensor.dims)) {
       return make_error(
           StatusCode::kInvalidArgument, "Q024",
-          "calibration sample {}: input \"{}\" is {} {}, the sample is {} of {} elements in {} dimensions; "
-          "give samples in the model's own layout",
+          "calibration sample {}: input \"{}\" is {} {}, the sample is {} {}; give samples in the model's own type and "
+          "layout: pictures as a folder with a preprocessing (--resize, --mean, --std; hai_toolkit.Preprocessing), "
+          "which "
+          "scales and orders them so",
           index, input.name, data_type_name(input.type.dtype), to_string(input.type.shape, graph.symbols),
-          data_type_name(tensor.dtype), tensor.count(), tensor.dims.rank);
+          data_type_name(tensor.dtype), to_string(tensor.dims));
     }
     if (tensor.dtype != DataType::kF32) continue;
     const float* values = data_of<float>(tensor);

@@ -48,9 +48,11 @@ class Executable::Loader {
     target_.retained_.resize(program.tensors.size());
     for (const size_t index : order()) {
       Status status = make_kernel(index);
-      if (!status) {
-        return with_where(with_where(std::move(status).error(), program.instructions[index].name), where_);
-      }
+      if (status) continue;
+      const std::string& name = program.instructions[index].name;  // kernels may have said it
+      Error error = std::move(status).error();
+      if (error.where.find(name) == std::string::npos) error = with_where(std::move(error), name);
+      return with_where(std::move(error), where_);
     }
     return {};
   }

@@ -112,8 +112,9 @@ Status check_memory(const ProgramTensor& wanted, const hai_tensor& tensor, int64
 
 Status check_kind(const ProgramTensor& wanted, const hai_tensor& tensor, std::string_view role) {
   if (tensor.dtype != static_cast<int32_t>(wanted.dtype)) {
-    return make_error(StatusCode::kInvalidArgument, "R022", "{} '{}' is {}; {} was given", role, wanted.name,
-                      data_type_name(wanted.dtype), hai_dtype_name(tensor.dtype));
+    return make_error(StatusCode::kInvalidArgument, "R022", "{} '{}' is {}, and {} was given; convert it to {}", role,
+                      wanted.name, data_type_name(wanted.dtype), hai_dtype_name(tensor.dtype),
+                      data_type_name(wanted.dtype));
   }
   if (tensor.rank < 0 || static_cast<size_t>(tensor.rank) != wanted.shape.size()) {
     return make_error(StatusCode::kInvalidArgument, "R023", "{} '{}' has {} dimensions; {} were given", role,

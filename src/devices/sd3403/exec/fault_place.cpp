@@ -99,7 +99,8 @@ Result<BitPlace> place_of(const FaultSpec& flip, std::span<const ImageName> imag
   BitPlace out;
   if (!flip.seed) {
     if (flip.byte >= image->bytes)
-      return refuse(fmt::format("byte {} is beyond image {}, which has {}", flip.byte, image->name, image->bytes));
+      return refuse(
+          fmt::format("byte {} is beyond image {}, which has {} bytes", flip.byte, image->name, image->bytes));
     return BitPlace{image->image, flip.byte, flip.bit, image->name};
   }
   int64_t total = 0;

@@ -91,6 +91,8 @@ Result<FaultSpec> parse_fault(std::string_view text) {
       HAI_TRY(const int64_t seed, words.number("seed", INT64_MAX));
       out.seed = static_cast<uint64_t>(seed);
     } else {
+      if (out.image.empty() && !words.has("byte") && !words.has("bit"))
+        return refuse(text, "neither a place (image, byte and bit) nor a seed that decides it");
       if (out.image.empty()) return refuse(text, "image is missing");
       HAI_TRY(out.byte, words.number("byte", kMostBytes));
       HAI_TRY(const int64_t bit, words.number("bit", 7));

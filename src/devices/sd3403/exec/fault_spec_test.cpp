@@ -42,7 +42,7 @@ TEST(FaultSpec, RefusesEverythingElseAndSaysWhatThereIs) {
   refused("semaphore,number=1;", "no fault \"\"");
   refused("melt", "no fault \"melt\"");
   refused("FLIP,seed=1", "no fault");
-  refused("flip", "image is missing");
+  refused("flip", "nor a seed");
   refused("flip,image=x", "byte is missing");
   refused("flip,image=x,byte=1", "bit is missing");
   refused("flip,byte=1,bit=2", "image is missing");

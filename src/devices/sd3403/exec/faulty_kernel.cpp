@@ -221,8 +221,9 @@ class FaultyMaker {
     std::sort(transfers.begin(), transfers.end());
     if (spec.transfer < static_cast<int64_t>(transfers.size()))
       return transfers[static_cast<size_t>(spec.transfer)].second;
-    return make_error(StatusCode::kOutOfRange, "N092", "fault \"{}\": channel {} of core {} has {} transfers",
-                      spec.text, spec.channel, spec.core, transfers.size());
+    return make_error(StatusCode::kOutOfRange, "N092",
+                      "fault \"{}\": channel {} of core {} has {} transfers; give one from 0 to {}", spec.text,
+                      spec.channel, spec.core, transfers.size(), static_cast<int64_t>(transfers.size()) - 1);
   }
 
   // What refuses this program, with the number of the command where one is to blame.

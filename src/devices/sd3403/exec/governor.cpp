@@ -26,7 +26,7 @@ Result<Timeline> slowest_in_time(std::span<const Command> commands, std::span<co
     if (last_seconds <= deadline_seconds) return timeline;
   }
   return make_error(StatusCode::kOutOfRange, "N085",
-                    "no clock of machine {} makes a frame in {:.3f} ms: at its fastest, {} MHz, it takes {:.3f} ms "
+                    "no clock of machine {} makes a frame in {:.4g} ms: at its fastest, {} MHz, it takes {:.4g} ms "
                     "(modelled); give it more time or a smaller model",
                     machine.name, deadline_seconds * 1e3, points.back().clock_mhz, last_seconds * 1e3);
 }

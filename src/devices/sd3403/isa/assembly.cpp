@@ -59,6 +59,15 @@ struct Target {
 };
 constexpr Target kHeader[] = {{"core", 1}, {"layer", 0xffff}, {"tile", 0xffffffff}};
 
+std::string range_text(int64_t least, int64_t greatest) {
+  return fmt::format("a whole number from {} to {}", least, greatest);
+}
+std::string range_text(const FieldInfo& field) {
+  const auto choices = choices_of(field.kind);
+  if (choices.empty()) return range_text(field.least, field.greatest);
+  return fmt::format("one of {}", fmt::join(choices, ", "));
+}
+
 Result<Command> parse_line(std::string_view line, int64_t number) {
   const std::string_view name = next_word(line);
   const CommandInfo* info = find_command(name);
@@ -91,8 +100,8 @@ Result<Command> parse_line(std::string_view line, int64_t number) {
                                   : static_cast<size_t>(field - info->fields.begin());
     const std::optional<int64_t> value = in_header ? parse_number(text) : parse_value(*field, text);
     if (!value || (in_header && (*value < 0 || *value > own->limit))) {
-      return make_error(StatusCode::kInvalidArgument, "N013", "line {}: {} cannot be \"{}\"", number, key,
-                        text.substr(0, 60));
+      return make_error(StatusCode::kInvalidArgument, "N013", "line {}: {} cannot be \"{}\"; it is {}", number, key,
+                        text.substr(0, 60), in_header ? range_text(0, own->limit) : range_text(*field));
     }
     if (given[slot]) {
       return make_error(StatusCode::kInvalidArgument, "N014", "line {}: {} is given twice", number, key);

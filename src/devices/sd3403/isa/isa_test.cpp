@@ -113,6 +113,18 @@ TEST(Commands, ReservedBitsMustBeZero) {
   EXPECT_GT(refused, 900);
 }
 
+TEST(Assembly, WhatAFieldCannotBeIsSaidWithWhatItCanBe) {
+  const auto message = [](std::string_view text) { return assemble(text).error().to_string(); };
+  EXPECT_EQ(message("end tile=-1"),
+            "line 1: tile cannot be \"-1\"; it is a whole number from 0 to 4294967295 [HAI-N013]");
+  EXPECT_EQ(message("end queue=fast"),
+            "line 1: queue cannot be \"fast\"; it is one of load, compute, store [HAI-N013]");
+  EXPECT_EQ(message("wait count=x"), "line 1: count cannot be \"x\"; it is a whole number from 1 to 255 [HAI-N013]");
+  // What no terminal would show, or all of them would obey, is in the message to its end.
+  EXPECT_EQ(message(std::string_view("wait count=1\0002\x1b[2J", 18)),
+            "line 1: count cannot be \"1\\x002\\x1b[2J\"; it is a whole number from 1 to 255 [HAI-N013]");
+}
+
 TEST(Assembly, HostileLinesAreRefusedByNumber) {
   const auto refused = [](std::string_view text, std::string_view id) {
     const auto program = assemble(text);

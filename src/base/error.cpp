@@ -1,8 +1,8 @@
 // Errors: their text form and the names of status codes.
 //
 // Method: an Error is plain data; formatting happens once, when it is made, so that an error can cross threads and the
-// C ABI. It is not an exception and never becomes one inside HAI. Names come from files: what is no UTF-8 of them is
-// escaped, since messages end in terminals, JSON and Python.
+// C ABI. It is not an exception and never becomes one inside HAI. Names come from files: what is no UTF-8 of them and
+// what a terminal would obey is escaped, since messages end in terminals, JSON and Python.
 #include "base/error.h"
 
 #include "base/utf8.h"
@@ -44,11 +44,14 @@ std::string Error::to_string() const {
 }
 
 Error make_error_from(StatusCode code, std::string_view id, fmt::string_view format, fmt::format_args args) {
-  return Error{code, std::string(id), escape_invalid_utf8(fmt::vformat(format, args)), {}};
+  const std::string text = fmt::vformat(format, args);
+  // Line ends are ours only where the sentence itself has them.
+  const bool has_lines = std::string_view(format.data(), format.size()).find('\n') != std::string_view::npos;
+  return Error{code, std::string(id), has_lines ? printable_lines(text) : printable(text), {}};
 }
 
 Error with_where(Error error, std::string_view where) {
-  const std::string place = escape_invalid_utf8(where);
+  const std::string place = printable(where);
   error.where = error.where.empty() ? place : place + ": " + error.where;
   return error;
 }

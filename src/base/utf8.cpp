@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <iterator>
 
 namespace hai {
@@ -53,5 +54,45 @@ std::string escape_invalid_utf8(std::string_view text) {
   }
   return out;
 }
+
+namespace {
+
+// U+0080..U+009F, and the embeddings, overrides and isolates of Unicode's bidirectional algorithm (UAX 9).
+bool steers_terminal(uint32_t code) {
+  return (code >= 0x80 && code <= 0x9f) || code == 0x061c || code == 0x200e || code == 0x200f ||
+         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+}
+
+// Precondition: a well-formed sequence of 2 or 3 bytes.
+uint32_t code_of(std::string_view sequence) {
+  uint32_t code = static_cast<unsigned char>(sequence[0]) & (sequence.size() == 2 ? 0x1fU : 0x0fU);
+  for (const char c : sequence.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3fU);
+  return code;
+}
+
+std::string escape_controls(std::string_view text, bool keep_lines) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    const auto first = static_cast<unsigned char>(text[0]);
+    const bool control = first < 0x20 || first == 0x7f;
+    if (length == 0 || (length == 1 && control && !(keep_lines && first == '\n'))) {
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned>(first));
+    } else if ((length == 2 || length == 3) && steers_terminal(code_of(text.substr(0, length)))) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", code_of(text.substr(0, length)));
+    } else {
+      out += text.substr(0, length);
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) { return escape_controls(text, false); }
+
+std::string printable_lines(std::string_view text) { return escape_controls(text, true); }
 
 }  // namespace hai

@@ -17,4 +17,11 @@ bool is_utf8(std::string_view text);
 // stay different; a backslash is not doubled, so the result is for reading, not for decoding.
 std::string escape_invalid_utf8(std::string_view text);
 
+// Text that a terminal can show: as escape_invalid_utf8(), and what a terminal would obey becomes an escape as well:
+// control characters \xNN, those beyond ASCII and the marks that turn the direction of writing \uNNNN. For names, so
+// line ends and tabs are escaped too.
+std::string printable(std::string_view text);
+// The same for texts of several lines: line ends stay.
+std::string printable_lines(std::string_view text);
+
 }  // namespace hai

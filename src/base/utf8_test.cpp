@@ -44,6 +44,32 @@ TEST(Utf8, IllFormedBytesBecomeEscapes) {
   }
 }
 
+TEST(Utf8, WhatATerminalObeysIsEscaped) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"conv1/Stra\xc3\x9f \xe5\xb1\x82\xf0\x9f\x90\x88~", "conv1/Stra\xc3\x9f \xe5\xb1\x82\xf0\x9f\x90\x88~"},
+      {"a\x1b[2Jb", "a\\x1b[2Jb"},          // clears the screen
+      {std::string("a\0b", 3), "a\\x00b"},  //
+      {"a\nhai: error\r\t\x7f", "a\\x0ahai: error\\x0d\\x09\\x7f"},
+      {"\xc2\x9b"
+       "2J\xc2\xa0",
+       "\\u009b2J\xc2\xa0"},                                  // the same in one character; a space stays
+      {"\xe2\x80\xaegnp.exe", "\\u202egnp.exe"},              // right to left
+      {"\xe2\x81\xa6x\xe2\x81\xaa", "\\u2066x\xe2\x81\xaa"},  // isolates end at U+2069
+      {"\xff\x07", "\\xff\\x07"},
+  };
+  for (const auto& [text, wanted] : cases) EXPECT_EQ(printable(text), wanted);
+  EXPECT_EQ(printable_lines("one\ntwo\x1b\r\n\xff"), "one\ntwo\\x1b\\x0d\n\\xff");
+}
+
+TEST(Utf8, ErrorsShowNamesAsTheyCanBeShown) {
+  const Error error = with_where(
+      make_error(StatusCode::kCorrupt, "F030", "tensor \"{}\" is broken", std::string("a\x1b[2J\nhai: all is well")),
+      "f\n.hai");
+  EXPECT_EQ(error.to_string(), "f\\x0a.hai: tensor \"a\\x1b[2J\\x0ahai: all is well\" is broken [HAI-F030]");
+  const Error lines = make_error(StatusCode::kInternal, "F030", "lines:\n  {}", std::string("x\x1b\n  y"));
+  EXPECT_EQ(lines.message, "lines:\n  x\\x1b\n  y");
+}
+
 // Whatever a file calls its parts, what is said of it is text.
 TEST(Utf8, ErrorsAreText) {
   const Error error = with_where(

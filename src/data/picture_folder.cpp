@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/utf8.h"
 #include "data/preprocess.h"
 
 namespace hai::data {
@@ -38,7 +39,7 @@ std::string PictureReport::to_string(size_t most) const {
   append_lines(text, skipped, most,
                [](const SkippedPicture& picture) { return fmt::format("skipped: {}", picture.error.to_string()); });
   append_lines(text, blank, most, [](const std::filesystem::path& path) {
-    return fmt::format("of one colour only: {}; is it a picture that the model will see?", path.string());
+    return fmt::format("of one colour only: {}; is it a picture that the model will see?", printable(path.string()));
   });
   return text;
 }

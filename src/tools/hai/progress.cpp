@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <string>
 
+#include "base/utf8.h"
+
 namespace hai::tools {
 namespace {
 
@@ -36,7 +38,7 @@ bool on_terminal() {
 
 void show_progress(std::string_view text) {
   Line& current = line();
-  current.text = text;
+  current.text = printable(text);
   current.open = true;
   if (on_terminal()) {
     std::fprintf(stderr, "\r\033[K%s", current.text.c_str());

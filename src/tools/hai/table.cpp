@@ -9,12 +9,15 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
+
 namespace hai::tools {
 
 Table::Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
 
 void Table::add(std::vector<std::string> row) {
   row.resize(rows_.front().size());
+  for (std::string& cell : row) cell = printable(cell);
   rows_.push_back(std::move(row));
 }
 

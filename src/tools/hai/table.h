@@ -7,7 +7,8 @@
 
 namespace hai::tools {
 
-// Columns aligned by their widest cell; cells that start like a number go right. A line of dashes under the header.
+// Cells may be any text from a file. Columns aligned by their widest cell; cells that start like a number go right. A
+// line of dashes under the header.
 class Table {
  public:
   explicit Table(std::vector<std::string> header);

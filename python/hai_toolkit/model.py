@@ -76,7 +76,7 @@ class CompiledModel:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What the compiler did: passes, placement, memory plan (bytes), multiply-accumulates; ``text`` for people."""
+        """What the compiler did: passes, placement, memory plan (bytes), multiply-accumulates, warnings; ``text`` for people."""
         report: dict[str, Any] = self._native.report()
         return report
 
@@ -203,12 +203,15 @@ class Model:
         sink = print_sink or (lambda place, text: print(f"// {place}\n{text}"))
         report = json.dumps(self.quantization_report) if self.quantization_report else ""
         rule = self.preprocessing.to_native() if self.preprocessing is not None else None
-        return CompiledModel(
+        compiled = CompiledModel(
             _core.compile(
                 self._graph, device, _dim_ranges(dims), list(disabled_passes), list(print_ir), sink, rule, report
             ),
             compress,
         )
+        for warning in compiled.report["warnings"]:
+            print(f"hai: warning: {warning}", file=sys.stderr)
+        return compiled
 
 
 def _dim_ranges(dims: Mapping[str, int | tuple[int, int]] | None) -> dict[str, tuple[int, int]]:

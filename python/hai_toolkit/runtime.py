@@ -134,15 +134,16 @@ class LoadedModel:
         isa: str = "",
         max_batch: int = 0,
         profile: bool = False,
-        inject: Sequence[str] = (),
+        inject: str | Sequence[str] = (),
     ) -> Session:
         """A session.
 
         ``threads`` 0: one a CPU; ``isa`` empty: HAI_CPU, else the best here; memory is made for ``max_batch`` samples,
-        or grows with the largest batch seen. ``inject``: faults that a simulated device is to show, as
+        or grows with the largest batch seen. ``inject``: a fault that a simulated device is to show, or several, as
         ``hai run --inject`` takes them; ``Session.faults`` says what became of them.
         """
-        native = self._native.session(device, isa, threads, max_batch, profile, list(inject))
+        faults = [inject] if isinstance(inject, str) else list(inject)
+        native = self._native.session(device, isa, threads, max_batch, profile, faults)
         return Session(native, self.inputs, self.outputs)
 
 

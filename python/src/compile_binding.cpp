@@ -69,6 +69,7 @@ nb::dict report_dict(const compiler::CompileReport& report) {
     passes.append(entry);
   }
   out["passes"] = passes;
+  out["warnings"] = report.warnings;
   nb::list placement;
   for (const auto& place : report.placement) {
     nb::dict entry;

@@ -19,7 +19,8 @@ PROGRAM = Path(os.environ.get("HAI_PROGRAM", Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not built")
 
 
-def run(*arguments: object, code: int = 0, environment: dict[str, str] | None = None) -> str:
+def run(*arguments: object, code: int = 0, environment: dict[str, str] | None = None, output: bool = False) -> str:
+    """Standard output; of what fails standard error, without ``output``."""
     result = subprocess.run(
         [str(PROGRAM), *map(str, arguments)],
         capture_output=True,
@@ -29,7 +30,7 @@ def run(*arguments: object, code: int = 0, environment: dict[str, str] | None = 
         check=False,
     )
     assert result.returncode == code, f"{result.returncode}: {result.stdout}{result.stderr}"
-    return result.stdout if code == 0 else result.stderr
+    return result.stdout if code == 0 or output else result.stderr
 
 
 @pytest.fixture
@@ -395,6 +396,23 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, compiled: Path) -> None
     assert "HAI-B" in result.stderr
     assert compiled.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["small.hai", "small.onnx"]  # no temporary file stays
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_does_not_get_out_is_an_error(compiled: Path) -> None:
+    for arguments in (
+        ["devices"],
+        ["isa"],
+        ["isa", "--json"],
+        ["inspect", compiled],
+        ["ops", "--markdown"],
+        ["--help"],
+    ):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1, arguments
+        assert "standard output takes no more: No space left on device" in done.stderr, arguments
+        assert "HAI-L097" in done.stderr
 
 
 def test_an_unknown_command_is_named() -> None:

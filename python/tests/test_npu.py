@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import hai_toolkit as hai
 import numpy as np
@@ -160,10 +161,35 @@ def test_a_batch_shares_the_weights_in_the_cache(files: Path, tmp_path: Path) ->
     said = json.loads(run("run", files / "npu.hai", "--input", tmp_path / "x4.npy", "--json"))["npu"]["segments"][0]
     assert said["batch"]["samples"] == 4
     assert said["batch"]["resident_weight_bytes"] > 10_000  # all of this network's
-    assert said["seconds"] < said["batch"]["modelled_seconds"] < 4 * said["seconds"]
     one = json.loads(run("run", files / "npu.hai", "--input", files / "x.npy", "--json"))["npu"]["segments"][0]
     assert "batch" not in one
-    assert one["seconds"] == said["seconds"]
+    assert one["seconds"] < said["batch"]["modelled_seconds"] < 4 * one["seconds"]
+
+
+def test_all_passes_of_a_batch_are_in_table_and_trace(files: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x4.npy", pictures(4, 5))
+    trace = tmp_path / "trace.json"
+    arguments = ("run", files / "npu.hai", "--profile", trace)
+    one = json.loads(run(*arguments, "--input", files / "x.npy", "--json"))["npu"]["segments"][0]
+    assert all("pass" not in e["args"] for e in json.loads(trace.read_text())["traceEvents"])
+    assert "4 passes: " in run(*arguments, "--input", tmp_path / "x4.npy")
+    four = json.loads(run(*arguments, "--input", tmp_path / "x4.npy", "--json"))["npu"]["segments"][0]
+    assert (one["passes"], four["passes"]) == (1, 4)
+    assert four["seconds"] == pytest.approx(four["batch"]["modelled_seconds"], abs=1e-12)
+    assert four["frames_a_second"] == pytest.approx(4 / four["seconds"], rel=1e-6)
+    for a, b in zip(one["layers"] + [one["total"]], four["layers"] + [four["total"]]):
+        assert b["products"] == {kind: 4 * count for kind, count in a["products"].items()}
+        assert b["ddr_bytes_written"] == 4 * a["ddr_bytes_written"]
+    assert four["total"]["cycles"] == pytest.approx(sum(layer["cycles"] for layer in four["layers"]), abs=0.1)
+    assert four["total"]["ddr_weight_bytes_read"] == one["total"]["ddr_weight_bytes_read"]  # they stay
+    events = [e for e in json.loads(trace.read_text())["traceEvents"] if e["ph"] == "X"]
+    ends = [max(e["ts"] + e["dur"] for e in events if e["args"]["pass"] == i) for i in range(4)]
+    begins = [min(e["ts"] for e in events if e["args"]["pass"] == i) for i in range(4)]
+    assert all(end <= begin for end, begin in zip(ends, begins[1:]))
+    assert ends[3] == pytest.approx(four["seconds"] * 1e6, abs=0.1)
+    kinds = [sorted(e["args"]["kind"] for e in events if e["args"]["pass"] == i) for i in range(4)]
+    assert "weight_load" in kinds[0] and "weight_load" not in kinds[1]
+    assert kinds[1] == kinds[2] == kinds[3]
 
 
 def test_a_fixed_batch_runs(files: Path, tmp_path: Path) -> None:
@@ -190,8 +216,65 @@ def test_clock_and_deadline(files: Path) -> None:
     assert "N043" in run(*arguments, "--clock", "123", code=1)
     assert "N085" in run(*arguments, "--deadline", "0.00001", code=1)
     assert "L082" in run(*arguments, "--deadline", "3", "--clock", "400", code=1)
-    run(*arguments, "--clock", "-1", code=2)
-    run(*arguments, "--deadline", "soon", code=2)
+    assert "--clock: nan is no number from 0.001 to 1e+06" in run(*arguments, "--clock", "nan", code=2)
+    for flag in ("--clock", "--deadline"):
+        for wrong in ("nan", "-nan", "inf", "-1", "0", "soon", "4e", ""):
+            run(*arguments, f"{flag}={wrong}", code=2)
+    assert "in 1e-05 ms" in run(*arguments, "--deadline", "0.00001", code=1)
+
+
+def test_options_of_the_npu_for_a_model_without_one(files: Path, tmp_path: Path) -> None:
+    arguments = ("run", "--input", files / "x.npy", "-o", tmp_path / "out")
+    empty = tmp_path / "empty.hai"  # of the device, and nothing of it on the NPU
+    run("compile", files / "net.onnx", "--device", "sd3403", "-o", empty)
+    for model in (files / "cpu.hai", empty):
+        for flag, value in (("--clock", "600"), ("--deadline", "4"), ("--camera", "640x480")):
+            error = run(*arguments, model, flag, value, code=1)
+            assert "HAI-L084" in error and flag in error
+    for flag in (["--machine", "sd3403"], ["--machine", "rk3588-core"], ["--no-cascade"]):
+        error = run("compile", files / "cpu.hai", "-o", tmp_path / "no.hai", *flag, code=1)
+        assert "HAI-L060" in error and flag[0] in error
+    assert "N091" in run(*arguments, empty, "--inject", "semaphore,number=1", code=1)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "no.hai").exists()
+
+
+def test_a_model_without_anything_on_the_npu_is_said_to_be_one(
+    files: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "o.hai"
+    cases = (
+        ((files / "net.onnx",), "--quantize int8"),
+        ((files / "net.onnx", "--quantize", "w8"), "--quantize int8"),
+        ((files / "net.onnx", "--quantize", "w4"), "or --quantize f16"),
+        ((files / "cpu.hai", "--dim", "N=3"), "leave the batch free, or bind it to 1"),
+    )
+    for arguments, step in cases:
+        command = [PROGRAM, "compile", *arguments, "--device", "sd3403", "-o", target]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "hai: warning: nothing of the model runs on the NPU: all " in done.stderr
+        assert step in done.stderr
+        assert "npu: 0 operators, 0.00 % of the MACs" in done.stdout
+        error = run("disasm", target, code=1)
+        assert "HAI-L085" in error and "there is no NPU program in it" in error
+        run("run", target, "--input", files / "x.npy", "--json") if step != cases[-1][1] else None
+    good = [PROGRAM, "compile", files / "cpu.hai", "--device", "sd3403", "-o", target]
+    assert subprocess.run(good, capture_output=True, text=True, check=True).stderr == ""
+    compiled = hai.from_onnx(files / "net.onnx").compile(device="sd3403")
+    (warning,) = compiled.report["warnings"]
+    assert warning.startswith("nothing of the model runs on the NPU") and warning in capfd.readouterr().err
+
+
+def test_what_the_simulation_takes_is_measured(files: Path) -> None:
+    arguments = (files / "npu.hai", "--json")
+    said = json.loads(run("run", *arguments, "--input", files / "x.npy"))["npu"]["simulation"]
+    assert said["kind"] == "measured" and said["loading_ms"] > 0
+    parts = [said[f"{part}_ms"] for part in ("values", "cycles", "energy")]
+    assert min(parts) > 0 and said["simulation_ms"] == pytest.approx(sum(parts))
+    assert "before it loading and packing" in run("run", files / "npu.hai", "--input", files / "x.npy")
+    frame = json.loads(run("bench", *arguments, "--runs", 5))["simulation"]
+    assert min(frame.values()) > 0 and frame["median_ms"] > frame["cycles_ms"]
+    assert "simulation" not in json.loads(run("bench", files / "cpu.hai", "--json", "--runs", 5))
+    assert "simulation of a run: median" in run("bench", files / "npu.hai", "--runs", 5)
 
 
 def test_the_camera_pipeline(files: Path) -> None:
@@ -205,17 +288,20 @@ def test_the_camera_pipeline(files: Path) -> None:
     assert board["modelled_period_seconds"] < total < board["modelled_host_only_seconds"] * 10
     for wrong in ("wide", "0x720", "1280x", "1280x720x3", "-1x5", "99999999999999999999x1"):
         assert "L083" in run(*arguments, f"--camera={wrong}", code=1)
+    assert "L083" in run(*arguments, "--camera", "", code=1)
+    run(*arguments, "--camera=", code=2)
 
 
 def test_injected_faults_are_reported(files: Path, tmp_path: Path) -> None:
     arguments = ("run", files / "npu.hai", "--input", files / "x.npy")
-    stuck = run(*arguments, "--inject", "semaphore,number=1", "-o", tmp_path / "out", "--profile", tmp_path / "t.json")
+    stopped = (*arguments, "-o", tmp_path / "out", "--profile", tmp_path / "t.json")
+    stuck = run(*stopped, "--inject", "semaphore,number=1", code=3, output=True)
     for word in ("semaphore,number=1: detected", "N056", "command ", "queue", "layer", "since cycle", "stopped:"):
         assert word in stuck
     assert not (tmp_path / "out").exists()
     trace = json.loads((tmp_path / "t.json").read_text())
     assert trace["faults"][0]["verdict"] == "detected"
-    document = json.loads(run(*arguments, "--inject", "dma,core=0,channel=0,transfer=3", "--json"))
+    document = json.loads(run(*arguments, "--inject", "dma,core=0,channel=0,transfer=3", "--json", code=3, output=True))
     assert document["stopped"]["code"] == "HAI-N057"
     fault = document["npu"]["faults"][0]
     assert fault["verdict"] == "detected"
@@ -227,7 +313,33 @@ def test_injected_faults_are_reported(files: Path, tmp_path: Path) -> None:
     assert both["outputs"]
     for fault, word in (("melt", "N093"), ("flip,image=x9,byte=0,bit=0", "N088"), ("flip,seed=-1", "N093")):
         assert word in run(*arguments, f"--inject={fault}", code=1)
+    assert run(*arguments, "--inject=flip,image=x9,byte=0,bit=0", code=1).split("npu.hai: ")[1].count("npu0") == 1
+    assert "nor a seed" in run(*arguments, "--inject=flip", code=1)
     assert "R030" in run("run", files / "cpu.hai", "--input", files / "x.npy", "--inject", "flip,seed=1", code=1)
+
+
+def test_the_trace_of_a_stopped_run_ends_at_the_fault(files: Path, tmp_path: Path) -> None:
+    def events(*flags: str, code: int = 3) -> list[dict[str, Any]]:
+        trace = tmp_path / "trace.json"
+        run("run", files / "npu.hai", "--input", files / "x.npy", "--profile", trace, *flags, code=code, output=True)
+        return [event for event in json.loads(trace.read_text())["traceEvents"] if event["ph"] == "X"]
+
+    whole = events(code=0)
+    for fault in ("semaphore,number=1", "dma,core=0,channel=0,transfer=3", "flip,image=constants,seed=4"):
+        stopped = events("--inject", fault)
+        assert 0 < len(stopped) < len(whole), fault
+        document = json.loads(
+            run("run", files / "npu.hai", "--input", files / "x.npy", "--inject", fault, "--json", code=3, output=True)
+        )
+        (found,) = document["npu"]["faults"]
+        if "channel" in found or fault.startswith("flip"):  # of a semaphore it is a wait, of the queue that stands
+            assert found["command"] in {event["args"]["command"] for event in stopped}, fault
+        until = found["modelled_cycle"] / 1e3  # 1 GHz, microseconds
+        before = [event for event in whole if event["ts"] + event["dur"] < until]
+        kept = {(event["args"]["command"], event["tid"], event["ts"], event["dur"]) for event in stopped}
+        same = [e for e in before if (e["args"]["command"], e["tid"], e["ts"], e["dur"]) in kept]
+        assert before and same == before, fault  # what ended before the fault is as ever
+    assert events("--inject", "flip,image=commands,byte=0,bit=7") == []  # no such opcode: the decoder refuses the words
 
 
 def test_injected_faults_in_python(files: Path) -> None:
@@ -248,6 +360,44 @@ def test_injected_faults_in_python(files: Path) -> None:
     with pytest.raises(hai.HaiError, match="there is no fault"):
         model.session(inject=["melt"])
     assert model.session(threads=1).faults == []
+    assert [fault["fault"] for fault in model.session(threads=1, inject="flip,seed=1").faults] == ["flip,seed=1"]
+
+
+def test_names_from_files_do_not_steer_the_terminal(files: Path, tmp_path: Path) -> None:
+    model = onnx.load(files / "net.onnx")
+    evil = "x\x1b[2J\x9b31m\nhai: all is well"
+    for node in model.graph.node:
+        node.name = node.name.replace("wide", evil)
+        node.output[:] = [name if name != "y" else evil for name in node.output]
+    model.graph.output[0].name = evil
+    model.metadata_props.add(key="k\x1b", value="v\x07")
+    onnx.save(model, tmp_path / "evil.onnx")
+    quantized = hai.from_onnx(tmp_path / "evil.onnx")
+    quantized.quantize(8, list(pictures(8)[:, None]))
+    quantized.compile(device="sd3403").save(tmp_path / "npu.hai")
+    quantized.compile().save(tmp_path / "cpu.hai")
+    inputs = ("--input", files / "x.npy")
+    commands: list[list[object]] = [
+        ["run", tmp_path / "npu.hai", *inputs],
+        ["run", tmp_path / "npu.hai", *inputs, "--inject", "semaphore,number=1"],
+        ["compile", tmp_path / "npu.hai", "--device", "sd3403", "-o", tmp_path / "o.hai", "-v"],
+        ["compile", tmp_path / "evil.onnx", "--device", "sd3403", "-o", tmp_path / "o.hai", "-v"],
+        ["inspect", tmp_path / "npu.hai", "--program"],
+        ["inspect", tmp_path / "npu.hai", "--graph"],
+        ["bench", tmp_path / "cpu.hai", "--runs", "2", "--layers", "0"],
+        ["disasm", tmp_path / "npu.hai"],
+        ["run", tmp_path / "npu.hai", "--input", f"{evil}={files / 'x.npy'}"],
+    ]
+    shown = 0
+    for command in commands:
+        done = subprocess.run([PROGRAM, *map(str, command)], capture_output=True, text=True, check=False)
+        text = done.stdout + done.stderr
+        assert not [c for c in text if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)], command
+        assert "\nhai: all is well" not in text, command
+        shown += "\\x1b[2J" in text
+    assert shown >= 7
+    (tmp_path / "net.s").write_text(run("disasm", tmp_path / "npu.hai"))
+    run("asm", tmp_path / "net.s", "-o", tmp_path / "net.words")
 
 
 def test_text_of_a_program_comes_back(files: Path, tmp_path: Path) -> None:
@@ -289,6 +439,7 @@ def test_the_reference_of_commands() -> None:
         ('{"profile": "a", "values": {"clock_mhz": "fast"}}', "clock_mhz"),
         ('{"profile": "a", "values": {"ddr_gigabytes": 1e300}}', "ddr_gigabytes"),
         ('{"profile": "a", "based_on": "tpu"}', "tpu"),
+        ('{"profile": "sd3403", "values": {"sram_bytes": 1048576}}', "built-in"),
         ('{"profile": "a"', "JSON"),
         ("", "JSON"),
     ],

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "base/checked.h"
+#include "base/utf8.h"
 #include "compiler/pipeline.h"
 #include "compiler/portable_graph.h"
 #include "devices/cpu/lower/lower.h"
@@ -113,6 +114,42 @@ void name_outputs(format::Program& program, const std::vector<std::string>& name
   for (size_t i = 0; i < names.size(); ++i) program.tensors[program.outputs[i]].name = names[i];
 }
 
+// A machine that is too small for a layer is not what the user meant.
+void warn_of_large_layers(CompileReport& report) {
+  int64_t count = 0;
+  const std::string* first = nullptr;
+  for (const PlacementRecord& place : report.placement) {
+    if (!place.too_large) continue;
+    if (count++ == 0) first = &place.reason;
+  }
+  if (count == 0) return;
+  report.warnings.push_back(
+      printable(fmt::format("{} too large for the NPU's memories, on the CPU instead{}: {}",
+                            count == 1 ? "one operator is" : fmt::format("{} operators are", count),
+                            count == 1 ? "" : " (--verbose names all); the first", *first)));
+}
+
+// Nor is a model of which the wanted device runs nothing, and only the figures would tell.
+void warn_of_idle_npu(const ir::Graph& graph, std::span<const sd3403::Placement> placements, CompileReport& report) {
+  const std::vector<PlacementRecord>& all = report.placement;
+  const auto on_npu = [](const PlacementRecord& place) { return place.device == "npu"; };
+  if (all.empty() || std::any_of(all.begin(), all.end(), on_npu)) return;
+  const auto largest_at = std::max_element(
+      all.begin(), all.end(), [](const PlacementRecord& a, const PlacementRecord& b) { return a.macs < b.macs; });
+  const PlacementRecord& largest = *largest_at;
+  const ir::Node& node = graph.node(placements[static_cast<size_t>(largest_at - all.begin())].node);
+  const bool floats = graph.value(node.inputs[0]).type.dtype == DataType::kF32;
+  const bool batch = largest.reason.find("batch of single samples") != std::string::npos;
+  report.warnings.push_back(printable(fmt::format(
+      "nothing of the model runs on the NPU: all {} operators are on the CPU. The largest: {}. {} (--verbose says why "
+      "of "
+      "each)",
+      all.size(), largest.reason.empty() ? largest.node + " only views what the CPU has" : largest.reason,
+      floats  ? "Activations must be integers or f16: --quantize int8 with --calibration PICTURES, or --quantize f16"
+      : batch ? "It runs one sample after the other: leave the batch free, or bind it to 1"
+              : "Change these operators in the source model, or compile for cpu")));
+}
+
 // The program for the device, and what ran where.
 Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& options, WeightTable& weights,
                                   CompileReport& report) {
@@ -134,6 +171,8 @@ Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& 
                                 ops::macs_of(graph, node), placed.too_large});
   }
   report.segments = std::move(lowered.segments);
+  warn_of_large_layers(report);
+  warn_of_idle_npu(graph, lowered.placements, report);
   return std::move(lowered.program);
 }
 
@@ -238,11 +277,13 @@ std::string to_string(const CompileReport& report) {
         segment.name, segment.layers, segment.groups, segment.stripes, segment.commands, segment.constant_bytes,
         segment.stream_bytes, segment.expanded_bytes, segment.sram_bytes, segment.sram_lower_bound_bytes,
         segment.external_lower_bound_bytes);
-    for (const std::string& tensor : segment.spilled) text += fmt::format("  {} waits in external memory\n", tensor);
+    for (const std::string& tensor : segment.spilled)
+      text += fmt::format("  {} waits in external memory\n", printable(tensor));
   }
   for (const PlacementRecord& placed : report.placement) {
     if (!placed.reason.empty())
-      text += fmt::format("  {} ({}) on {}: {}\n", placed.node, placed.op, placed.device, placed.reason);
+      text += fmt::format("  {} ({}) on {}: {}\n", printable(placed.node), placed.op, placed.device,
+                          printable(placed.reason));
   }
   return text;
 }

@@ -53,6 +53,8 @@ struct PlacementRecord {
   bool too_large = false;  // that is why: the model runs elsewhere than was meant
 };
 struct CompileReport {
+  // What is probably not meant: layers too large for the NPU, nothing on the NPU at all. A sentence each.
+  std::vector<std::string> warnings;
   std::vector<PassRecord> passes;
   std::vector<PlacementRecord> placement;
   std::vector<sd3403::SegmentReport> segments;  // of the NPU

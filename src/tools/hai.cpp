@@ -2,16 +2,21 @@
 // help, exit codes.
 //
 // Every command is a function in tools/hai/ over the libraries. Exit codes: 0 done, 1 the command failed (standard
-// error says why), 2 the command line is wrong.
+// error says why), 2 the command line is wrong, 3 an injected fault stopped the run.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <functional>
+#include <iostream>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "base/utf8.h"
 #include "devices/sd3403/simulator/install.h"
 #include "hai/hai.h"
 #include "tools/hai/commands.h"
@@ -24,7 +29,33 @@ using namespace hai::tools;  // NOLINT: the commands, in the one file that wires
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
+constexpr int kExitStopped = 3;
 constexpr int kMostCount = 1'000'000'000;  // of whatever a flag counts
+
+// The command that the words chose, and the exit code that it comes to.
+using Chosen = std::function<hai::Result<int>()>;
+
+hai::Result<int> end_of(const Status& status) {
+  if (!status) return status.error();
+  return 0;
+}
+hai::Result<int> end_of(const hai::Result<RunEnd>& end) {
+  if (!end) return end.error();
+  return *end == RunEnd::kStoppedByFault ? kExitStopped : 0;
+}
+
+// CLI11's ranges let through what is no number, which compares as neither below nor above.
+std::function<std::string(const std::string&)> number_from(double least, double most) {
+  return [least, most](const std::string& text) {
+    double value = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool sound = failure == std::errc() && end == text.data() + text.size() && value >= least && value <= most;
+    if (sound) return std::string();
+    std::ostringstream range;
+    range << text << " is no number from " << least << " to " << most;
+    return range.str();
+  };
+}
 
 // CLI11 turns a number that no int64_t holds into the largest one.
 std::string check_whole_number(const std::string& text) {
@@ -112,15 +143,15 @@ void add_quantization(CLI::App& command, CompileArguments& a) {
   for (CLI::Option* option : others) option->group(group)->needs(quantize);
 }
 
-void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& chosen) {
+void add_compile(CLI::App& app, CompileArguments& a, Chosen& chosen) {
   CLI::App* command =
       app.add_subcommand("compile", "Compile an ONNX model (or the graph inside a .hai file) into a .hai file");
   command->add_option("model", a.model, "model.onnx, or model.hai to compile its graph again")->required();
   command->add_option("-o,--output", a.output, "the .hai file to write; an old one stays until the new one is whole")
       ->required();
   command->add_option("--device", a.device, "device to compile for")->capture_default_str();
-  command->add_option("--machine", a.machine, "sd3403: profile of the machine, a built-in name or a JSON file")
-      ->capture_default_str();
+  command->add_option("--machine", a.machine,
+                      "sd3403: profile of the machine, a built-in name or a JSON file (default: sd3403)");
   command->add_flag("!--no-cascade", a.cascade, "sd3403: run every layer whole, never several in stripes");
   command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
   add_quantization(*command, a);
@@ -153,10 +184,10 @@ void add_compile(CLI::App& app, CompileArguments& a, std::function<Status()>& ch
       "128\n"
       "  hai compile detector.onnx -o detector.hai --dim height=640 --dim width=640 --resize letterbox --std 255\n"
       "  hai compile net.onnx -o net.hai --print-ir before:fuse_conv_activation");
-  command->callback([&] { chosen = [&] { return compile_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(compile_command(a)); }; });
 }
 
-void add_compare(CLI::App& app, CompareArguments& a, std::function<Status()>& chosen) {
+void add_compare(CLI::App& app, CompareArguments& a, Chosen& chosen) {
   CLI::App* command = app.add_subcommand(
       "compare", "Show layer by layer where a quantized model loses accuracy against its float model");
   command->add_option("float", a.float_model, "the float model: .onnx or .hai")->required();
@@ -180,10 +211,10 @@ void add_compare(CLI::App& app, CompareArguments& a, std::function<Status()>& ch
   command->footer(
       "Examples:\n  hai compare net.onnx net.hai --inputs pictures/\n"
       "  hai compare net.onnx net.hai --inputs pictures/ --layers 20 --html report.html --json report.json");
-  command->callback([&] { chosen = [&] { return compare_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(compare_command(a)); }; });
 }
 
-void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
+void add_run(CLI::App& app, RunArguments& a, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("run", "Run a model once and print the largest outputs");
   command->add_option("model", a.model, "the .hai file")->required();
   command->add_option("inputs,-i,--input", a.inputs, "a picture or .npy file, or NAME=FILE for one of several inputs")
@@ -198,10 +229,10 @@ void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
       ->capture_default_str();
   command->add_option("--profile", a.trace, "write a trace for Perfetto or chrome://tracing to this file");
   command->add_option("--clock", a.clock_mhz, "sd3403: operating point, MHz (default: the machine's own clock)")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(number_from(0.001, 1e6));
   command->add_option("--camera", a.camera, "sd3403: model the pipeline of a camera of 1280x720, too");
   command->add_option("--deadline", a.deadline_ms, "sd3403: take the slowest clock that makes a frame in so many ms")
-      ->check(CLI::Range(1e-6, 1e9));
+      ->check(number_from(1e-6, 1e9));
   command->add_option("--inject", a.inject,
                       "sd3403: a fault of the machine: flip,image=constants,byte=N,bit=N or flip,seed=N or "
                       "semaphore,number=N or dma,core=N,channel=N,transfer=N; may be given again");
@@ -209,10 +240,10 @@ void add_run(CLI::App& app, RunArguments& a, std::function<Status()>& chosen) {
   command->footer(
       "Examples:\n  hai run net.hai photo.jpg --labels imagenet.txt\n  hai run net.hai --input image=x.npy -o "
       "outputs/");
-  command->callback([&] { chosen = [&] { return run_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(run_command(a)); }; });
 }
 
-void add_inspect(CLI::App& app, InspectArguments& a, std::function<Status()>& chosen) {
+void add_inspect(CLI::App& app, InspectArguments& a, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("inspect", "Print what a .hai file holds");
   command->add_option("model", a.model, "the .hai file")->required();
   command->add_flag("--graph", a.graph, "the portable graph as text");
@@ -221,10 +252,10 @@ void add_inspect(CLI::App& app, InspectArguments& a, std::function<Status()>& ch
   command->add_flag("--json", a.json, "print JSON");
   command->footer(
       "Examples:\n  hai inspect net.hai\n  hai inspect net.hai --graph\n  hai inspect net.hai --json --verify");
-  command->callback([&] { chosen = [&] { return inspect_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(inspect_command(a)); }; });
 }
 
-void add_bench(CLI::App& app, BenchArguments& a, std::function<Status()>& chosen) {
+void add_bench(CLI::App& app, BenchArguments& a, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("bench", "Measure a model here: median, p90, p99, and layers by time");
   command->add_option("model", a.model, "the .hai file")->required();
   command->add_option("--device", a.device, "device (default: the file's first program)");
@@ -240,10 +271,10 @@ void add_bench(CLI::App& app, BenchArguments& a, std::function<Status()>& chosen
       ->capture_default_str();
   command->add_flag("--json", a.json, "print JSON");
   command->footer("Examples:\n  hai bench net.hai\n  hai bench net.hai --threads 2 --batch 8 --json");
-  command->callback([&] { chosen = [&] { return bench_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(bench_command(a)); }; });
 }
 
-void add_ops(CLI::App& app, OpsArguments& a, std::function<Status()>& chosen) {
+void add_ops(CLI::App& app, OpsArguments& a, Chosen& chosen) {
   CLI::App* command =
       app.add_subcommand("ops", "List the operators, one operator's page, or the matrix of what exists for each");
   command->add_option("name", a.name, "an operator, for its page");
@@ -252,29 +283,29 @@ void add_ops(CLI::App& app, OpsArguments& a, std::function<Status()>& chosen) {
   command->add_flag("--markdown", a.markdown, "the reference page of all operators");
   command->add_flag("--json", a.json, "print JSON");
   command->footer("Examples:\n  hai ops\n  hai ops conv2d\n  hai ops --matrix --check");
-  command->callback([&] { chosen = [&] { return ops_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(ops_command(a)); }; });
 }
 
-void add_disasm(CLI::App& app, DisasmArguments& a, std::function<Status()>& chosen) {
+void add_disasm(CLI::App& app, DisasmArguments& a, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("disasm", "Print the NPU's program of a .hai file, a command a line");
   command->add_option("input", a.input, "model.hai, or words that `hai asm` wrote")->required();
   command->add_option("--segment", a.segment, "one segment of the model, such as npu0 (default: all)");
   command->footer("Examples:\n  hai disasm net.hai\n  hai disasm net.hai --segment npu0 > net.s");
-  command->callback([&] { chosen = [&] { return disasm_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(disasm_command(a)); }; });
 }
 
-void add_asm(CLI::App& app, AsmArguments& a, std::function<Status()>& chosen) {
+void add_asm(CLI::App& app, AsmArguments& a, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("asm", "Turn a listing of NPU commands into words");
   command->add_option("input", a.input, "the text that `hai disasm` prints")->required();
   command->add_option("-o,--output", a.output, "file of the words, 128 bytes each")->required();
   command->footer("Example:\n  hai asm net.s -o net.words");
-  command->callback([&] { chosen = [&] { return asm_command(a); }; });
+  command->callback([&] { chosen = [&] { return end_of(asm_command(a)); }; });
 }
 
-void add_isa(CLI::App& app, bool& json, std::function<Status()>& chosen) {
+void add_isa(CLI::App& app, bool& json, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("isa", "The reference of the NPU's commands");
   command->add_flag("--json", json, "for programs");
-  command->callback([&] { chosen = [&] { return isa_command(json); }; });
+  command->callback([&] { chosen = [&] { return end_of(isa_command(json)); }; });
 }
 
 }  // namespace
@@ -314,6 +345,30 @@ void print_error(const hai::Error& error, bool json) {
   std::fprintf(stderr, "hai: error: %s\n", error.to_string().c_str());
 }
 
+// "compile net.onnx": the command and what it was given.
+std::string what_was_asked(const CLI::App& app) {
+  const CLI::App* command = app.get_subcommands().front();
+  std::string text = command->get_name();
+  for (const CLI::Option* option : command->get_options()) {
+    if (!option->get_positional()) continue;
+    for (const std::string& value : option->results()) text += " " + value;
+  }
+  return hai::printable(text);
+}
+
+// `code`, unless what the command printed did not get out.
+int flushed(int code) {
+  std::cout.flush();  // CLI11's help goes there
+  const bool bad = std::ferror(stdout) != 0 || !std::cout;
+  if (std::fflush(stdout) == 0 && !bad) return code;
+  const std::string why = std::strerror(errno);  // of the flush, or the last that failed
+  std::fprintf(stderr,
+               "hai: error: standard output takes no more: %s; what was printed is not whole. Write to a place with "
+               "room [HAI-L097]\n",
+               why.c_str());
+  return kExitFailed;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -322,8 +377,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", hai_version());
   app.require_subcommand(1);
   app.footer(
-      "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line.");
-  std::function<Status()> chosen;
+      "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line, 3 a "
+      "fault "
+      "of --inject stopped the run.");
+  Chosen chosen;
   CompileArguments compile;
   CompareArguments compare;
   RunArguments run;
@@ -345,17 +402,17 @@ int main(int argc, char** argv) {
   add_isa(app, isa_json, chosen);
   CLI::App* devices = app.add_subcommand("devices", "List the devices and instruction sets of this build and machine");
   devices->add_flag("--json", devices_json, "print JSON");
-  devices->callback([&] { chosen = [&] { return devices_command(devices_json); }; });
+  devices->callback([&] { chosen = [&] { return end_of(devices_command(devices_json)); }; });
   if (is_unknown_command(app, argc, argv)) return kExitUsage;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
     const int code = app.exit(problem);
-    return code == 0 ? 0 : kExitUsage;
+    return code == 0 ? flushed(0) : kExitUsage;
   }
   try {
-    const Status status = chosen();
-    if (status.has_value()) return std::fflush(stdout) == 0 ? 0 : kExitFailed;
+    const hai::Result<int> status = chosen();
+    if (status) return flushed(*status);
     end_progress();
     const CLI::App* command = app.get_subcommands().front();
     const bool json = command->get_option_no_throw("--json") != nullptr && command->count("--json") > 0;
@@ -366,7 +423,9 @@ int main(int argc, char** argv) {
                  "hai: error: out of memory; close other programs, or use a smaller batch or model [HAI-L099]\n");
   } catch (const std::exception& problem) {
     end_progress();
-    std::fprintf(stderr, "hai: error: %s [HAI-L098]\n", problem.what());
+    if (std::ferror(stdout) != 0) return flushed(kExitFailed);
+    std::fprintf(stderr, "hai: error: %s: %s; this is a bug of HAI, please report it with the file [HAI-L098]\n",
+                 what_was_asked(app).c_str(), problem.what());
   }
   return kExitFailed;
 }

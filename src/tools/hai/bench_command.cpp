@@ -2,8 +2,8 @@
 //
 // Method: whole runs are timed with profiling off; the layer table comes from a second series with profiling on, scaled
 // to nothing: its sum may differ from the median by the cost of reading the clock. Inputs are fixed pseudo-random
-// numbers in [-1, 1] (speed of dense kernels does not depend on values, denormals aside). Every figure is measured, on
-// this machine, now.
+// numbers in [-1, 1] (speed of dense kernels does not depend on values, denormals aside). Of a simulated device a third
+// series models time and energy behind each run as well. Every figure is measured, on this machine, now.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,12 +11,15 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <span>
 #include <string_view>
 
 #include "tools/hai/api_errors.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/npu_profile.h"
+#include "tools/hai/print.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
@@ -39,11 +42,43 @@ double quantile(const std::vector<double>& sorted, double q) {
   return sorted[std::clamp<size_t>(rank, 1, sorted.size()) - 1];
 }
 
+// Of a simulated device: what values, cycles and energy of one run take here, each a median.
+struct SimulationTime {
+  double values_ms = 0;
+  double cycles_ms = 0;
+  double energy_ms = 0;
+  double all_ms = 0;  // median of their sums
+};
+
 struct Figures {
   std::vector<double> sorted_ms;
+  std::optional<SimulationTime> simulation;
   std::vector<hai_layer_profile> layers;  // sorted by time, longest first
   hai_memory_info memory;
 };
+
+double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return quantile(values, 0.5);
+}
+
+// The three together, as often as plain runs: they share caches, so their parts by themselves would be too little.
+Result<SimulationTime> measure_simulation(api::Session& session, const std::vector<hai_tensor>& inputs,
+                                          const std::vector<hai_tensor>& outputs, const NpuSegments& segments,
+                                          int runs) {
+  std::vector<double> values, cycles, energy, all;
+  for (int i = 0; i < runs; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
+    values.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    HAI_TRY(const ModellingTime modelling, measure_modelling(segments));
+    cycles.push_back(modelling.cycles_ms);
+    energy.push_back(modelling.energy_ms);
+    all.push_back(values.back() + modelling.cycles_ms + modelling.energy_ms);
+  }
+  return SimulationTime{median_of(std::move(values)), median_of(std::move(cycles)), median_of(std::move(energy)),
+                        median_of(std::move(all))};
+}
 
 Result<Figures> measure(api::Session& session, const std::vector<hai_tensor>& inputs,
                         const std::vector<hai_tensor>& outputs, const BenchArguments& arguments) {
@@ -78,16 +113,22 @@ void print_text(const api::Session& session, const Figures& figures, const Bench
     layers_ms += layer_ms(layer);
   }
   const double median = quantile(figures.sorted_ms, 0.5);
-  fmt::print("{} on {} ({}), {} thread{}, batch {}: {} runs, measured\n", arguments.model, session.device(),
-             session.isa(), session.thread_count(), session.thread_count() == 1 ? "" : "s", arguments.batch,
-             arguments.runs);
-  fmt::print("  median {}  p90 {}  p99 {}  least {}\n", format_milliseconds(median),
-             format_milliseconds(quantile(figures.sorted_ms, 0.9)),
-             format_milliseconds(quantile(figures.sorted_ms, 0.99)), format_milliseconds(figures.sorted_ms.front()));
-  fmt::print("  {} MAC, {:.1f} GMAC/s; arena {} (at least {} for one sample), packed weights {}, scratch {}\n",
-             format_count(macs), median > 0 ? static_cast<double>(macs) / median / 1e6 : 0.0,
-             format_bytes(figures.memory.arena_bytes), format_bytes(figures.memory.arena_lower_bound_bytes),
-             format_bytes(figures.memory.packed_weights_bytes), format_bytes(figures.memory.scratch_bytes));
+  print("{} on {} ({}), {} thread{}, batch {}: {} runs, measured\n", arguments.model, session.device(), session.isa(),
+        session.thread_count(), session.thread_count() == 1 ? "" : "s", arguments.batch, arguments.runs);
+  print("  median {}  p90 {}  p99 {}  least {}\n", format_milliseconds(median),
+        format_milliseconds(quantile(figures.sorted_ms, 0.9)), format_milliseconds(quantile(figures.sorted_ms, 0.99)),
+        format_milliseconds(figures.sorted_ms.front()));
+  print("  {} MAC, {:.1f} GMAC/s; arena {} (at least {} for one sample), packed weights {}, scratch {}\n",
+        format_count(macs), median > 0 ? static_cast<double>(macs) / median / 1e6 : 0.0,
+        format_bytes(figures.memory.arena_bytes), format_bytes(figures.memory.arena_lower_bound_bytes),
+        format_bytes(figures.memory.packed_weights_bytes), format_bytes(figures.memory.scratch_bytes));
+  if (const auto& s = figures.simulation) {
+    print(
+        "  simulation of a run: median {}, of these values {}, cycles {}, energy {}; loading and packing are not in "
+        "it\n",
+        format_milliseconds(s->all_ms), format_milliseconds(s->values_ms), format_milliseconds(s->cycles_ms),
+        format_milliseconds(s->energy_ms));
+  }
   Table table({"ms", "share %", "GMAC/s", "GB/s", "kernel", "layer"});
   const size_t shown = arguments.top_layers > 0
                            ? std::min(figures.layers.size(), static_cast<size_t>(arguments.top_layers))
@@ -99,10 +140,10 @@ void print_text(const api::Session& session, const Figures& figures, const Bench
                fmt::format("{:.2f}", ms > 0 ? static_cast<double>(layer.bytes) / ms / 1e6 : 0), layer.kernel,
                layer.name});
   }
-  fmt::print("\n{}", table.to_string());
+  print("\n{}", table.to_string());
   if (figures.layers.size() > shown)
-    fmt::print("({} layers in all, {} ms; --layers 0 shows them)\n", figures.layers.size(),
-               fmt::format("{:.3f}", layers_ms));
+    print("({} layers in all, {} ms; --layers 0 shows them)\n", figures.layers.size(),
+          fmt::format("{:.3f}", layers_ms));
 }
 
 void print_json(const api::Session& session, const Figures& figures, const BenchArguments& arguments) {
@@ -123,6 +164,12 @@ void print_json(const api::Session& session, const Figures& figures, const Bench
   document["arena_lower_bound_bytes"] = figures.memory.arena_lower_bound_bytes;
   document["packed_weights_bytes"] = figures.memory.packed_weights_bytes;
   document["scratch_bytes"] = figures.memory.scratch_bytes;
+  if (const auto& s = figures.simulation) {
+    document["simulation"] = {{"median_ms", s->all_ms},
+                              {"values_ms", s->values_ms},
+                              {"cycles_ms", s->cycles_ms},
+                              {"energy_ms", s->energy_ms}};
+  }
   document["layers"] = nlohmann::ordered_json::array();
   for (const auto& layer : figures.layers) {
     document["layers"].push_back({{"name", layer.name},
@@ -160,7 +207,12 @@ Status bench_command(const BenchArguments& arguments) {
   HAI_TRY(const std::vector<api::Tensor> output_tensors, from_api(session.run(inputs)));
   std::vector<hai_tensor> outputs;
   for (const api::Tensor& tensor : output_tensors) outputs.push_back(api::view(tensor));
-  HAI_TRY(const Figures figures, measure(session, inputs, outputs, arguments));
+  HAI_TRY(Figures figures, measure(session, inputs, outputs, arguments));
+  if (std::string_view(session.device()) == "sd3403") {
+    HAI_TRY(const NpuSegments segments, NpuSegments::read(arguments.model));
+    HAI_TRY_STATUS(from_api(session.set_profiling(false)));
+    HAI_TRY(figures.simulation, measure_simulation(session, inputs, outputs, segments, arguments.runs));
+  }
   if (arguments.json) {
     print_json(session, figures, arguments);
   } else {

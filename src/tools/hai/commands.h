@@ -3,7 +3,7 @@
 //
 // Each command prints its own result on standard output (text, or one JSON document with `json`), progress and notes on
 // standard error, and returns an error for main to print. Exit codes: 0 done, 1 failed (the error is on standard
-// error), 2 the command line itself is wrong.
+// error), 2 the command line itself is wrong, 3 an injected fault stopped the run (the result says where).
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,13 @@ struct CompileArguments {
   std::string model;   // .onnx, or .hai whose portable graph is compiled again
   std::string output;  // .hai
   std::string device = "cpu";
-  std::string machine = "sd3403";   // of device sd3403: a built-in profile or a JSON file
-  bool cascade = true;              // of device sd3403: layers in stripes through the scratchpad
-  std::vector<std::string> dims;    // "name=number" or "name=low..high"
-  std::string quantize;             // "", "int8", "w8a16", "mixed", ...
-  std::optional<double> max_drop;   // points, for "mixed"
-  std::string calibration;          // folder of pictures
-  int64_t calibration_samples = 0;  // 0: all
+  std::optional<std::string> machine;  // of device sd3403: a built-in profile (default sd3403) or a JSON file
+  bool cascade = true;                 // of device sd3403: layers in stripes through the scratchpad
+  std::vector<std::string> dims;       // "name=number" or "name=low..high"
+  std::string quantize;                // "", "int8", "w8a16", "mixed", ...
+  std::optional<double> max_drop;      // points, for "mixed"
+  std::string calibration;             // folder of pictures
+  int64_t calibration_samples = 0;     // 0: all
   std::string observer = "mse";
   double percentile = 99.99;
   std::vector<std::string> layers;      // "name=w8a16"
@@ -85,14 +85,16 @@ struct RunArguments {
   int top = 5;
   int threads = 0;
   std::string isa;
-  std::string trace;                // Chrome trace JSON
-  double clock_mhz = 0;             // sd3403: an operating point; 0: the machine's own clock
-  std::string camera;               // sd3403: "1280x720"
-  double deadline_ms = 0;           // sd3403: the slowest point that makes a frame in time; 0: none
-  std::vector<std::string> inject;  // sd3403: faults of the machine
+  std::string trace;                  // Chrome trace JSON
+  double clock_mhz = 0;               // sd3403: an operating point; 0: the machine's own clock
+  std::optional<std::string> camera;  // sd3403: "1280x720"
+  double deadline_ms = 0;             // sd3403: the slowest point that makes a frame in time; 0: none
+  std::vector<std::string> inject;    // sd3403: faults of the machine
   bool json = false;
 };
-Status run_command(const RunArguments& arguments);
+// A run that an injected fault stops has told what it was asked for, and yet has no outputs.
+enum class RunEnd { kDone, kStoppedByFault };
+Result<RunEnd> run_command(const RunArguments& arguments);
 
 struct InspectArguments {
   std::string model;

@@ -18,6 +18,7 @@
 #include "quantizer/layer_errors.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/output_paths.h"
+#include "tools/hai/print.h"
 #include "tools/hai/progress.h"
 #include "tools/hai/sample_folder.h"
 
@@ -105,7 +106,7 @@ Status compare_command(const CompareArguments& arguments) {
     HAI_TRY_STATUS(write_text(arguments.html, page));
   }
   HAI_TRY(const std::string text, quantizer::accuracy_text(document, arguments.layers));
-  std::fputs(text.c_str(), stdout);
+  print_lines(text);
   return {};
 }
 

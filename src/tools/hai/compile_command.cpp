@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "compiler/compile.h"
 #include "compiler/portable_graph.h"
 #include "data/picture_folder.h"
@@ -24,6 +25,7 @@
 #include "quantizer/quantizer.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/output_paths.h"
+#include "tools/hai/print.h"
 #include "tools/hai/progress.h"
 #include "tools/hai/table.h"
 
@@ -150,6 +152,16 @@ Result<Source> load_source(const CompileArguments& arguments) {
   return source;
 }
 
+// What is for a device that the model is not compiled for.
+Status check_device(const CompileArguments& arguments) {
+  if (arguments.device == "sd3403") return {};
+  const char* flag = arguments.machine ? "--machine" : arguments.cascade ? nullptr : "--no-cascade";
+  if (flag == nullptr) return {};
+  return make_error(StatusCode::kInvalidArgument, "L060",
+                    "{} is for device sd3403, and the model is compiled for {}; add --device sd3403, or leave it out",
+                    flag, arguments.device);
+}
+
 // JSON has no way to say them.
 Status check_finite(const CompileArguments& arguments) {
   const std::array<std::tuple<std::string_view, double, std::string_view>, 4> numbers = {{
@@ -225,7 +237,7 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
 
 void print_warnings(const std::vector<std::string>& warnings) {
   end_progress();
-  for (const std::string& warning : warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  for (const std::string& warning : warnings) note("warning: {}", warning);
 }
 
 Status quantize_without_pictures(const quantizer::QuantizeOptions& options, Source& source) {
@@ -253,7 +265,7 @@ Result<quantizer::Quantized> quantize_by_goal(const quantizer::NextSample& next,
                                               const quantizer::QuantizeOptions& options, Source& source) {
   const auto say = [](std::string_view line) {
     end_progress();
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+    note_lines(line);
   };
   HAI_TRY(quantizer::MixedResult mixed, quantizer::search_mixed(source.graph, next, options, say));
   auto report = nlohmann::ordered_json::parse(mixed.quantized.report_json);
@@ -303,26 +315,10 @@ Status quantize(const CompileArguments& arguments, Source& source) {
   HAI_TRY(auto quantized,
           options.max_drop > 0 ? quantize_by_goal(next, options, source) : quantize_at_once(next, options, source));
   print_warnings(quantized.warnings);
-  std::fprintf(stderr, "calibration: %s\n", folder.report().to_string().c_str());
+  note("calibration: {}", folder.report().to_string());
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);
   return {};
-}
-
-// A machine that is too small for a layer is not what the user meant.
-void warn_of_large_layers(const compiler::CompileReport& report) {
-  int64_t count = 0;
-  const std::string* first = nullptr;
-  for (const auto& place : report.placement) {
-    if (!place.too_large) continue;
-    if (count++ == 0) first = &place.reason;
-  }
-  if (count == 0) return;
-  std::fprintf(stderr, "%s\n",
-               fmt::format("hai: warning: {} too large for the NPU's memories, on the CPU instead{}: {}",
-                           count == 1 ? "one operator is" : fmt::format("{} operators are", count),
-                           count == 1 ? "" : " (--verbose names all); the first", *first)
-                   .c_str());
 }
 
 // What runs on the NPU; --verbose says of each other operator why it does not.
@@ -342,7 +338,7 @@ void print_shares(const compiler::CompileReport& report) {
     stored += segment.stream_bytes;
     expanded += segment.expanded_bytes;
   }
-  fmt::print(
+  print(
       "npu: {} operators, {:.2f} % of the MACs, in {} segments, weights {} stored in {}; cpu: {} (--verbose says "
       "why)\n",
       layers, share, report.segments.size(), format_bytes(expanded), format_bytes(stored), others);
@@ -350,7 +346,7 @@ void print_shares(const compiler::CompileReport& report) {
 
 void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
                   const std::string& mixed_report, const CompileArguments& arguments) {
-  warn_of_large_layers(report);
+  for (const std::string& warning : report.warnings) note("hai: warning: {}", warning);
   const auto mixed = mixed_report.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(mixed_report);
   if (arguments.json) {
     nlohmann::ordered_json document{{"output", arguments.output},
@@ -390,15 +386,15 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
     fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return;
   }
-  if (mixed.is_object()) fmt::print("{}", mixed.at("text").get<std::string>());
-  if (arguments.verbose) fmt::print("{}\n", compiler::to_string(report));
-  if (!report.segments.empty() && !arguments.verbose) print_shares(report);
+  if (mixed.is_object()) print("{}", mixed.at("text").get<std::string>());
+  if (arguments.verbose) print("{}\n", compiler::to_string(report));
+  if (arguments.device == "sd3403" && !arguments.verbose) print_shares(report);
   const bool smaller = written.stored_weights_bytes < written.weights_bytes;
-  fmt::print("{}: {}, weights {}{}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output,
-             format_bytes(written.file_bytes), format_bytes(written.weights_bytes),
-             smaller ? fmt::format(" stored in {}", format_bytes(written.stored_weights_bytes)) : "",
-             format_count(report.macs), format_bytes(report.arena_bytes), format_bytes(report.arena_lower_bound_bytes),
-             format_milliseconds(static_cast<double>(report.time_us) / 1e3));
+  print("{}: {}, weights {}{}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output,
+        format_bytes(written.file_bytes), format_bytes(written.weights_bytes),
+        smaller ? fmt::format(" stored in {}", format_bytes(written.stored_weights_bytes)) : "",
+        format_count(report.macs), format_bytes(report.arena_bytes), format_bytes(report.arena_lower_bound_bytes),
+        format_milliseconds(static_cast<double>(report.time_us) / 1e3));
 }
 
 }  // namespace
@@ -411,16 +407,17 @@ Status compile_command(const CompileArguments& arguments) {
                       "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
   }
   HAI_TRY_STATUS(check_outputs({{"-o", arguments.output}}, {arguments.calibration}));
+  HAI_TRY_STATUS(check_device(arguments));
   HAI_TRY(Source source, load_source(arguments));
   if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));
   compiler::CompileOptions options;
   options.device = arguments.device;
-  HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine));
+  HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine.value_or("sd3403")));
   options.sd3403.schedule.cascade = arguments.cascade;
   options.dims = std::move(source.dims);
   options.disabled_passes = arguments.disabled_passes;
   options.print_ir = arguments.print_ir;
-  options.print_sink = [](std::string_view place, std::string_view text) { fmt::print("// {}\n{}\n", place, text); };
+  options.print_sink = [](std::string_view place, std::string_view text) { print("// {}\n{}\n", place, text); };
   options.preprocessing = source.preprocessing;
   options.quantization_report = source.quantization_report;
   HAI_TRY(const compiler::CompiledModel compiled, compiler::compile(std::move(source.graph), options));

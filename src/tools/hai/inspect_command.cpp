@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "compiler/portable_graph.h"
 #include "format/model.h"
 #include "ir/text.h"
 #include "tools/hai/api_errors.h"
 #include "tools/hai/commands.h"
+#include "tools/hai/print.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
@@ -105,32 +107,32 @@ Json summary(const api::Model& model) {
 
 void print_tensors(const char* title, const Json& tensors) {
   for (const Json& tensor : tensors) {
-    fmt::print("{:<8} {}: {} {}", title, tensor["name"].get<std::string>(), tensor["dtype"].get<std::string>(),
-               tensor["shape"].get<std::string>());
+    print("{:<8} {}: {} {}", title, printable(tensor["name"].get<std::string>()), tensor["dtype"].get<std::string>(),
+          tensor["shape"].get<std::string>());
     if (tensor.contains("scales")) {
-      fmt::print("  scale {}{}, zero point {}", tensor["scales"][0].get<float>(),
-                 tensor["scales"].size() > 1 ? ", ..." : "", tensor["zero_points"][0].get<int>());
+      print("  scale {}{}, zero point {}", tensor["scales"][0].get<float>(), tensor["scales"].size() > 1 ? ", ..." : "",
+            tensor["zero_points"][0].get<int>());
     }
-    fmt::print("\n");
+    print("\n");
   }
 }
 
 void print_summary(const std::string& path, const Json& facts) {
-  fmt::print("{}: \"{}\", {} bytes, sha256 {}\n", path, facts["name"].get<std::string>(),
-             facts["file_bytes"].get<uint64_t>(), facts["sha256"].get<std::string>());
+  print("{}: \"{}\", {} bytes, sha256 {}\n", printable(path), printable(facts["name"].get<std::string>()),
+        facts["file_bytes"].get<uint64_t>(), facts["sha256"].get<std::string>());
   print_tensors("input", facts["inputs"]);
   print_tensors("output", facts["outputs"]);
   for (const Json& symbol : facts["symbols"]) {
-    fmt::print("{:<8} {} in {}..{}\n", "symbol", symbol["name"].get<std::string>(), symbol["min"].get<int64_t>(),
-               symbol["max"].get<int64_t>());
+    print("{:<8} {} in {}..{}\n", "symbol", printable(symbol["name"].get<std::string>()), symbol["min"].get<int64_t>(),
+          symbol["max"].get<int64_t>());
   }
-  if (facts.contains("preprocessing")) fmt::print("{:<8} {}\n", "picture", facts["preprocessing"].dump());
+  if (facts.contains("preprocessing")) print("{:<8} {}\n", "picture", facts["preprocessing"].dump());
   for (const auto& [key, value] : facts["metadata"].items())
-    fmt::print("{:<8} {} = {}\n", "metadata", key, value.get<std::string>());
+    print("{:<8} {} = {}\n", "metadata", printable(key), printable(value.get<std::string>()));
   if (facts.contains("quantization") && facts["quantization"].is_object()) {
-    fmt::print("{:<8} report of {} entries (--json prints it)\n", "quant", facts["quantization"].size());
+    print("{:<8} report of {} entries (--json prints it)\n", "quant", facts["quantization"].size());
   }
-  fmt::print("\n");
+  print("\n");
   Table sections({"section", "name", "required", "offset", "bytes", "expanded", "sha256"});
   for (const Json& section : facts["sections"]) {
     sections.add({section["kind"], section["name"], section["required"].get<bool>() ? "yes" : "no",
@@ -139,7 +141,7 @@ void print_summary(const std::string& path, const Json& facts) {
                   std::to_string(section["expanded_bytes"].get<uint64_t>()),
                   section["sha256"].get<std::string>().substr(0, 16)});
   }
-  fmt::print("{}", sections.to_string());
+  print("{}", sections.to_string());
 }
 
 std::string place_text(const format::ProgramTensor& tensor) {
@@ -180,9 +182,8 @@ std::string attribute_text(const format::Attribute& attribute) {
 }
 
 void print_program(const format::Program& program) {
-  fmt::print("\nprogram for {}: {} instructions, arena N * {} + {} bytes (at least {} for one sample)\n",
-             program.device, program.instructions.size(), program.per_sample_bytes, program.fixed_bytes,
-             program.arena_lower_bound_bytes);
+  print("\nprogram for {}: {} instructions, arena N * {} + {} bytes (at least {} for one sample)\n", program.device,
+        program.instructions.size(), program.per_sample_bytes, program.fixed_bytes, program.arena_lower_bound_bytes);
   for (size_t i = 0; i < program.instructions.size(); ++i) {
     const format::Instruction& instruction = program.instructions[i];
     const auto list = [](const std::vector<uint32_t>& tensors) {
@@ -195,8 +196,8 @@ void print_program(const format::Program& program) {
     std::string attributes;
     for (const auto& [key, value] : instruction.attributes)
       attributes += fmt::format(" {}={}", key, attribute_text(value));
-    fmt::print("  {:>4}  {} = {}({}){}  @ {}\n", i, list(instruction.outputs), instruction.kernel,
-               list(instruction.inputs), attributes, instruction.name);
+    print("  {:>4}  {} = {}({}){}  @ {}\n", i, list(instruction.outputs), instruction.kernel, list(instruction.inputs),
+          printable(attributes), printable(instruction.name));
   }
   Table tensors({"tensor", "name", "type", "shape", "place", "scale"});
   for (size_t i = 0; i < program.tensors.size(); ++i) {
@@ -210,7 +211,7 @@ void print_program(const format::Program& program) {
     tensors.add({fmt::format("t{}", i), tensor.name, std::string(data_type_name(tensor.dtype)),
                  to_string(tensor.shape, program.symbols), place_text(tensor), scale});
   }
-  fmt::print("\n{}", tensors.to_string());
+  print("\n{}", tensors.to_string());
 }
 
 }  // namespace
@@ -223,13 +224,13 @@ Status inspect_command(const InspectArguments& arguments) {
     fmt::print("{}\n", facts.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     print_summary(arguments.model, facts);
-    if (arguments.verify) fmt::print("all digests match\n");
+    if (arguments.verify) print("all digests match\n");
   }
   if (!arguments.graph && !arguments.program) return {};
   HAI_TRY(const format::ModelFile file, format::read_model_file(arguments.model));
   if (arguments.graph) {
     HAI_TRY(const ir::Graph graph, compiler::from_portable(file));
-    fmt::print("\n{}", ir::print(graph, {kPrintedConstantBytes}));
+    print("\n{}", ir::print(graph, {kPrintedConstantBytes}));
   }
   if (arguments.program) {
     for (const format::Program& program : file.programs) print_program(program);

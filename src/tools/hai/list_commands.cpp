@@ -87,10 +87,10 @@ Status print_matrix(const OpsArguments& arguments) {
   }
   if (arguments.check && !matrix.unexplained.empty()) {
     std::string list;
-    for (const std::string& hole : matrix.unexplained) list += "\n  " + hole;
+    for (const std::string& hole : matrix.unexplained) list += (list.empty() ? "" : "\n  ") + hole;
     return make_error(StatusCode::kInternal, "L040",
                       "{} holes in the operator matrix that nobody explained; implement them or name the reason in the "
-                      "schema's explained_holes:{}",
+                      "schema's explained_holes:\n  {}",
                       matrix.unexplained.size(), list);
   }
   return {};

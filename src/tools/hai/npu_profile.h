@@ -1,26 +1,79 @@
-// Time and energy of a model's NPU programs, modelled, for `hai run --device sd3403`.
+// Time and energy of a model's NPU programs, modelled, for `hai run --device sd3403`, and what the simulation takes
+// here.
 #pragma once
 
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
+#include "devices/sd3403/exec/npu_program.h"
+#include "devices/sd3403/exec/run_order.h"
+#include "format/model.h"
 
 namespace hai::tools {
 
-struct NpuProfileOptions {
-  double clock_mhz = 0;    // an operating point of the machine; 0: its own clock
-  double deadline_ms = 0;  // the slowest point that makes a frame in time; 0: none
-  std::string camera;      // "1280x720": the pipeline around the network, too
-  int64_t batch = 1;       // samples of a run
+// The NPU's segments of a .hai file, read for timing; they belong to the file's programs, and keep them.
+class NpuSegments {
+ public:
+  explicit NpuSegments(std::string model_path) : path_(std::move(model_path)) {}  // none
+
+  // Errors: those of reading the file and its programs.
+  static Result<NpuSegments> read(const std::string& model_path);
+
+  struct OfProgram {
+    const format::Program* program;
+    std::vector<sd3403::NpuProgram> segments;  // at least one
+  };
+  bool empty() const { return programs_.empty(); }
+  std::span<const OfProgram> programs() const { return programs_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  std::shared_ptr<const format::ModelFile> model_;
+  std::vector<OfProgram> programs_;
 };
+
+struct NpuProfileOptions {
+  double clock_mhz = 0;               // an operating point of the machine; 0: its own clock
+  double deadline_ms = 0;             // the slowest point that makes a frame in time; 0: none
+  std::optional<std::string> camera;  // "1280x720": the pipeline around the network, too
+  int64_t batch = 1;                  // samples of a run, a pass each
+};
+// What is wrong with the options themselves, before anything runs. Errors: L082 both a clock and a deadline, L083 a
+// camera that cannot be, L084 options of the NPU for a model without a segment, N043 a clock that the machine lacks.
+Status check_npu_options(const NpuSegments& segments, const NpuProfileOptions& options);
 
 struct NpuProfile {
-  std::string text;   // tables of all segments
-  std::string json;   // an object: segments, and the board's stages
-  std::string trace;  // trace events of all segments
+  std::string text;      // tables of all segments
+  std::string json;      // an object: segments, and the board's stages
+  std::string trace;     // trace events of all segments and passes
+  double cycles_ms = 0;  // measured: what modelling of time took,
+  double energy_ms = 0;  // and of energy
 };
+// Errors: those of check_npu_options() and of timing.
+Result<NpuProfile> profile_npu(const NpuSegments& segments, const NpuProfileOptions& options);
 
-// Errors: those of reading the file, its programs and of timing them; L082 both a clock and a deadline.
-Result<NpuProfile> profile_npu(const std::string& model_path, const NpuProfileOptions& options);
+// Where an injected fault has stopped a run.
+struct StoppedSegment {
+  std::string segment;
+  sd3403::BrokenParts broken;        // what hangs
+  std::optional<size_t> refused;     // the command at whose end a wrong bit was found
+  bool before_all_commands = false;  // or it was found before the first
+};
+// The trace of what ran until then. Errors: those of profile_npu().
+Result<std::string> trace_until_stopped(const NpuSegments& segments, const NpuProfileOptions& options,
+                                        const StoppedSegment& stopped);
+
+// What modelling time and energy of one pass of all segments takes here, in milliseconds.
+struct ModellingTime {
+  double cycles_ms = 0;
+  double energy_ms = 0;
+};
+Result<ModellingTime> measure_modelling(const NpuSegments& segments);
 
 }  // namespace hai::tools

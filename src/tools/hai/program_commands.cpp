@@ -7,11 +7,13 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "devices/sd3403/exec/npu_program.h"
 #include "devices/sd3403/isa/assembly.h"
 #include "format/model.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/output_paths.h"
+#include "tools/hai/print.h"
 
 namespace hai::tools {
 namespace {
@@ -19,10 +21,10 @@ namespace {
 constexpr int64_t kMostWordsBytes = int64_t{1} << 29;
 
 void print_listing(const sd3403::NpuProgram& program) {
-  fmt::print("# {}: {} commands, {} layers, {} bytes of constants, compiled for {}\n", program.name,
-             program.commands.size(), program.layer_names.size(), program.constants.size(), program.machine.name);
+  print("# {}: {} commands, {} layers, {} bytes of constants, compiled for {}\n", printable(program.name),
+        program.commands.size(), program.layer_names.size(), program.constants.size(), printable(program.machine.name));
   for (const sd3403::Command& command : program.commands) {
-    fmt::print("{}  # {}\n", sd3403::disassemble(command), program.layer_names[command.layer]);
+    print("{}  # {}\n", sd3403::disassemble(command), printable(program.layer_names[command.layer]));
   }
 }
 
@@ -32,7 +34,9 @@ Status disassemble_model(const DisasmArguments& arguments) {
   if (!model.weights.empty()) weights = model.weights[0].bytes;
   std::string names;
   bool found = false;
+  bool for_npu = false;
   for (const format::Program& program : model.programs) {
+    for_npu = for_npu || program.device == "sd3403";
     for (const format::Instruction& instruction : program.instructions) {
       if (instruction.kernel != "npu") continue;
       names += (names.empty() ? "" : ", ") + instruction.name;
@@ -43,6 +47,12 @@ Status disassemble_model(const DisasmArguments& arguments) {
     }
   }
   if (found) return {};
+  if (names.empty() && for_npu) {
+    return make_error(StatusCode::kNotFound, "L085",
+                      "{} is compiled for sd3403, but all of its operators are on the CPU: there is no NPU program in "
+                      "it. Compile the model with --quantize int8; `hai compile --verbose` says of each operator why",
+                      arguments.input);
+  }
   if (names.empty()) {
     return make_error(StatusCode::kNotFound, "L080",
                       "{} has no program for an NPU; compile the model with --device sd3403", arguments.input);
@@ -58,7 +68,7 @@ Status disasm_command(const DisasmArguments& arguments) {
   HAI_TRY(const std::string bytes, read_file(arguments.input, kMostWordsBytes));
   auto commands = sd3403::decode_words(std::as_bytes(std::span(bytes)));
   if (!commands) return with_where(commands.error(), arguments.input);
-  for (const sd3403::Command& command : *commands) fmt::print("{}\n", sd3403::disassemble(command));
+  for (const sd3403::Command& command : *commands) print("{}\n", sd3403::disassemble(command));
   return {};
 }
 
@@ -69,7 +79,7 @@ Status asm_command(const AsmArguments& arguments) {
   if (!commands) return with_where(commands.error(), arguments.input);
   const std::vector<std::byte> words = sd3403::encode_words(*commands);
   HAI_TRY_STATUS(write_file_atomically(arguments.output, words));
-  fmt::print("{}: {} commands, {} bytes\n", arguments.output, commands->size(), words.size());
+  print("{}: {} commands, {} bytes\n", arguments.output, commands->size(), words.size());
   return {};
 }
 

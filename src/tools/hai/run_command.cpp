@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "data/image.h"
 #include "data/preprocess.h"
 #include "tools/hai/api_errors.h"
@@ -20,12 +21,19 @@
 #include "tools/hai/npu_profile.h"
 #include "tools/hai/npy.h"
 #include "tools/hai/output_paths.h"
+#include "tools/hai/print.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int64_t kMaxLabelsBytes = int64_t{16} << 20;
+
+double milliseconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
 
 Preprocessing preprocessing_of(const hai_preprocessing& stored) {
   Preprocessing rule;
@@ -202,19 +210,37 @@ Status save_outputs(const api::Model& model, const std::vector<api::Tensor>& out
   return {};
 }
 
+// What a run takes on this machine.
+struct WallTime {
+  double loading_ms = 0;  // reading, verifying and packing the model
+  double values_ms = 0;   // the run itself
+  double cycles_ms = 0;   // of a simulated device: modelling its time
+  double energy_ms = 0;   // and its energy
+  double simulation_ms() const { return values_ms + cycles_ms + energy_ms; }
+};
+
+nlohmann::ordered_json simulation_json(const WallTime& wall) {
+  return {{"kind", "measured"},          {"loading_ms", wall.loading_ms}, {"values_ms", wall.values_ms},
+          {"cycles_ms", wall.cycles_ms}, {"energy_ms", wall.energy_ms},   {"simulation_ms", wall.simulation_ms()}};
+}
+
 void print_text(const api::Model& model, const std::vector<api::Tensor>& outputs,
-                const std::vector<std::string>& labels, int top, double milliseconds) {
+                const std::vector<std::string>& labels, int top, const WallTime& wall, bool modelled) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     const api::Tensor& output = outputs[i];
     const size_t bits = static_cast<size_t>(hai_dtype_bits(output.dtype()));
     const size_t count = bits == 0 ? 0 : output.size_bytes() * 8 / bits;
-    fmt::print("{}: {} {}\n", model.output(i).name, hai_dtype_name(output.dtype()), dims_text(output.dims()));
+    print("{}: {} {}\n", printable(model.output(i).name), hai_dtype_name(output.dtype()), dims_text(output.dims()));
     for (const size_t index : top_indices(output, count, static_cast<size_t>(std::max(top, 0)))) {
-      fmt::print("  {:>10.5g}  #{}{}\n", element(output, index), index,
-                 index < labels.size() ? "  " + labels[index] : "");
+      print("  {:>10.5g}  #{}{}\n", element(output, index), index,
+            index < labels.size() ? "  " + printable(labels[index]) : "");
     }
   }
-  fmt::print("run: {} (measured, first run)\n", format_milliseconds(milliseconds));
+  print("run: {} (measured, first run)\n", format_milliseconds(wall.values_ms));
+  if (!modelled) return;
+  print("simulation: {}, of these values {}, cycles {}, energy {}; before it loading and packing {} (measured)\n",
+        format_milliseconds(wall.simulation_ms()), format_milliseconds(wall.values_ms),
+        format_milliseconds(wall.cycles_ms), format_milliseconds(wall.energy_ms), format_milliseconds(wall.loading_ms));
 }
 
 // What became of injected faults, and the error of the one that stopped the run.
@@ -239,7 +265,7 @@ Result<FaultResult> fault_result(api::Session& session, const Result<std::vector
 std::string fault_lines(const FaultResult& result) {
   std::string out = "injected faults\n";
   for (const auto& fault : result.faults) {
-    const auto text = [&](const char* name) { return fault.at(name).get<std::string>(); };
+    const auto text = [&](const char* name) { return printable(fault.at(name).get<std::string>()); };
     out += fmt::format("  {}: {}\n    {}: {}\n    {}\n", text("fault"), text("verdict"), text("segment"), text("what"),
                        text("detail"));
   }
@@ -249,7 +275,7 @@ std::string fault_lines(const FaultResult& result) {
 // A run that a fault has stopped gives no outputs, and nothing of it is written.
 void print_stopped(const FaultResult& result, bool json) {
   if (!json) {
-    fmt::print("{}stopped: {}\n", fault_lines(result), result.stopped->to_string());
+    print("{}stopped: {}\n", fault_lines(result), result.stopped->to_string());
     return;
   }
   const nlohmann::ordered_json document{
@@ -258,19 +284,46 @@ void print_stopped(const FaultResult& result, bool json) {
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+// Which segment stopped, and at what. Where several faults were found it is the first segment that did.
+StoppedSegment stopped_segment(const NpuSegments& segments, const FaultResult& result) {
+  StoppedSegment out;
+  for (const NpuSegments::OfProgram& of : segments.programs()) {
+    for (const sd3403::NpuProgram& npu : of.segments) {
+      for (const auto& fault : result.faults) {
+        if (fault.at("verdict") != "detected" || fault.at("segment") != npu.name) continue;
+        out.segment = npu.name;
+        const bool placed = fault.contains("command");
+        const size_t command = placed ? fault.at("command").get<size_t>() : 0;
+        if (fault.contains("semaphore")) {
+          out.broken.stuck_semaphores.push_back(fault.at("semaphore").get<int64_t>());
+        } else if (fault.contains("channel")) {
+          out.broken.hung_commands.push_back(command);
+        } else if (placed && fault.contains("modelled_cycle")) {
+          out.refused = std::min(out.refused.value_or(command), command);
+        } else {
+          out.before_all_commands = true;  // decoder or verifier
+        }
+      }
+      if (!out.segment.empty()) return out;
+    }
+  }
+  return out;
+}
+
 // A trace with the faults beside its events, where one is wanted.
-Status write_faults(const std::string& path, nlohmann::json trace, const FaultResult& result) {
+Status write_npu_trace(const std::string& path, const std::string& events, const FaultResult& result) {
   if (path.empty()) return {};
+  nlohmann::json trace = nlohmann::json::parse(events);
   if (!result.faults.empty()) trace["faults"] = result.faults;
   const std::string text = trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return write_file_atomically(path, std::as_bytes(std::span(text)));
 }
 
 void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs,
-                const std::vector<std::string>& labels, int top, double milliseconds, const std::string& npu,
+                const std::vector<std::string>& labels, int top, const WallTime& wall, const std::string& npu,
                 const FaultResult& faults) {
   nlohmann::ordered_json document;
-  document["run_ms"] = milliseconds;
+  document["run_ms"] = wall.values_ms;
   document["outputs"] = nlohmann::ordered_json::array();
   for (size_t i = 0; i < outputs.size(); ++i) {
     const api::Tensor& output = outputs[i];
@@ -287,7 +340,10 @@ void print_json(const api::Model& model, const std::vector<api::Tensor>& outputs
     }
     document["outputs"].push_back(std::move(entry));
   }
-  if (!npu.empty()) document["npu"] = nlohmann::ordered_json::parse(npu);
+  if (!npu.empty()) {
+    document["npu"] = nlohmann::ordered_json::parse(npu);
+    document["npu"]["simulation"] = simulation_json(wall);
+  }
   if (!faults.faults.empty()) document["npu"]["faults"] = faults.faults;
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
@@ -305,9 +361,12 @@ int64_t batch_of(const api::Model& model, const std::vector<api::Tensor>& inputs
 
 }  // namespace
 
-Status run_command(const RunArguments& arguments) {
+Result<RunEnd> run_command(const RunArguments& arguments) {
   HAI_TRY(const std::vector<std::string> labels, read_labels(arguments.labels));
+  WallTime wall;
+  auto begin = Clock::now();
   HAI_TRY(const api::Model model, from_api(api::Model::load(arguments.model)));
+  wall.loading_ms = milliseconds_since(begin);
   HAI_TRY(const std::vector<std::string> paths, input_paths(model, arguments));
   HAI_TRY_STATUS(check_files(model, arguments, paths));
   HAI_TRY(const std::vector<api::Tensor> inputs, read_inputs(model, paths));
@@ -317,38 +376,49 @@ Status run_command(const RunArguments& arguments) {
   options.threads = arguments.threads;
   options.inject = arguments.inject;
   options.trace_events = arguments.trace.empty() ? 0 : 1 << 16;
+  begin = Clock::now();
   HAI_TRY(api::Session session, from_api(model.session(options)));
-  const auto begin = std::chrono::steady_clock::now();
+  const bool modelled = std::string_view(session.device()) == "sd3403";
+  NpuSegments segments(arguments.model);
+  if (modelled) {
+    HAI_TRY(segments, NpuSegments::read(arguments.model));
+  }
+  wall.loading_ms += milliseconds_since(begin);
+  const NpuProfileOptions profile_options{arguments.clock_mhz, arguments.deadline_ms, arguments.camera,
+                                          modelled ? batch_of(model, inputs) : 1};
+  HAI_TRY_STATUS(check_npu_options(segments, profile_options));
+  begin = Clock::now();
   const Result<std::vector<api::Tensor>> answer = from_api(session.run(inputs));
-  const double milliseconds =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  wall.values_ms = milliseconds_since(begin);
   HAI_TRY(const FaultResult faults, fault_result(session, answer));
   if (faults.stopped) {
     print_stopped(faults, arguments.json);
-    return write_faults(arguments.trace, nlohmann::json{{"traceEvents", nlohmann::json::array()}}, faults);
+    if (arguments.trace.empty()) return RunEnd::kStoppedByFault;
+    HAI_TRY(const std::string trace, trace_until_stopped(segments, profile_options, stopped_segment(segments, faults)));
+    HAI_TRY_STATUS(write_npu_trace(arguments.trace, trace, faults));
+    return RunEnd::kStoppedByFault;
   }
   const std::vector<api::Tensor>& outputs = *answer;
   if (!arguments.output_folder.empty()) HAI_TRY_STATUS(save_outputs(model, outputs, arguments.output_folder));
-  const bool modelled = std::string_view(session.device()) == "sd3403";
   std::optional<NpuProfile> profile;
   if (modelled) {
-    const int64_t batch = batch_of(model, inputs);
-    HAI_TRY(profile,
-            profile_npu(arguments.model, {arguments.clock_mhz, arguments.deadline_ms, arguments.camera, batch}));
+    HAI_TRY(profile, profile_npu(segments, profile_options));
+    wall.cycles_ms = profile->cycles_ms;
+    wall.energy_ms = profile->energy_ms;
   }
   // Of a simulated device the trace is its virtual time; what the simulation took is of no interest beside it.
   if (!arguments.trace.empty()) {
-    HAI_TRY_STATUS(modelled ? write_faults(arguments.trace, nlohmann::json::parse(profile->trace), faults)
+    HAI_TRY_STATUS(modelled ? write_npu_trace(arguments.trace, profile->trace, faults)
                             : from_api(session.write_trace(arguments.trace)));
   }
   if (arguments.json) {
-    print_json(model, outputs, labels, arguments.top, milliseconds, profile ? profile->json : std::string(), faults);
+    print_json(model, outputs, labels, arguments.top, wall, profile ? profile->json : std::string(), faults);
   } else {
-    print_text(model, outputs, labels, arguments.top, milliseconds);
-    if (profile) fmt::print("{}", profile->text);
-    if (!faults.faults.empty()) fmt::print("{}", fault_lines(faults));
+    print_text(model, outputs, labels, arguments.top, wall, modelled);
+    if (profile) print("{}", profile->text);
+    if (!faults.faults.empty()) print("{}", fault_lines(faults));
   }
-  return {};
+  return RunEnd::kDone;
 }
 
 }  // namespace hai::tools

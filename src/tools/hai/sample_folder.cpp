@@ -13,6 +13,7 @@
 #include "data/image.h"
 #include "data/preprocess.h"
 #include "tools/hai/npy.h"
+#include "tools/hai/print.h"
 #include "tools/hai/progress.h"
 
 namespace hai::tools {
@@ -135,7 +136,7 @@ Result<std::optional<std::vector<ops::Tensor>>> SampleFolder::next() {
     if (sample) return std::optional<std::vector<ops::Tensor>>(std::move(*sample));
     skipped_.emplace_back(path.string(), sample.error().to_string());
     end_progress();
-    std::fprintf(stderr, "skipped: %s\n", sample.error().to_string().c_str());
+    note("skipped: {}", sample.error().to_string());
   }
   return std::optional<std::vector<ops::Tensor>>();
 }

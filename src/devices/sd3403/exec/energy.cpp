@@ -42,13 +42,14 @@ Energy energy_of(const Timeline& timeline, double period_seconds) {
   Energy out;
   for (const LayerTime& layer : timeline.layers)
     out.layers.push_back(energy_of_layer(m, layer, timeline.cycles_of_layer(layer) * cycle_seconds));
-  out.period_seconds = std::max(period_seconds, timeline.seconds());
+  const auto frames = static_cast<double>(timeline.passes);
+  out.period_seconds = std::max(period_seconds, timeline.seconds() / frames);
   out.frames_a_second = out.period_seconds > 0 ? 1.0 / out.period_seconds : 0.0;
-  out.total = energy_of_layer(m, timeline.total, out.period_seconds);
-  out.npu = frame_energy(out.total.npu(), out.period_seconds);
-  out.npu_and_ddr = frame_energy(out.total.npu_and_ddr(), out.period_seconds);
+  out.total = energy_of_layer(m, timeline.total, out.period_seconds * frames);
+  out.npu = frame_energy(out.total.npu() / frames, out.period_seconds);
+  out.npu_and_ddr = frame_energy(out.total.npu_and_ddr() / frames, out.period_seconds);
   const double constant = m.soc_constant_watts * out.period_seconds * 1e12;
-  out.soc = frame_energy(out.total.npu_and_ddr() + constant, out.period_seconds);
+  out.soc = frame_energy(out.total.npu_and_ddr() / frames + constant, out.period_seconds);
   return out;
 }
 

@@ -41,8 +41,9 @@ struct Energy {
   FrameEnergy soc;
 };
 
-// Frames follow each other every `period_seconds`, or as fast as they can where that is shorter than the timeline: then
-// the NPU leaks until the next, which is in the total but in no layer.
+// Layers and total are of all passes of the timeline, the rest is of a frame, which is a pass. Frames follow each other
+// every `period_seconds`, or as fast as they can where that is shorter than a pass: in the first case the NPU leaks
+// until the next, which is in the total but in no layer.
 Energy energy_of(const Timeline& timeline, double period_seconds = 0);
 
 }  // namespace hai::sd3403

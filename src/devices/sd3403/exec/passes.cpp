@@ -7,7 +7,7 @@
 #include <set>
 #include <tuple>
 
-#include "devices/sd3403/exec/energy.h"
+#include "base/checked.h"
 #include "devices/sd3403/exec/timing.h"
 #include "devices/sd3403/isa/access.h"
 
@@ -68,12 +68,14 @@ LaterPass later_pass(std::span<const Command> commands) {
   const std::set<Content> resident = resident_of(contents_of(commands));
   LaterPass out;
   out.commands.reserve(commands.size());
-  for (const Command& command : commands) {
+  for (size_t number = 0; number < commands.size(); ++number) {
+    const Command& command = commands[number];
     const auto* load = std::get_if<WeightLoad>(&command.body);
     if (load != nullptr && resident.contains(content_of(command.core, *load))) {
       out.resident_bytes += load->expanded_bytes;
     } else {
       out.commands.push_back(command);
+      out.numbers.push_back(number);
     }
   }
   return out;
@@ -82,16 +84,27 @@ LaterPass later_pass(std::span<const Command> commands) {
 Result<BatchTime> time_batch(std::span<const Command> commands, std::span<const std::byte> constants,
                              const Timeline& first, int64_t samples) {
   BatchTime out;
-  out.samples = samples;
-  out.seconds = first.seconds();
-  out.npu_and_ddr_joules = energy_of(first).npu_and_ddr.joules;
+  out.whole = first;
   if (samples == 1) return out;
-  const LaterPass pass = later_pass(commands);
-  HAI_TRY(const Timeline later, time_program(pass.commands, constants, first.machine));
-  const auto others = static_cast<double>(samples - 1);
-  out.resident_bytes = pass.resident_bytes;
-  out.seconds += others * later.seconds();
-  out.npu_and_ddr_joules += others * energy_of(later).npu_and_ddr.joules;
+  out.pass = later_pass(commands);
+  HAI_TRY(out.later, time_program(out.pass.commands, constants, first.machine));
+  const int64_t others = samples - 1;
+  const auto ticks = checked_mul(out.later.end_ticks, others);
+  if (!ticks || !checked_add(*ticks, first.end_ticks)) {
+    return make_error(StatusCode::kOutOfRange, "N094",
+                      "{} passes of {} cycles are longer than time is counted; run fewer samples at once", samples,
+                      out.later.cycles());
+  }
+  out.whole.passes = samples;
+  out.whole.commands.clear();
+  out.whole.end_ticks += *ticks;
+  out.whole.ddr_busy_ticks += out.later.ddr_busy_ticks * others;
+  for (LayerTime& layer : out.whole.layers) {
+    const auto same = std::lower_bound(out.later.layers.begin(), out.later.layers.end(), layer.layer,
+                                       [](const LayerTime& l, int64_t number) { return l.layer < number; });
+    if (same != out.later.layers.end() && same->layer == layer.layer) add_layer(*same, others, layer);
+  }
+  add_layer(out.later.total, others, out.whole.total);
   return out;
 }
 

@@ -14,6 +14,7 @@ namespace hai::sd3403 {
 // A pass that follows one of the same program.
 struct LaterPass {
   std::vector<Command> commands;  // without the loads that it does not need
+  std::vector<size_t> numbers;    // of these in the program
   int64_t resident_bytes = 0;     // that those would have expanded
 };
 LaterPass later_pass(std::span<const Command> commands);
@@ -21,12 +22,9 @@ LaterPass later_pass(std::span<const Command> commands);
 // A batch of `samples`, 1 or more, the first of which has taken `first`. Nothing overlaps from pass to pass: a queue
 // ends before the next pass begins. Errors: those of time_program().
 struct BatchTime {
-  int64_t samples = 1;
-  int64_t resident_bytes = 0;
-  double seconds = 0;
-  double npu_and_ddr_joules = 0;
-
-  double frames_a_second() const { return static_cast<double>(samples) / seconds; }
+  LaterPass pass;  // the second and all after it; of one sample nothing
+  Timeline later;  // of `pass`, likewise
+  Timeline whole;  // of all passes together: layers are sums over them
 };
 Result<BatchTime> time_batch(std::span<const Command> commands, std::span<const std::byte> constants,
                              const Timeline& first, int64_t samples);

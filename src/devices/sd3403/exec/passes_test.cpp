@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "devices/sd3403/exec/energy.h"
 #include "devices/sd3403/exec/timing.h"
 #include "devices/sd3403/isa/assembly.h"
 
@@ -28,6 +29,7 @@ TEST(Passes, WhatNothingOverwritesStays) {
   EXPECT_EQ(loads_in(pass.commands), 0);
   EXPECT_EQ(pass.resident_bytes, 4096 + 1024 + 4096);
   EXPECT_EQ(pass.commands.size(), 6U) << "all others are there";
+  EXPECT_EQ(pass.numbers, (std::vector<size_t>{3, 4, 5, 6, 7, 8}));
 }
 
 TEST(Passes, WhatIsOverwrittenIsLoadedAgain) {
@@ -72,9 +74,33 @@ TEST(Passes, ABatchIsOneWholePassAndLaterOnes) {
   for (const int64_t samples : {1, 2, 7}) {
     const auto batch = time_batch(commands, constants, *first, samples);
     ASSERT_TRUE(batch);
-    EXPECT_DOUBLE_EQ(batch->seconds, first->seconds() + static_cast<double>(samples - 1) * later->seconds());
-    EXPECT_DOUBLE_EQ(batch->frames_a_second(), static_cast<double>(samples) / batch->seconds);
+    const Timeline& whole = batch->whole;
+    EXPECT_EQ(whole.passes, samples);
+    EXPECT_EQ(whole.end_ticks, first->end_ticks + (samples - 1) * later->end_ticks);
+    EXPECT_DOUBLE_EQ(whole.frames_a_second(), static_cast<double>(samples) / whole.seconds());
+    ASSERT_EQ(whole.layers.size(), first->layers.size());
+    const auto sum = [&](int64_t LayerTime::* member) {
+      return first->total.*member + (samples - 1) * later->total.*member;
+    };
+    for (int64_t LayerTime::* member : {&LayerTime::core_ticks, &LayerTime::commands, &LayerTime::ddr_weight_bytes_read,
+                                        &LayerTime::sram_bytes_read, &LayerTime::transfer_ticks}) {
+      EXPECT_EQ(whole.total.*member, sum(member));
+      EXPECT_EQ(whole.layers[0].*member, sum(member));
+    }
+    // A frame costs the mean of the passes.
+    const double joules =
+        energy_of(*first).npu_and_ddr.joules + static_cast<double>(samples - 1) * energy_of(*later).npu_and_ddr.joules;
+    EXPECT_NEAR(energy_of(whole).npu_and_ddr.joules * static_cast<double>(samples), joules, 1e-9 * joules);
   }
+}
+
+TEST(Passes, ABatchThatIsLongerThanTimeIsCountedIsRefused) {
+  const std::vector<Command> commands = program("dma_load row_bytes=4096 destination=0\n");
+  const auto first = time_program(commands, {}, {});
+  ASSERT_TRUE(first);
+  const auto batch = time_batch(commands, {}, *first, INT64_MAX);
+  ASSERT_FALSE(batch);
+  EXPECT_EQ(batch.error().id, "N094");
 }
 
 }  // namespace

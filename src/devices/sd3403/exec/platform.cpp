@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
+
 namespace hai::sd3403 {
 namespace {
 
@@ -140,7 +142,8 @@ PlatformTime platform_time(const format::Program& program, std::span<const doubl
 std::string to_text(const PlatformTime& time, const Machine& machine) {
   std::string text;
   for (const Stage& stage : time.stages) {
-    text += fmt::format("  {:<18} {:<9} {:>9.3f} ms\n", stage.name, engine_name(stage.engine), stage.seconds * 1e3);
+    text += fmt::format("  {:<18} {:<9} {:>9.3f} ms\n", printable(stage.name), engine_name(stage.engine),
+                        stage.seconds * 1e3);
   }
   const auto line = [&](const char* what, double seconds) {
     text += fmt::format("{:<29}{:>10.3f} ms {:>9.1f} fps (modelled, profile {})\n", what, seconds * 1e3,

@@ -307,6 +307,33 @@ std::vector<std::optional<size_t>> QueueSimulation::stands() const {
   return out;
 }
 
+void QueueSimulation::end_unfinished() {
+  std::vector<bool> begun(times.size(), false);
+  for (size_t core = 0; core < arithmetic_.size(); ++core) {
+    if (arithmetic_[core].runs >= 0) begun[static_cast<size_t>(arithmetic_[core].runs)] = true;
+  }
+  for (const Channel& channel : channels_) {
+    if (channel.taken.empty()) continue;  // else the first hangs before its first byte, and the channel with it
+    const size_t number = channel.taken.front();
+    begun[number] = true;
+    times[number].start = times[number].issued;
+    times[number].bytes_end = times[number].decode_start = end_ticks;
+  }
+  for (const Queue& q : queues_) {
+    for (size_t place = 0; place < q.numbers.size(); ++place) {
+      const size_t number = q.numbers[place];
+      if (q.finished[place]) continue;
+      const bool waits = std::holds_alternative<Wait>(commands_[number].body) && q.holds && q.next == place;
+      if (waits) times[number].issued = times[number].start;
+      if (waits || begun[number]) {
+        times[number].end = end_ticks;
+      } else {
+        times[number].issued = -1;
+      }
+    }
+  }
+}
+
 Status QueueSimulation::check_end() const {
   for (const Queue& q : queues_) {
     if (q.next == q.numbers.size()) continue;

@@ -40,6 +40,9 @@ class QueueSimulation {
   // As RunOrder::stands. Of a command that hangs: it has been taken, and what comes before it on its engine is done.
   std::vector<std::optional<size_t>> stands() const;
 
+  // After a run that broken parts have stopped: what has begun lasts until the end, what has not has issued -1.
+  void end_unfinished();
+
   std::vector<CommandTime> times;  // by number of command
   int64_t end_ticks = 0;
   int64_t ddr_busy_ticks = 0;

@@ -95,6 +95,7 @@ std::vector<ScratchpadUse> scratchpad_use(std::span<const Command> commands, con
   std::vector<Moment> moments;
   for (size_t i = 0; i < commands.size(); ++i) {
     const CommandTime& time = timeline.commands[i];
+    if (!time.begun()) continue;
     const size_t first = accesses.size();
     accesses_of(commands[i], accesses);
     for (size_t a = first; a < accesses.size(); ++a) {

@@ -23,7 +23,7 @@ inline constexpr size_t kStallCount = 5;
 inline constexpr size_t kProductKinds = 4;
 
 struct CommandTime {
-  int64_t issued = 0;  // its engine has taken it from the queue
+  int64_t issued = 0;  // its engine has taken it from the queue; -1: the machine stopped before it began
   int64_t start = 0;   // arithmetic, or first byte of a transfer; a wait begins to hold its queue
   int64_t end = 0;
   int64_t bytes_end = 0;     // of a transfer: its last byte; a WeightLoad ends when it is decoded
@@ -31,6 +31,8 @@ struct CommandTime {
   int64_t channel = -1;      // of a transfer: of its core's
   // Of a wait that held its queue: the command whose end let it go on; -1: none did.
   int64_t released_by = -1;
+
+  bool begun() const { return issued >= 0; }
 };
 
 // Of one layer, or of the whole program. What says "cores" is summed over the cores that compute.
@@ -62,17 +64,21 @@ struct LayerTime {
   int64_t all_products() const;
 };
 
+// Adds to `sum` what a layer comes to, `times` times over.
+void add_layer(const LayerTime& layer, int64_t times, LayerTime& sum);
+
 struct Timeline {
   Machine machine;
-  int64_t end_ticks = 0;       // of the program: its last command is done
-  int64_t ddr_busy_ticks = 0;  // something is under way in external memory
-  int64_t cores = 1;           // that compute
-  std::vector<CommandTime> commands;
-  std::vector<LayerTime> layers;  // ascending by layer
+  int64_t passes = 1;                 // of the program, a frame each, one after the other
+  int64_t end_ticks = 0;              // of the last pass: its last command is done
+  int64_t ddr_busy_ticks = 0;         // something is under way in external memory
+  int64_t cores = 1;                  // that compute
+  std::vector<CommandTime> commands;  // of one pass; none where there are several
+  std::vector<LayerTime> layers;      // ascending by layer
   LayerTime total;
 
   int64_t cycles() const;
-  double seconds() const;
+  double seconds() const;  // of all passes
   double frames_a_second() const;
   // Of `layer`, or of `total`: products by what the machine's arrays could do of i8 in the time, 0 to 1.
   double utilisation(const LayerTime& layer) const;

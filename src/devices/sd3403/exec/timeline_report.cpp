@@ -32,16 +32,16 @@ std::string_view main_stall(const LayerTime& layer) {
 }
 
 std::string heading(const Timeline& timeline) {
-  return fmt::format("modelled, profile {}, {} MHz at {:.2f} V", timeline.machine.name, timeline.machine.clock_mhz,
-                     timeline.machine.clock_volts);
+  return fmt::format("modelled, profile {}, {} MHz at {:.2f} V", printable(timeline.machine.name),
+                     timeline.machine.clock_mhz, timeline.machine.clock_volts);
+}
+std::string passes_text(const Timeline& timeline) {
+  return timeline.passes == 1 ? "" : fmt::format("{} passes: ", timeline.passes);
 }
 
 // A name as its column can show it: printable, cut at a whole character.
 std::string column_text(std::string_view name, size_t width) {
-  std::string out = escape_invalid_utf8(name);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-  }
+  std::string out = printable(name);
   if (out.size() <= width) return out;
   while (width > 0 && (static_cast<unsigned char>(out[width]) & 0xc0U) == 0x80U) --width;
   out.resize(width);
@@ -121,7 +121,8 @@ std::string layer_name(int64_t layer, std::span<const std::string> layer_names) 
 }
 
 std::string to_table(const Timeline& timeline, const Energy& energy, std::span<const std::string> layer_names) {
-  std::string out = fmt::format("{}\n", heading(timeline));
+  std::string out = fmt::format("{}{}\n", heading(timeline),
+                                timeline.passes == 1 ? "" : fmt::format("; sums over {} passes", timeline.passes));
   fmt::format_to(std::back_inserter(out),
                  "{:<28} {:>10} {:>10} {:>9} {:<11} {:>9} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "layer",
                  "cycles", "compute", "stall", "mostly on", "DMA", "MACs", "DDR in", "weights", "DDR out", "SRAM",
@@ -138,8 +139,9 @@ std::string to_table(const Timeline& timeline, const Energy& energy, std::span<c
                            ? 0.0
                            : static_cast<double>(timeline.ddr_busy_ticks) / static_cast<double>(timeline.end_ticks);
   fmt::format_to(std::back_inserter(out),
-                 "{} cycles, {:.3f} ms, {:.1f} fps as fast as it goes, DDR busy {:.1f}% ({})\n", timeline.cycles(),
-                 timeline.seconds() * 1e3, timeline.frames_a_second(), 100 * share, heading(timeline));
+                 "{}{} cycles, {:.3f} ms, {:.1f} fps as fast as it goes, DDR busy {:.1f}% ({})\n",
+                 passes_text(timeline), timeline.cycles(), timeline.seconds() * 1e3, timeline.frames_a_second(),
+                 100 * share, heading(timeline));
   fmt::format_to(std::back_inserter(out), "a frame every {:.3f} ms:\n", energy.period_seconds * 1e3);
   add_frame_row(out, "NPU", energy.npu);
   add_frame_row(out, "NPU + DRAM", energy.npu_and_ddr);
@@ -152,6 +154,7 @@ std::string to_json(const Timeline& timeline, const Energy& energy, std::span<co
   append_json_string(out, timeline.machine.name);
   add_json_number(out, "clock_mhz", timeline.machine.clock_mhz, 6);
   add_json_number(out, "volts", timeline.machine.clock_volts, 3);
+  add_json_count(out, "passes", timeline.passes);
   add_json_count(out, "cycles", timeline.cycles());
   add_json_number(out, "seconds", timeline.seconds(), 12);
   add_json_number(out, "frames_a_second", timeline.frames_a_second(), 4);

@@ -11,8 +11,9 @@ namespace hai::sd3403 {
 
 // `layer_names` by number; what it lacks is "layer 7". Preconditions: `energy` is that of `timeline`.
 //
-// Per layer: its cycles of the program (they add up), of these arithmetic and stall with the largest reason, cycles of
-// the DMA channels (summed, they overlap with all else), utilisation of the arrays in i8 products, bytes, energy.
+// Of several passes the sums, which the text says. Per layer: its cycles of the program (they add up), of these
+// arithmetic and stall with the largest reason, cycles of the DMA channels (summed, they overlap with all else),
+// utilisation of the arrays in i8 products, bytes, energy.
 std::string to_table(const Timeline& timeline, const Energy& energy, std::span<const std::string> layer_names);
 
 // The same numbers and all of the parts, one object.

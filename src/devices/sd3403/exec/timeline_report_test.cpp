@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "devices/sd3403/exec/passes.h"
 #include "devices/sd3403/exec/scratchpad_use.h"
 #include "devices/sd3403/exec/timeline_trace.h"
 #include "devices/sd3403/exec/timing.h"
@@ -52,7 +54,7 @@ TEST(TimelineReport, Table) {
   const std::string table = to_table(e.timeline, energy_of(e.timeline), e.names);
   EXPECT_TRUE(table.starts_with("modelled, profile sd3403, 1000 MHz at 0.80 V\n")) << table;
   for (const char* const text : {"input ", "layer 5", "total", "NPU + DRAM", "SoC", "fps/W (modelled)",
-                                 "(modelled, profile sd3403", "stores", "copy \"it\" \\xff "}) {
+                                 "(modelled, profile sd3403", "stores", "copy \"it\"\\x0a\\xff "}) {
     EXPECT_NE(table.find(text), std::string::npos) << text << "\n" << table;
   }
   EXPECT_EQ(table.find('\xff'), std::string::npos);
@@ -88,12 +90,12 @@ TEST(TimelineReport, EmptyProgram) {
   EXPECT_EQ(t.end_ticks, 0);
   EXPECT_NE(to_table(t, energy_of(t), {}).find("0 cycles"), std::string::npos);
   EXPECT_EQ(Json::parse(to_json(t, energy_of(t), {}))["frames_a_second"], 0.0);
-  EXPECT_TRUE(Json::parse(timeline_trace({}, t, {}))["traceEvents"].is_array());
+  EXPECT_TRUE(Json::parse(timeline_trace(std::array{TracedPasses{{}, t}}, {}))["traceEvents"].is_array());
 }
 
 TEST(TimelineTrace, RowsOfEnginesInVirtualTime) {
   const Example e;
-  const Json json = Json::parse(timeline_trace(e.commands, e.timeline, e.names, 9));
+  const Json json = Json::parse(timeline_trace(std::array{TracedPasses{e.commands, e.timeline}}, e.names, 9));
   std::map<int64_t, std::string> rows;
   std::map<std::string, int> events;
   std::map<int64_t, double> row_end;
@@ -114,6 +116,83 @@ TEST(TimelineTrace, RowsOfEnginesInVirtualTime) {
                                                {"core 0 weight decoder", 1}, {"core 1 compute", 1}};
   EXPECT_EQ(events, expected);
   EXPECT_EQ(peak, 8);
+}
+
+TEST(TimelineTrace, PassesFollowEachOther) {
+  const Example e;
+  const BatchTime batch = time_batch(e.commands, e.constants, e.timeline, 3).value();
+  ASSERT_LT(batch.pass.commands.size(), e.commands.size());
+  const std::array passes = {
+      TracedPasses{e.commands, e.timeline},
+      TracedPasses{batch.pass.commands, batch.later, e.timeline.end_ticks, 2, batch.pass.numbers}};
+  const Json json = Json::parse(timeline_trace(passes, e.names));
+  std::map<int64_t, int> events;
+  std::map<int64_t, double> row_end;
+  double copies = 0;
+  for (const Json& event : json["traceEvents"]) {
+    if (event["ph"] != "X") continue;
+    const int64_t pass = event["args"]["pass"];
+    ++events[pass];
+    EXPECT_GE(event["ts"].get<double>(), row_end[event["tid"]] - 1e-9);
+    row_end[event["tid"]] = event["ts"].get<double>() + event["dur"].get<double>();
+    const double begin = static_cast<double>(pass == 0 ? 0 : e.timeline.end_ticks + (pass - 1) * batch.later.end_ticks);
+    EXPECT_GE(event["ts"].get<double>() * 1e3 + 1, begin / kTick);  // 1 GHz: a cycle a nanosecond
+    const auto& command = e.commands[event["args"]["command"].get<size_t>()];
+    EXPECT_EQ(event["args"]["kind"], info_of(command.body).name);  // numbers are the program's
+    if (event["args"]["kind"] == "copy") copies += 1;
+  }
+  // The weights of the first pass are there in the others: one event of the channel less, and one of the decoder.
+  EXPECT_EQ(events, (std::map<int64_t, int>{{0, 7}, {1, 5}, {2, 5}}));
+  EXPECT_EQ(copies, 6);
+  const std::string table = to_table(batch.whole, energy_of(batch.whole), e.names);
+  EXPECT_NE(table.find("sums over 3 passes"), std::string::npos) << table;
+  EXPECT_EQ(Json::parse(to_json(batch.whole, energy_of(batch.whole), e.names))["passes"], 3);
+}
+
+TEST(TimelineTrace, AStoppedRunHasWhatBegan) {
+  const Example e;
+  BrokenParts broken;
+  broken.stuck_semaphores = {2};
+  const Timeline stopped = time_until_stopped(e.commands, e.constants, {}, broken).value();
+  const auto kinds_of = [&](const Timeline& timeline) {
+    std::map<std::string, int> kinds;
+    const std::string text = timeline_trace(std::array{TracedPasses{e.commands, timeline}}, e.names);
+    const auto document = Json::parse(text);
+    for (const Json& event : document["traceEvents"]) {
+      if (event["ph"] == "X") ++kinds[event["args"]["kind"]];
+    }
+    return kinds;
+  };
+  // All but the store, which waits for ever.
+  EXPECT_EQ(kinds_of(stopped),
+            (std::map<std::string, int>{{"copy", 2}, {"dma_load", 1}, {"wait", 1}, {"weight_load", 2}}));
+  EXPECT_EQ(stopped.commands[5].end, e.timeline.commands[5].end);
+  broken = {};
+  broken.hung_commands = {0};
+  const Timeline hung = time_until_stopped(e.commands, e.constants, {}, broken).value();
+  EXPECT_EQ(kinds_of(hung),
+            (std::map<std::string, int>{{"copy", 1}, {"dma_load", 1}, {"wait", 1}, {"weight_load", 2}}));
+  EXPECT_EQ(hung.commands[0].end, hung.end_ticks);
+  EXPECT_EQ(hung.commands[4].end, hung.end_ticks) << "what waits for it does so until the end";
+  EXPECT_FALSE(hung.commands[5].begun());
+}
+
+TEST(TimelineTrace, AMachineStopsAtATime) {
+  const Example e;
+  Timeline cut = e.timeline;
+  const int64_t middle = (e.timeline.commands[5].start + e.timeline.commands[5].end) / 2;  // of the copy
+  stop_at(cut, middle);
+  EXPECT_EQ(cut.end_ticks, middle);
+  EXPECT_TRUE(cut.commands[5].begun());
+  EXPECT_EQ(cut.commands[5].end, middle);
+  EXPECT_FALSE(cut.commands[9].begun()) << "the store comes later";
+  EXPECT_EQ(cut.commands[0].end, e.timeline.commands[0].end);
+  Timeline none = e.timeline;
+  stop_at(none, 0);
+  EXPECT_TRUE(std::none_of(none.commands.begin(), none.commands.end(), [](const CommandTime& t) { return t.begun(); }));
+  Timeline all = e.timeline;
+  stop_at(all, e.timeline.end_ticks);
+  EXPECT_EQ(all.layers.size(), e.timeline.layers.size());
 }
 
 TEST(ScratchpadUse, FromFirstWriteToLastRead) {

@@ -17,6 +17,9 @@ namespace {
 
 constexpr int64_t kMostSum = int64_t{1} << 61;  // sums stop here instead of overflowing
 void add(int64_t& sum, int64_t more) { sum = std::min(sum + more, kMostSum); }
+void add_times(int64_t more, int64_t times, int64_t& sum) {
+  add(sum, more > kMostSum / std::max<int64_t>(times, 1) ? kMostSum : more * times);
+}
 
 // A layer's index by its number; layers are few and commands of one follow each other.
 class Layers {
@@ -113,22 +116,6 @@ void add_command(const Command& command, const CommandCycles& cost, const Comman
   if (weights) add(layer.decode_ticks, cost.decode_cycles * kTicksPerCycle);
 }
 
-void add_layer(const LayerTime& layer, LayerTime& total) {
-  constexpr int64_t LayerTime::* kSums[] = {
-      &LayerTime::core_ticks,        &LayerTime::busy_core_ticks,
-      &LayerTime::transfer_ticks,    &LayerTime::decode_ticks,
-      &LayerTime::commands,          &LayerTime::values,
-      &LayerTime::ddr_bytes_written, &LayerTime::ddr_activation_bytes_read,
-      &LayerTime::ddr_bus_bytes,     &LayerTime::ddr_weight_bytes_read,
-      &LayerTime::sram_bytes_read,   &LayerTime::sram_bytes_written,
-      &LayerTime::cache_bytes,       &LayerTime::line_bytes,
-      &LayerTime::sum_bytes,         &LayerTime::adds,
-  };
-  for (int64_t LayerTime::* sum : kSums) add(total.*sum, layer.*sum);
-  for (size_t i = 0; i < kStallCount; ++i) add(total.stall_core_ticks[i], layer.stall_core_ticks[i]);
-  for (size_t i = 0; i < kProductKinds; ++i) add(total.products[i], layer.products[i]);
-}
-
 Result<std::vector<CommandCycles>> costs_of(std::span<const Command> commands, std::span<const std::byte> constants,
                                             const Machine& machine) {
   std::vector<CommandCycles> costs;
@@ -153,6 +140,22 @@ Result<std::vector<CommandCycles>> costs_of(std::span<const Command> commands, s
 
 }  // namespace
 
+void add_layer(const LayerTime& layer, int64_t times, LayerTime& sum) {
+  constexpr int64_t LayerTime::* kSums[] = {
+      &LayerTime::core_ticks,        &LayerTime::busy_core_ticks,
+      &LayerTime::transfer_ticks,    &LayerTime::decode_ticks,
+      &LayerTime::commands,          &LayerTime::values,
+      &LayerTime::ddr_bytes_written, &LayerTime::ddr_activation_bytes_read,
+      &LayerTime::ddr_bus_bytes,     &LayerTime::ddr_weight_bytes_read,
+      &LayerTime::sram_bytes_read,   &LayerTime::sram_bytes_written,
+      &LayerTime::cache_bytes,       &LayerTime::line_bytes,
+      &LayerTime::sum_bytes,         &LayerTime::adds,
+  };
+  for (int64_t LayerTime::* member : kSums) add_times(layer.*member, times, sum.*member);
+  for (size_t i = 0; i < kStallCount; ++i) add_times(layer.stall_core_ticks[i], times, sum.stall_core_ticks[i]);
+  for (size_t i = 0; i < kProductKinds; ++i) add_times(layer.products[i], times, sum.products[i]);
+}
+
 int64_t LayerTime::stall_ticks() const {
   int64_t sum = 0;
   for (const int64_t ticks : stall_core_ticks) sum += ticks;
@@ -169,7 +172,7 @@ int64_t Timeline::cycles() const { return (end_ticks + kTicksPerCycle - 1) / kTi
 double Timeline::seconds() const {
   return static_cast<double>(end_ticks) / static_cast<double>(kTicksPerCycle) / (machine.clock_mhz * 1e6);
 }
-double Timeline::frames_a_second() const { return end_ticks == 0 ? 0.0 : 1.0 / seconds(); }
+double Timeline::frames_a_second() const { return end_ticks == 0 ? 0.0 : static_cast<double>(passes) / seconds(); }
 double Timeline::cycles_of_layer(const LayerTime& layer) const {
   return static_cast<double>(layer.core_ticks) / static_cast<double>(kTicksPerCycle * cores);
 }
@@ -201,10 +204,39 @@ Result<Timeline> time_program(std::span<const Command> commands, std::span<const
     LayerTime& layer = out.layers.back();
     layer.core_ticks = layer.stall_core_ticks[static_cast<size_t>(StallOn::kActivations)] = simulation.end_ticks;
   }
-  for (const LayerTime& layer : out.layers) add_layer(layer, out.total);
+  for (const LayerTime& layer : out.layers) add_layer(layer, 1, out.total);
   out.total.layer = -1;
   out.commands = std::move(simulation.times);
   return out;
+}
+
+Result<Timeline> time_until_stopped(std::span<const Command> commands, std::span<const std::byte> constants,
+                                    const Machine& machine, const BrokenParts& broken) {
+  HAI_TRY(const std::vector<CommandCycles> costs, costs_of(commands, constants, machine));
+  QueueSimulation simulation(commands, costs, machine, broken);
+  HAI_TRY_STATUS(simulation.run());
+  simulation.end_unfinished();
+  Timeline out;
+  out.machine = machine;
+  out.end_ticks = simulation.end_ticks;
+  out.ddr_busy_ticks = simulation.ddr_busy_ticks;
+  out.commands = std::move(simulation.times);
+  return out;
+}
+
+void stop_at(Timeline& timeline, int64_t ticks) {
+  if (ticks >= timeline.end_ticks) return;
+  timeline.end_ticks = ticks;
+  timeline.ddr_busy_ticks = std::min(timeline.ddr_busy_ticks, ticks);
+  timeline.layers.clear();
+  timeline.total = {};
+  for (CommandTime& time : timeline.commands) {
+    if (!time.begun()) continue;
+    if (time.start >= ticks) time.issued = -1;
+    for (int64_t CommandTime::* at : {&CommandTime::issued, &CommandTime::start, &CommandTime::end,
+                                      &CommandTime::bytes_end, &CommandTime::decode_start})
+      time.*at = std::min(time.*at, ticks);
+  }
 }
 
 Result<Standstill> time_standstill(std::span<const Command> commands, std::span<const std::byte> constants,

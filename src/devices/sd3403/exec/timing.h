@@ -19,6 +19,15 @@ namespace hai::sd3403 {
 Result<Timeline> time_program(std::span<const Command> commands, std::span<const std::byte> constants,
                               const Machine& machine);
 
+// As far as a program with broken parts gets: commands alone, without layers and what they come to. What has begun and
+// is never done lasts until the end. Errors: those of time_program() but N080 and N081.
+Result<Timeline> time_until_stopped(std::span<const Command> commands, std::span<const std::byte> constants,
+                                    const Machine& machine, const BrokenParts& broken);
+
+// The machine stops at this time: what has not begun by then has not begun, what is not done ends there. Layers, which
+// hold the whole program, are gone where that is before the end.
+void stop_at(Timeline& timeline, int64_t ticks);
+
 // When a program with broken parts comes to stand, and where.
 struct Standstill {
   // Of RunOrder::stands, with the cycle since which the command holds its queue or its engine.

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/sd3403/isa/program_verifier.h"
 #include "devices/sd3403/lower/branches.h"
@@ -156,7 +157,7 @@ class Lowering {
     std::vector<int64_t> macs;
     int64_t total = 0;
     for (const Layer& layer : segment.layers) {
-      names += layer.name + '\n';
+      names += printable(layer.name) + '\n';  // a line each
       ops += layer.op + '\n';
       macs.push_back(layer.macs);
       total += layer.macs;

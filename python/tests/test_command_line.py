@@ -347,6 +347,9 @@ def test_dimensions_of_onnx_models_are_bound(tmp_path: Path) -> None:
     assert "HAI-X054" in run("compile", model, "-o", out, "--dim", "height=7", code=1)
     assert "HAI-X054" in run("compile", model, "-o", out, *picture[:2], "--dim", "width=1..9", code=1)
     assert "HAI-K021" in run("compile", model, "-o", out, *picture, "--dim", "width=8", code=1)
+    run("compile", model, "-o", out, *picture)
+    error = run("compile", out, "-o", tmp_path / "again.hai", "--dim", "height=7", code=1)
+    assert f"{out}: the model has no dimension" in error and "free ones are N [HAI-K014]" in error
     with pytest.raises(hai.HaiError, match="HAI-X069"):
         hai.from_onnx(model, dims={"height": 7, "width": 9, "depth": 1})
     for given in ("7", 7.5, True, (1, 2, 3), None):
@@ -373,6 +376,17 @@ def test_what_is_said_twice_or_changes_nothing_is_refused(tmp_path: Path, compil
     assert "HAI-L067" in run("compare", model, compiled, "-i", folder, "--dim", "N=1..16", code=1)
     run("compare", model, compiled, "-i", folder, "--dim", "batch=1")
     assert "HAI-X069" in run("compare", model, compiled, "-i", folder, "--dim", "N=1", code=1)
+
+
+def test_inputs_of_another_kind_are_told_what_to_do(tmp_path: Path, compiled: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 8, 8)))
+    assert "is f32, and f64 was given; convert it to f32 [HAI-R022]" in run(
+        "run", compiled, "--input", tmp_path / "x.npy", code=1
+    )
+    model = hai.from_onnx(tmp_path / "small.onnx")
+    with pytest.raises(hai.HaiError, match=r"the sample is f32 \[1, 3, 9, 8\]; .*hai_toolkit.Preprocessing") as error:
+        model.quantize(8, [np.zeros((1, 3, 9, 8), np.float32)])
+    assert error.value.code == "HAI-Q024"
 
 
 def test_numbers_that_no_integer_holds_are_refused(tmp_path: Path) -> None:

@@ -363,7 +363,9 @@ def test_injected_faults_in_python(files: Path) -> None:
     assert [fault["fault"] for fault in model.session(threads=1, inject="flip,seed=1").faults] == ["flip,seed=1"]
 
 
-def test_names_from_files_do_not_steer_the_terminal(files: Path, tmp_path: Path) -> None:
+def test_names_from_files_do_not_steer_the_terminal(
+    files: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = onnx.load(files / "net.onnx")
     evil = "x\x1b[2J\x9b31m\nhai: all is well"
     for node in model.graph.node:
@@ -376,6 +378,7 @@ def test_names_from_files_do_not_steer_the_terminal(files: Path, tmp_path: Path)
     quantized.quantize(8, list(pictures(8)[:, None]))
     quantized.compile(device="sd3403").save(tmp_path / "npu.hai")
     quantized.compile().save(tmp_path / "cpu.hai")
+    assert "\x1b" not in capfd.readouterr().err
     inputs = ("--input", files / "x.npy")
     commands: list[list[object]] = [
         ["run", tmp_path / "npu.hai", *inputs],
@@ -387,7 +390,11 @@ def test_names_from_files_do_not_steer_the_terminal(files: Path, tmp_path: Path)
         ["bench", tmp_path / "cpu.hai", "--runs", "2", "--layers", "0"],
         ["disasm", tmp_path / "npu.hai"],
         ["run", tmp_path / "npu.hai", "--input", f"{evil}={files / 'x.npy'}"],
+        ["compare", tmp_path / "evil.onnx", tmp_path / "cpu.hai", "-i", tmp_path / "samples", "--layers", "0"],
     ]
+    (tmp_path / "samples").mkdir()
+    np.save(tmp_path / "samples" / "x\x1b[2J.npy", pictures(1, 6))
+    (tmp_path / "samples" / "y\x1b[2J.npy").write_bytes(b"no array")
     shown = 0
     for command in commands:
         done = subprocess.run([PROGRAM, *map(str, command)], capture_output=True, text=True, check=False)
@@ -395,7 +402,7 @@ def test_names_from_files_do_not_steer_the_terminal(files: Path, tmp_path: Path)
         assert not [c for c in text if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)], command
         assert "\nhai: all is well" not in text, command
         shown += "\\x1b[2J" in text
-    assert shown >= 7
+    assert shown >= 8
     (tmp_path / "net.s").write_text(run("disasm", tmp_path / "npu.hai"))
     run("asm", tmp_path / "net.s", "-o", tmp_path / "net.words")
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/utf8.h"
 #include "quantizer/accuracy_sizes.h"
 
 namespace hai::quantizer {
@@ -234,6 +235,17 @@ std::string layers_text(const Json& document, int wanted) {
   return text;
 }
 
+// Names as a terminal can show them; "text" is ours, of several lines. What lies deeper than a report goes is not
+// shown, and a file must not choose how deep we go.
+void make_printable(Json& json, int depth = 0) {
+  constexpr int kDeepest = 32;
+  if (json.is_string()) json = printable(json.get<std::string>());
+  if (!json.is_structured() || depth == kDeepest) return;
+  for (auto& [key, value] : json.items()) {
+    if (key != "text") make_printable(value, depth + 1);
+  }
+}
+
 std::string document_text(const Json& document, int layers) {
   std::string text = fmt::format("{} against {}, {} samples", document.at("quantized_model").get<std::string>(),
                                  document.at("float_model").get<std::string>(), document.at("samples").get<int64_t>());
@@ -292,8 +304,9 @@ std::string accuracy_json(const LayerErrors& errors, const ReportFacts& facts) {
 }
 
 Result<std::string> accuracy_text(std::string_view json, int layers) {
-  const Json document = Json::parse(json, nullptr, false);
+  Json document = Json::parse(json, nullptr, false);
   try {
+    make_printable(document);
     if (document.is_object() && document.value("document", "") == kAccuracyDocument)
       return document_text(document, layers);
   } catch (const Json::exception& problem) {

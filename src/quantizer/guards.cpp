@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/utf8.h"
 #include "quantizer/weights.h"
 
 namespace hai::quantizer {
@@ -162,8 +163,8 @@ void find_bad_ranges(const GuardInput& input, Findings& out) {
 }  // namespace
 
 std::string to_string(const Warning& warning) {
-  return fmt::format("{}: {}{}{}; {}", warning.id, warning.layer, warning.layer.empty() ? "" : ": ", warning.message,
-                     warning.remedy);
+  return printable(fmt::format("{}: {}{}{}; {}", warning.id, warning.layer, warning.layer.empty() ? "" : ": ",
+                               warning.message, warning.remedy));
 }
 
 Status check_weights(const ir::Graph& graph) {

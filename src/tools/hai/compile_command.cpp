@@ -420,7 +420,9 @@ Status compile_command(const CompileArguments& arguments) {
   options.print_sink = [](std::string_view place, std::string_view text) { print("// {}\n{}\n", place, text); };
   options.preprocessing = source.preprocessing;
   options.quantization_report = source.quantization_report;
-  HAI_TRY(const compiler::CompiledModel compiled, compiler::compile(std::move(source.graph), options));
+  auto made = compiler::compile(std::move(source.graph), options);
+  if (!made) return with_where(std::move(made).error(), arguments.model);
+  const compiler::CompiledModel compiled = std::move(*made);
   const format::Compression compression = arguments.compress      ? format::Compression::kAlways
                                           : arguments.no_compress ? format::Compression::kNever
                                                                   : format::Compression::kAuto;

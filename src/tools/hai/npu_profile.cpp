@@ -158,15 +158,15 @@ class Profiler {
 // As far as a segment gets in which a fault stops the run.
 Result<sd3403::Timeline> time_until_stopped(const sd3403::NpuProgram& npu, const NpuProfileOptions& options,
                                             const StoppedSegment& stopped) {
-  HAI_TRY(sd3403::Timeline whole, time_of(npu, options));
-  const int64_t found = stopped.before_all_commands ? 0
-                        : stopped.refused           ? whole.commands.at(*stopped.refused).end
-                                                    : whole.end_ticks;
+  HAI_TRY(sd3403::Timeline timeline, time_of(npu, options));
+  std::optional<int64_t> found;
+  if (stopped.refused) found = timeline.commands.at(*stopped.refused).end;
+  if (stopped.before_all_commands) found = 0;
   if (stopped.broken.any()) {
-    HAI_TRY(whole, sd3403::time_until_stopped(npu.commands, npu.constants, whole.machine, stopped.broken));
+    HAI_TRY(timeline, sd3403::time_until_stopped(npu.commands, npu.constants, timeline.machine, stopped.broken));
   }
-  sd3403::stop_at(whole, found);
-  return whole;
+  if (found) sd3403::stop_at(timeline, *found);
+  return timeline;
 }
 
 }  // namespace

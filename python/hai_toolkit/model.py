@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from . import _core
 from .dtypes import dtype_name, numpy_dtype
-from .errors import HaiError
+from .errors import HaiError, printable
 from .graph import Quantization
 from .paths import path_text
 from .preprocessing import Preprocessing
@@ -200,7 +200,7 @@ class Model:
         ``compress``: store weights compressed; ``None``: where that saves at least a tenth (f32: a fifth) of them.
         ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
         """
-        sink = print_sink or (lambda place, text: print(f"// {place}\n{text}"))
+        sink = print_sink or (lambda place, text: print(printable(f"// {place}\n{text}")))
         report = json.dumps(self.quantization_report) if self.quantization_report else ""
         rule = self.preprocessing.to_native() if self.preprocessing is not None else None
         compiled = CompiledModel(
@@ -214,11 +214,15 @@ class Model:
         return compiled
 
 
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and abs(int(number)) < 1 << 63
+
+
 def _dim_ranges(dims: Mapping[str, int | tuple[int, int]] | None) -> dict[str, tuple[int, int]]:
     ranges: dict[str, tuple[int, int]] = {}
     for name, dim in (dims or {}).items():
         numbers = tuple(dim) if isinstance(dim, (tuple, list)) else (dim, dim)
-        if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in numbers):
+        if len(numbers) != 2 or not all(map(_is_whole, numbers)):
             raise HaiError("HAI-Y038", f"dims: {name} is {dim!r}; give a whole number, or (least, most) for the batch")
         ranges[name] = (int(numbers[0]), int(numbers[1]))
     return ranges

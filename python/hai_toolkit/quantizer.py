@@ -28,7 +28,7 @@ import numpy.typing as npt
 from . import evaluation
 from .calibration_data import CalibrationData, Sample
 from .distill import distilled_samples
-from .errors import HaiError
+from .errors import HaiError, printable
 from .mixed import search_mixed
 from .model import Model, WrittenFile
 from .preprocessing import Preprocessing
@@ -293,10 +293,10 @@ class Quantizer:
 
     def _say(self, message: str) -> None:
         if not self.quiet and message:
-            print(f"hai: {message}", file=sys.stderr, flush=True)
+            print(f"hai: {printable(message)}", file=sys.stderr, flush=True)
 
     def _warn(self, message: str) -> None:
-        print(f"hai: warning: {message}", file=sys.stderr, flush=True)
+        print(f"hai: warning: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def _when_asked(make: Callable[[], Iterable[Any]]) -> Iterable[Any]:

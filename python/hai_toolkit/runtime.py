@@ -98,6 +98,13 @@ class Session:
         return int(self._native.thread_count())
 
 
+def _fault_list(inject: str | Sequence[str]) -> list[str]:
+    faults = [inject] if isinstance(inject, str) else list(inject) if isinstance(inject, Sequence) else [inject]
+    if not all(isinstance(fault, str) for fault in faults):
+        raise HaiError("HAI-Y043", f'inject is {inject!r}; give a fault as text, or a list of them: ["flip,seed=1"]')
+    return faults
+
+
 def _tensor_info(given: Mapping[str, Any]) -> TensorInfo:
     scales = given["scales"]
     native = (scales, given["zero_points"], given["quantization_axis"]) if scales else None
@@ -142,7 +149,7 @@ class LoadedModel:
         or grows with the largest batch seen. ``inject``: a fault that a simulated device is to show, or several, as
         ``hai run --inject`` takes them; ``Session.faults`` says what became of them.
         """
-        faults = [inject] if isinstance(inject, str) else list(inject)
+        faults = _fault_list(inject)
         native = self._native.session(device, isa, threads, max_batch, profile, faults)
         return Session(native, self.inputs, self.outputs)
 

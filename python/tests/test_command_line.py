@@ -352,7 +352,7 @@ def test_dimensions_of_onnx_models_are_bound(tmp_path: Path) -> None:
     assert f"{out}: the model has no dimension" in error and "free ones are N [HAI-K014]" in error
     with pytest.raises(hai.HaiError, match="HAI-X069"):
         hai.from_onnx(model, dims={"height": 7, "width": 9, "depth": 1})
-    for given in ("7", 7.5, True, (1, 2, 3), None):
+    for given in ("7", 7.5, True, (1, 2, 3), None, 1 << 63, (1, 1 << 70)):
         with pytest.raises(hai.HaiError, match="HAI-Y038"):
             hai.from_onnx(model, dims={"height": given, "width": 9})  # type: ignore[dict-item]
 

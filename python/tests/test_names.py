@@ -33,6 +33,11 @@ def test_a_graph_builder_refuses_them(part: str, name: str) -> None:
     assert caught.value.code == "HAI-Y019"
 
 
+def test_what_a_terminal_would_obey_is_escaped_in_errors() -> None:
+    error = hai.HaiError("HAI-Y000", "a\x1b[2J\tb\x7f\x9b\u202ec\udcff\u00e9\nnext line")
+    assert error.message == "a\\x1b[2J\\x09b\\x7f\\u009b\\u202ec\\udcff\u00e9\nnext line"
+
+
 def test_the_name_of_a_network_is_escaped(tmp_path: Path) -> None:
     graph_of(graph=NOT_TEXT).compile().save(tmp_path / "a.hai")
     assert hai.load(tmp_path / "a.hai").name == "n\\xff"

@@ -361,6 +361,9 @@ def test_injected_faults_in_python(files: Path) -> None:
         model.session(inject=["melt"])
     assert model.session(threads=1).faults == []
     assert [fault["fault"] for fault in model.session(threads=1, inject="flip,seed=1").faults] == ["flip,seed=1"]
+    for wrong in (3, None, b"flip,seed=1", ["flip,seed=1", 3], {"flip": 1}, [b"flip,seed=1"]):
+        with pytest.raises(hai.HaiError, match="HAI-Y043"):
+            model.session(threads=1, inject=wrong)  # type: ignore[arg-type]
 
 
 def test_names_from_files_do_not_steer_the_terminal(

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from ..errors import HaiError
+from ..errors import HaiError, printable
 from ..model import Model
 from ..preprocessing import Preprocessing
 from . import operators_detection, operators_elementwise, operators_layout, operators_lstm, operators_products, sparse
@@ -78,9 +78,9 @@ def from_tflite(
 
 def _warn(name: str, warnings: Sequence[str]) -> None:
     for warning in warnings[:8]:
-        print(f"hai: warning: {name}: {warning}", file=sys.stderr)
+        print(f"hai: warning: {printable(name)}: {printable(warning)}", file=sys.stderr)
     if len(warnings) > 8:
-        print(f"hai: warning: {name}: and {len(warnings) - 8} more like these", file=sys.stderr)
+        print(f"hai: warning: {printable(name)}: and {len(warnings) - 8} more like these", file=sys.stderr)
 
 
 def _outputs(file: TfliteModel, names: Sequence[str] | None) -> list[int]:

@@ -1,5 +1,6 @@
 # One folder per operator: the suffix of a file says which room gets it, and the existence of a file registers it.
 #   <folder>/<folder>.cpp            -> ops         hai::ops::<folder>_schemas()
+#   <folder>/<folder>_gradient.cpp   -> ops         hai::ops::register_<folder>_gradient(GradientRegistry&)
 #   <folder>/<folder>_cpu_lower.cpp  -> cpu_lower   hai::cpu::register_<folder>_lower(LowerRegistry&)
 #   <folder>/<folder>_cpu_exec.cpp   -> cpu_exec    hai::cpu::register_<folder>_exec(ExecRegistry&)
 #   <folder>/<folder>_sd3403_lower.cpp -> sd3403_lower hai::sd3403::register_<folder>_lower(LowerRegistry&)
@@ -76,6 +77,9 @@ hai_write_table(op_table ops/op_schema.h
   hai::ops "" "std::span<const OpSchema> FOLDER_schemas();"
   hai "std::vector<std::span<const OpSchema>> generated_op_schemas() {\n  std::vector<std::span<const OpSchema>> schemas;"
   "schemas.push_back(ops::FOLDER_schemas());" "  return schemas;\n}")
+hai_write_table(gradient_table ops/gradient.h
+  hai::ops "_gradient" "void register_FOLDER_gradient(GradientRegistry& registry);"
+  hai::ops "void register_all_gradients([[maybe_unused]] GradientRegistry& registry) {" "register_FOLDER_gradient(registry);" "}")
 hai_write_table(cpu_lower_table devices/cpu/lower/lower_registry.h
   hai::cpu "_cpu_lower" "void register_FOLDER_lower(LowerRegistry& registry);"
   hai::cpu "void register_all_lower([[maybe_unused]] LowerRegistry& registry) {" "register_FOLDER_lower(registry);" "}")
@@ -88,7 +92,7 @@ hai_write_table(cpu_exec_table devices/cpu/exec/exec_registry.h
 hai_write_table(onnx_table importers/onnx/import_registry.h
   hai::onnx_import "_onnx" "void register_FOLDER_onnx(ImportRegistry& registry);"
   hai::onnx_import "void register_all_importers([[maybe_unused]] ImportRegistry& registry) {" "register_FOLDER_onnx(registry);" "}")
-list(APPEND HAI_OPS_SOURCES ${HAI_TABLE_op_table})
+list(APPEND HAI_OPS_SOURCES ${HAI_TABLE_op_table} ${HAI_TABLE_gradient_table})
 list(APPEND HAI_OPS_CPU_LOWER_SOURCES ${HAI_TABLE_cpu_lower_table})
 list(APPEND HAI_OPS_CPU_EXEC_SOURCES ${HAI_TABLE_cpu_exec_table})
 list(APPEND HAI_OPS_SD3403_LOWER_SOURCES ${HAI_TABLE_sd3403_lower_table})

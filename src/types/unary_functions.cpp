@@ -5,12 +5,30 @@
 #include "types/unary_functions.h"
 
 #include "types/exact_math.h"
+#include "types/unary_gradient_table.h"
 #include "types/unary_table.h"
 
 namespace hai {
 namespace {
 
 double hai_clamp_unit_f64(double x) { return hai_clamp_f64(x, 0.0, 1.0) + (x != x ? x : 0.0); }
+
+double hai_silu_gradient(double x) {
+  const double s = hai_sigmoid(x);
+  return s == 0.0 ? 0.0 : s * (1.0 + x * (1.0 - s));
+}
+
+// Phi(x) + x phi(x) of the normal distribution.
+double hai_gelu_gradient(double x) {
+  const double density = 0.3989422804014327 * hai_exp(-0.5 * x * x);
+  return 0.5 * (1.0 + hai_erf(x * 0.7071067811865476)) + (density == 0.0 ? 0.0 : x * density);
+}
+
+double hai_mish_gradient(double x) {
+  const double t = hai_tanh(hai_softplus(x));
+  const double s = hai_sigmoid(x);
+  return t + (s == 0.0 ? 0.0 : x * s * (1.0 - t * t));
+}
 
 #define HAI_ROW(name, onnx, parameters, alpha, beta, low, high, f64, f32, formula) \
   {#name, onnx, formula, parameters, alpha, beta, low, high},
@@ -37,6 +55,33 @@ double unary_f64(int32_t function, double x, [[maybe_unused]] double a, [[maybe_
 #undef HAI_CASE
     default:
       return x;
+  }
+}
+
+std::optional<UnaryGradient> unary_gradient(int32_t function) {
+  constexpr bool kInput = false;
+  constexpr bool kOutput = true;
+  switch (function) {
+#define HAI_CASE(name, of, f64, f32, formula) \
+  case HAI_UNARY_##name:                      \
+    return UnaryGradient{of, formula};
+    HAI_UNARY_GRADIENT_TABLE(HAI_CASE)
+#undef HAI_CASE
+    default:
+      return std::nullopt;
+  }
+}
+
+double unary_gradient_f64(int32_t function, [[maybe_unused]] double v, [[maybe_unused]] double a,
+                          [[maybe_unused]] double b) {
+  switch (function) {
+#define HAI_CASE(name, of, f64, f32, formula) \
+  case HAI_UNARY_##name:                      \
+    return f64;
+    HAI_UNARY_GRADIENT_TABLE(HAI_CASE)
+#undef HAI_CASE
+    default:
+      return 0.0;
   }
 }
 

@@ -29,6 +29,15 @@ std::optional<int32_t> find_unary_function(std::string_view name);
 // The definition. Same bits on every machine.
 double unary_f64(int32_t function, double x, double alpha, double beta);
 
+// The derivative of a function, where it has one that is not zero everywhere (unary_gradient_table.h).
+struct UnaryGradient {
+  bool of_output;            // written in y = f(x), else in x
+  std::string_view formula;  // "y (1 - y)"
+};
+std::optional<UnaryGradient> unary_gradient(int32_t function);
+// f' at `v`, which is x or y as `of_output` says; 0 for functions without one. Same bits on every machine.
+double unary_gradient_f64(int32_t function, double v, double alpha, double beta);
+
 // The stored integer that stands for f(s_x * (q - z_x)): one real product, the function and one division in f64, one
 // rounding.
 int32_t unary_integer(int32_t function, double alpha, double beta, int32_t q, float s_x, int32_t z_x, float s_y,

@@ -169,6 +169,7 @@ OpSchema make_schema() {
   schema.cost = cost;
   schema.samples = conv2d_samples;
   schema.onnx_names = {"Conv"};
+  schema.explained_holes = {{"gradient", "it waits for a kernel for weight gradients"}};
   return schema;
 }
 

@@ -217,6 +217,7 @@ OpSchema make_schema() {
   schema.cost = cost;
   schema.samples = samples;
   schema.onnx_names = {"ConvTranspose"};
+  schema.explained_holes = {{"gradient", "it waits for a kernel of its own"}};
   return schema;
 }
 

@@ -73,6 +73,7 @@ std::span<const OpSchema> dequantize_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {"DequantizeLinear"};
+    schema.explained_holes = {{"gradient", "integers have none; quantization-aware training is to come"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

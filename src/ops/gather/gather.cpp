@@ -108,7 +108,8 @@ std::vector<OpSchema> make_schemas() {
   schema.cost = cost;
   schema.samples = samples;
   schema.onnx_names = {"Gather"};
-  schema.explained_holes = {{"sd3403", "rows that data chooses: on the CPU"}};
+  schema.explained_holes = {{"sd3403", "rows that data chooses: on the CPU"},
+                            {"gradient", "it waits for a kernel that adds rows"}};
   std::vector<OpSchema> schemas;
   schemas.push_back(std::move(schema));
   return schemas;

@@ -80,6 +80,7 @@ std::span<const OpSchema> quantize_schemas() {
     schema.cost = cost;
     schema.samples = samples;
     schema.onnx_names = {"QuantizeLinear"};
+    schema.explained_holes = {{"gradient", "integers have none; quantization-aware training is to come"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

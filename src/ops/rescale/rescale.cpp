@@ -83,7 +83,7 @@ std::span<const OpSchema> rescale_schemas() {
     schema.reference = reference;
     schema.cost = cost;
     schema.samples = samples;
-    schema.explained_holes = {{"onnx", "made by passes only"}};
+    schema.explained_holes = {{"onnx", "made by passes only"}, {"gradient", "integers have none"}};
     return std::vector<OpSchema>{schema};
   }();
   return schemas;

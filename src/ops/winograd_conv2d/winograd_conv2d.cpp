@@ -264,7 +264,7 @@ OpSchema make_schema() {
   schema.reference = reference;
   schema.cost = cost;
   schema.samples = winograd_conv2d_samples;
-  schema.explained_holes = {{"onnx", "made by the quantizer only"}};
+  schema.explained_holes = {{"onnx", "made by the quantizer only"}, {"gradient", "made after differentiation"}};
   return schema;
 }
 

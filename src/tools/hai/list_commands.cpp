@@ -9,6 +9,7 @@
 
 #include "devices/sd3403/lower/segment_builder.h"
 #include "hai/hai.h"
+#include "ops/gradient.h"
 #include "ops/op_schema.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/operator_matrix.h"
@@ -55,6 +56,12 @@ std::string page(const OpSchema& schema) {
   if (sd3403::LowerRegistry::instance().find(schema.name) != nullptr) text += "- NPU: sd3403, on integers\n";
   for (const auto& [hole, reason] : schema.explained_holes) {
     if (hole == "sd3403") text += fmt::format("- NPU: no; {}\n", reason);
+  }
+  const auto& gradients = ops::GradientRegistry::instance();
+  if (gradients.is_flat(schema.name)) text += "- Gradient: zero\n";
+  if (gradients.find(schema.name) != nullptr) text += "- Gradient: yes, of floats\n";
+  for (const auto& [hole, reason] : schema.explained_holes) {
+    if (hole == "gradient") text += fmt::format("- Gradient: no; {}\n", reason);
   }
   if (!schema.onnx_names.empty()) {
     text += "- ONNX:";

@@ -11,6 +11,7 @@
 #include "devices/cpu/exec/exec_registry.h"
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/sd3403/lower/segment_builder.h"
+#include "ops/gradient.h"
 #include "ops/op_schema.h"
 
 namespace hai::tools {
@@ -34,16 +35,18 @@ OperatorMatrix operator_matrix() {
   }
   matrix.columns.emplace_back("sd3403");
   matrix.columns.emplace_back("onnx");
+  matrix.columns.emplace_back("gradient");
   for (const OpSchema* schema : all_op_schemas()) {
     const bool on_cpu = cpu::LowerRegistry::instance().find(schema->name) != nullptr &&
                         cpu::ExecRegistry::instance().find(schema->name) != nullptr;
     OperatorMatrix::Row row{schema->name, {}};
     for (const std::string& column : matrix.columns) {
-      const bool exists = column == "reference" ? schema->reference != nullptr
-                          : column == "samples" ? schema->samples != nullptr && !schema->samples(*schema).empty()
-                          : column == "onnx"    ? !schema->onnx_names.empty()
-                          : column == "sd3403"  ? sd3403::LowerRegistry::instance().find(schema->name) != nullptr
-                                                : on_cpu;
+      const bool exists = column == "reference"  ? schema->reference != nullptr
+                          : column == "samples"  ? schema->samples != nullptr && !schema->samples(*schema).empty()
+                          : column == "onnx"     ? !schema->onnx_names.empty()
+                          : column == "gradient" ? ops::GradientRegistry::instance().knows(schema->name)
+                          : column == "sd3403"   ? sd3403::LowerRegistry::instance().find(schema->name) != nullptr
+                                                 : on_cpu;
       const std::string_view reason = explanation(*schema, column);
       row.cells.push_back(exists ? "yes" : reason.empty() ? "-" : fmt::format("({})", reason));
       if (!exists && reason.empty()) matrix.unexplained.push_back(fmt::format("{}: {}", schema->name, column));

@@ -207,6 +207,29 @@ static inline float hai_f32_gelu(float x) {
   return x < -30.0F ? -0.0F : value;
 }
 
+/* Derivatives of silu, gelu and mish (types/unary_gradient_table.h); 0 where exp underflows, not inf * 0. */
+static inline float hai_f32_silu_gradient(float x) {
+  const float s = hai_f32_sigmoid(x);
+  const float value = s * HAI_FMA_F32(x, 1.0F - s, 1.0F);
+  return x < -88.0F ? 0.0F : value;
+}
+
+static inline float hai_f32_gelu_gradient(float x) {
+  const float density = 0.398942292F * hai_f32_exp(-0.5F * x * x);
+  const float value = 0.5F * (1.0F + hai_f32_erf(x * 0.707106769F)) + x * density;
+  return hai_f32_abs(x) > 15.0F ? (x > 0.0F ? 1.0F : 0.0F) : value;
+}
+
+/* With e = exp(x) and n = e (e + 2): tanh(softplus(x)) = n / (n + 2), and 1 - tanh^2 = 4 (n + 1) / (n + 2)^2. */
+static inline float hai_f32_mish_gradient(float x) {
+  const float bounded = x > 30.0F ? 30.0F : x;
+  const float e = hai_f32_exp(bounded);
+  const float n = e * (e + 2.0F);
+  const float inverse = 1.0F / (n + 2.0F);
+  const float value = n * inverse + bounded * (e / (1.0F + e)) * (4.0F * (n + 1.0F) * inverse * inverse);
+  return x > 30.0F ? 1.0F : (x < -88.0F ? 0.0F : value);
+}
+
 /* sin(x + quarter * pi/2). The reduction runs in f64: absolute error 2^-23 up to |x| = 2^22, and growing beyond. */
 static inline float hai_f32_sin_quarter(float x, int32_t quarter) {
   const double magic = 6755399441055744.0;

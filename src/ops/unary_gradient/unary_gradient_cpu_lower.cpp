@@ -1,0 +1,18 @@
+// unary_gradient on the CPU: f32, one instruction of the same name.
+// The function is an attribute and is checked again when the kernel is made, since program files are hostile.
+// Other float types are refused by name; training runs in f32.
+#include "devices/cpu/lower/supports.h"
+
+namespace hai::cpu {
+namespace {
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  return supports_elementwise(graph, node, ops::set_of({DataType::kF32}));
+}
+
+}  // namespace
+
+void register_unary_gradient_lower(LowerRegistry& registry);
+void register_unary_gradient_lower(LowerRegistry& registry) { registry.add("unary_gradient", {supports, lower_as_is}); }
+
+}  // namespace hai::cpu

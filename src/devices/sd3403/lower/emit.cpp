@@ -25,7 +25,6 @@ namespace hai::sd3403 {
 namespace {
 
 constexpr int64_t kFirstInputImage = 2;
-constexpr int64_t kScratchImage = 1;
 constexpr int64_t kCores = 2;
 
 // Layer, channels, depth, rows and first input row (of Resize only).

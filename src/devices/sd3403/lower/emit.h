@@ -16,6 +16,8 @@ struct EmitOptions {
   Split split = Split::kAuto;
 };
 
+inline constexpr int64_t kScratchImage = 1;  // what is spilled; 0 are the constants, then inputs and outputs
+
 struct EmittedSegment {
   std::vector<Command> commands;     // with waits, signals and ends
   std::vector<std::byte> constants;  // image 0

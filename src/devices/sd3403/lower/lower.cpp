@@ -11,6 +11,7 @@
 #include "devices/cpu/lower/lower_registry.h"
 #include "devices/sd3403/isa/program_verifier.h"
 #include "devices/sd3403/lower/branches.h"
+#include "devices/sd3403/lower/external_bytes.h"
 #include "devices/sd3403/lower/fit.h"
 #include "devices/sd3403/lower/segment_builder.h"
 
@@ -79,10 +80,7 @@ class Lowering {
     report.expanded_bytes = code.expanded_bytes;
     report.sram_bytes = plan.sram_bytes;
     report.sram_lower_bound_bytes = plan.sram_lower_bound_bytes;
-    report.external_lower_bound_bytes = report.constant_bytes;
-    for (const Buffer& buffer : segment.buffers) {
-      if (buffer.input != ir::kNone || buffer.output != ir::kNone) report.external_lower_bound_bytes += buffer.bytes();
-    }
+    report.external_lower_bound_bytes = code.stream_bytes + distinct_external_bytes(code.commands, kScratchImage);
     for (const Buffer& buffer : segment.buffers) {
       if (buffer.spilled) report.spilled.push_back(buffer.name);
     }

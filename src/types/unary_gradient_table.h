@@ -12,12 +12,13 @@
 
 #define HAI_UNARY_GRADIENT_TABLE(X)                                                                                    \
   X(relu, kOutput, v > 0.0 ? 1.0 : 0.0, v > 0.0F ? 1.0F : 0.0F, "y > 0")                                               \
-  X(relu6, kOutput, v > 0.0 && v < 6.0 ? 1.0 : 0.0, (v > 0.0F) & (v < 6.0F) ? 1.0F : 0.0F, "0 < y < 6")                \
+  X(relu6, kOutput, v > 0.0 && v < 6.0 ? 1.0 : 0.0, ((v > 0.0F) & (v < 6.0F)) ? 1.0F : 0.0F, "0 < y < 6")              \
   X(leaky_relu, kInput, v > 0.0 ? 1.0 : a, v > 0.0F ? 1.0F : a, "x > 0 ? 1 : alpha")                                   \
   X(elu, kInput, v > 0.0 ? 1.0 : a * hai_exp(v), v > 0.0F ? 1.0F : a * hai_f32_exp(v), "x > 0 ? 1 : alpha exp(x)")     \
   X(sigmoid, kOutput, v * (1.0 - v), v * (1.0F - v), "y (1 - y)")                                                      \
   X(silu, kInput, hai_silu_gradient(v), hai_f32_silu_gradient(v), "s (1 + x (1 - s)), s = sigmoid(x)")                 \
-  X(hard_sigmoid, kOutput, v > 0.0 && v < 1.0 ? a : 0.0, (v > 0.0F) & (v < 1.0F) ? a : 0.0F, "0 < y < 1 ? alpha : 0")  \
+  X(hard_sigmoid, kOutput, v > 0.0 && v < 1.0 ? a : 0.0, ((v > 0.0F) & (v < 1.0F)) ? a : 0.0F,                         \
+    "0 < y < 1 ? alpha : 0")                                                                                           \
   X(hard_swish, kInput, v < -3.0 ? 0.0 : (v > 3.0 ? 1.0 : v / 3.0 + 0.5),                                              \
     v < -3.0F ? 0.0F : (v > 3.0F ? 1.0F : v * 0.333333343F + 0.5F), "x < -3 ? 0 : x > 3 ? 1 : x / 3 + 1/2")            \
   X(tanh, kOutput, 1.0 - v * v, 1.0F - v * v, "1 - y^2")                                                               \

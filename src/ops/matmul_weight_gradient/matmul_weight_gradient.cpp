@@ -46,7 +46,7 @@ Cost cost(const OpSchema&, const CostContext& context) {
 
 std::vector<Sample> samples(const OpSchema&) {
   std::vector<Sample> out;
-  const auto add = [&](const char* name, DataType dtype, Shape x, int64_t columns) {
+  const auto add = [&](const char* name, DataType dtype, const Shape& x, int64_t columns) {
     Sample sample;
     sample.name = name;
     SampleInput input;

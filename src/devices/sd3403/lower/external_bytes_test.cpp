@@ -20,7 +20,7 @@ DmaLoad load(int64_t image, int64_t source, int64_t rows, int64_t row_bytes, int
   return out;
 }
 
-Command command(CommandBody body) { return {0, 0, 0, std::move(body)}; }
+Command command(const CommandBody& body) { return {0, 0, 0, body}; }
 
 TEST(ExternalBytes, CountEachByteOnce) {
   const std::vector<Command> commands = {

@@ -40,21 +40,6 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-std::string escape_invalid_utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const size_t length = utf8_length(text);
-    if (length > 0) {
-      out += text.substr(0, length);
-    } else {
-      fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned>(static_cast<unsigned char>(text[0])));
-    }
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  return out;
-}
-
 namespace {
 
 // U+0080..U+009F, and the embeddings, overrides and isolates of Unicode's bidirectional algorithm (UAX 9).
@@ -70,16 +55,20 @@ uint32_t code_of(std::string_view sequence) {
   return code;
 }
 
-std::string escape_controls(std::string_view text, bool keep_lines) {
+// What stays as it is although a terminal would obey it.
+enum class Keep { kControls, kLineEnds, kNothing };
+
+std::string escape(std::string_view text, Keep keep) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
     const size_t length = utf8_length(text);
     const auto first = static_cast<unsigned char>(text[0]);
-    const bool control = first < 0x20 || first == 0x7f;
-    if (length == 0 || (length == 1 && control && !(keep_lines && first == '\n'))) {
+    const bool kept = keep == Keep::kControls || (keep == Keep::kLineEnds && first == '\n');
+    const bool control = length == 1 && (first < 0x20 || first == 0x7f);
+    if (length == 0 || (control && !kept)) {
       fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned>(first));
-    } else if ((length == 2 || length == 3) && steers_terminal(code_of(text.substr(0, length)))) {
+    } else if (!kept && (length == 2 || length == 3) && steers_terminal(code_of(text.substr(0, length)))) {
       fmt::format_to(std::back_inserter(out), "\\u{:04x}", code_of(text.substr(0, length)));
     } else {
       out += text.substr(0, length);
@@ -91,8 +80,10 @@ std::string escape_controls(std::string_view text, bool keep_lines) {
 
 }  // namespace
 
-std::string printable(std::string_view text) { return escape_controls(text, false); }
+std::string escape_invalid_utf8(std::string_view text) { return escape(text, Keep::kControls); }
 
-std::string printable_lines(std::string_view text) { return escape_controls(text, true); }
+std::string printable(std::string_view text) { return escape(text, Keep::kNothing); }
+
+std::string printable_lines(std::string_view text) { return escape(text, Keep::kLineEnds); }
 
 }  // namespace hai

@@ -141,9 +141,8 @@ void warn_of_idle_npu(const ir::Graph& graph, std::span<const sd3403::Placement>
   const bool floats = graph.value(node.inputs[0]).type.dtype == DataType::kF32;
   const bool batch = largest.reason.find("batch of single samples") != std::string::npos;
   report.warnings.push_back(printable(fmt::format(
-      "nothing of the model runs on the NPU: all {} operators are on the CPU. The largest: {}. {} (--verbose says why "
-      "of "
-      "each)",
+      "nothing of the model runs on the NPU: all {} operators are on the CPU. The largest: {}. {} "
+      "(--verbose says why of each)",
       all.size(), largest.reason.empty() ? largest.node + " only views what the CPU has" : largest.reason,
       floats  ? "Activations must be integers or f16: --quantize int8 with --calibration PICTURES, or --quantize f16"
       : batch ? "It runs one sample after the other: leave the batch free, or bind it to 1"

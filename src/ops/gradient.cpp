@@ -22,9 +22,7 @@ Result<ValueId> GradientContext::append(std::string_view op, std::vector<ValueId
 }
 
 ValueId GradientContext::scalar(double number, ValueId like) {
-  Tensor tensor = Tensor::zeros(type(like).dtype, Dims{});
-  store_f64(tensor.mutable_view(), 0, number);
-  return graph_.add_constant({}, {tensor.dtype, {}, std::nullopt}, ir::ConstantData::copy_of(tensor.storage));
+  return add_number(graph_, {type(like).dtype, {}, std::nullopt}, number);
 }
 
 Result<ValueId> GradientContext::where_positive(ValueId mask, ValueId dy) {
@@ -56,12 +54,13 @@ Result<ValueId> GradientContext::transpose(ValueId a, std::vector<int64_t> permu
   return append("transpose", {a}, {{"permutation", std::move(permutation)}});
 }
 
-Result<ValueId> GradientContext::sum_to(ValueId a, const Shape& to) {
-  const Shape from = shape(a);
+Result<ValueId> GradientContext::sum_to_input(ValueId a, size_t i) {
+  const Shape& from = shape(a);
+  const Shape to = shape(input(i));  // a copy: the sum adds a value
   const size_t leading = from.size() - to.size();
   std::vector<int64_t> axes;
-  for (size_t i = 0; i < from.size(); ++i) {
-    if (i < leading || from[i] != to[i - leading]) axes.push_back(static_cast<int64_t>(i));
+  for (size_t axis = 0; axis < from.size(); ++axis) {
+    if (axis < leading || from[axis] != to[axis - leading]) axes.push_back(static_cast<int64_t>(axis));
   }
   HAI_TRY(const ValueId sum, sum_along(a, std::move(axes)));
   return reshape(sum, to);
@@ -92,6 +91,12 @@ Result<ValueId> GradientContext::zeros_like(ValueId like) {
 
 Error GradientContext::refuse(std::string_view why) const {
   return make_error(StatusCode::kUnsupported, "O510", "gradient of {} \"{}\": {}", node_.op, node_.name, why);
+}
+
+ValueId add_number(ir::Graph& graph, const ir::TensorType& type, double number) {
+  Tensor tensor = Tensor::zeros(type.dtype, resolve(type.shape, {}));
+  store_f64(tensor.mutable_view(), 0, number);
+  return graph.add_constant({}, type, ir::ConstantData::copy_of(tensor.storage));
 }
 
 std::vector<std::string> GradientRegistry::names() const {

@@ -57,8 +57,8 @@ class GradientContext {
   // The same elements under another shape of one symbolic dimension at most.
   Result<ir::ValueId> reshape(ir::ValueId a, const Shape& to);
   Result<ir::ValueId> transpose(ir::ValueId a, std::vector<int64_t> permutation);
-  // The gradient of broadcasting: sums a over the axes along which a tensor of shape `to` was repeated.
-  Result<ir::ValueId> sum_to(ir::ValueId a, const Shape& to);
+  // The gradient of broadcasting: sums a over the axes along which input i was repeated.
+  Result<ir::ValueId> sum_to_input(ir::ValueId a, size_t i);
   // `a`, whose shape broadcasts to that of `like`, repeated to that shape.
   Result<ir::ValueId> broadcast_like(ir::ValueId a, ir::ValueId like);
   // Zeros of the type and shape of `like`.
@@ -73,6 +73,9 @@ class GradientContext {
   std::span<const ir::ValueId> output_gradients_;
   std::vector<bool> wanted_;
 };
+
+// A constant of one element, of whatever rank. Precondition: a float type of one element.
+ir::ValueId add_number(ir::Graph& graph, const ir::TensorType& type, double number);
 
 // One entry per input of the node: its gradient, or kNone for "zero, or not wanted".
 using GradientRule = Result<std::vector<ir::ValueId>> (*)(GradientContext& context);

@@ -28,6 +28,13 @@ std::span<const OpSchema* const> all_op_schemas() {
   return schemas;
 }
 
+std::string_view OpSchema::explained_hole(std::string_view column) const {
+  for (const auto& [hole, reason] : explained_holes) {
+    if (hole == column || (hole == "cpu" && column.starts_with("cpu."))) return reason;
+  }
+  return {};
+}
+
 const OpSchema* find_op_schema(std::string_view name) {
   const auto schemas = all_op_schemas();
   const auto it = std::lower_bound(schemas.begin(), schemas.end(), name,

@@ -108,6 +108,9 @@ struct OpSchema {
   bool is_view = false;
   // Why a column of the operator matrix is allowed to be empty: {"onnx", "made by passes only"}.
   std::vector<std::pair<std::string_view, std::string_view>> explained_holes;
+
+  // The reason for that column, empty where there is none; "cpu" stands for all instruction sets ("cpu.avx2").
+  std::string_view explained_hole(std::string_view column) const;
 };
 
 // Every schema, sorted by name; built once. Generated from the folders of src/ops.

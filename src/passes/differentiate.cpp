@@ -7,8 +7,6 @@
 
 #include "ops/build.h"
 #include "ops/gradient.h"
-#include "ops/interpreter.h"
-#include "ops/reference.h"
 
 namespace hai::passes {
 namespace {
@@ -30,7 +28,8 @@ class Differentiation {
     HAI_TRY(const std::vector<NodeId> order, graph_.ordered());
     for (const NodeId id : order) mark(graph_.node(id));
     if (!depends_[loss]) return {};
-    gradients_[loss] = one_like(loss);
+    const ir::TensorType type = graph_.value(loss).type;
+    gradients_[loss] = ops::add_number(graph_, type, 1.0);
     for (size_t i = order.size(); i > 0; --i) HAI_TRY_STATUS(visit(order[i - 1]));
     return {};
   }
@@ -47,13 +46,6 @@ class Differentiation {
       const ir::TensorType& type = graph_.value(output).type;
       depends_[output] = depends_[output] || is_float(type.dtype);
     }
-  }
-
-  ValueId one_like(ValueId loss) {
-    const ir::TensorType type = graph_.value(loss).type;
-    ops::Tensor one = ops::Tensor::zeros(type.dtype, resolve(type.shape, {}));
-    ops::store_f64(one.mutable_view(), 0, 1.0);
-    return graph_.add_constant({}, type, ir::ConstantData::copy_of(one.storage));
   }
 
   Status visit(NodeId id) {

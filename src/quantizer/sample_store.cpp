@@ -55,8 +55,7 @@ Status check_sample(const ir::Graph& graph, const SampleStore::Sample& sample, s
           StatusCode::kInvalidArgument, "Q024",
           "calibration sample {}: input \"{}\" is {} {}, the sample is {} {}; give samples in the model's own type and "
           "layout: pictures as a folder with a preprocessing (--resize, --mean, --std; hai_toolkit.Preprocessing), "
-          "which "
-          "scales and orders them so",
+          "which scales and orders them so",
           index, input.name, data_type_name(input.type.dtype), to_string(input.type.shape, graph.symbols),
           data_type_name(tensor.dtype), to_string(tensor.dims));
     }

@@ -377,9 +377,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", hai_version());
   app.require_subcommand(1);
   app.footer(
-      "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line, 3 a "
-      "fault "
-      "of --inject stopped the run.");
+      "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line, "
+      "3 a fault of --inject stopped the run.");
   Chosen chosen;
   CompileArguments compile;
   CompareArguments compare;

@@ -11,7 +11,6 @@ using ir::ValueId;
 Result<std::vector<ValueId>> rule(GradientContext& context) {
   const ValueId variance = context.input(4);
   const ValueId dy = context.dy();
-  const Shape channels = context.shape(context.input(1));
   HAI_TRY(const ValueId shifted,
           context.add(variance, context.scalar(context.node().float_attribute("epsilon", 1e-5), variance)));
   HAI_TRY(const ValueId deviation, context.append("sqrt", {shifted}));
@@ -24,12 +23,12 @@ Result<std::vector<ValueId>> rule(GradientContext& context) {
   ValueId sum = ir::kNone;          // of dy
   ValueId correlation = ir::kNone;  // of dy (x - mean)
   if (context.wants(2) || context.wants(3)) {
-    HAI_TRY(sum, context.sum_to(dy, channels));
+    HAI_TRY(sum, context.sum_to_input(dy, 1));
   }
   if (context.wants(1) || context.wants(4)) {
     HAI_TRY(const ValueId centred, context.sub(context.input(0), context.input(3)));
     HAI_TRY(const ValueId product, context.mul(dy, centred));
-    HAI_TRY(correlation, context.sum_to(product, channels));
+    HAI_TRY(correlation, context.sum_to_input(product, 1));
   }
   if (context.wants(1)) {
     HAI_TRY(out[1], context.mul(correlation, inverse));

@@ -17,8 +17,7 @@ Gradients summed(GradientContext& context, ValueId da, ValueId db) {
   const ValueId full[] = {da, db};
   for (size_t i = 0; i < 2; ++i) {
     if (!context.wants(i) || full[i] == kNone) continue;
-    const Shape shape = context.shape(context.input(i));
-    HAI_TRY(out[i], context.sum_to(full[i], shape));
+    HAI_TRY(out[i], context.sum_to_input(full[i], i));
   }
   return out;
 }

@@ -34,13 +34,11 @@ Result<std::vector<ValueId>> rule(GradientContext& context) {
     HAI_TRY(out[0], context.mul(rest, inverse));
   }
   if (context.wants(1)) {
-    const Shape shape = context.shape(context.input(1));
     HAI_TRY(const ValueId product, context.mul(dy, normal));
-    HAI_TRY(out[1], context.sum_to(product, shape));
+    HAI_TRY(out[1], context.sum_to_input(product, 1));
   }
   if (context.wants(2)) {
-    const Shape shape = context.shape(context.input(2));
-    HAI_TRY(out[2], context.sum_to(dy, shape));
+    HAI_TRY(out[2], context.sum_to_input(dy, 2));
   }
   return out;
 }

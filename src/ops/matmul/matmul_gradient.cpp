@@ -27,16 +27,16 @@ Result<ValueId> product(GradientContext& context, ValueId a, ValueId b, bool tra
 }
 
 // left^T right, for a b of [K, N] a^T dy, for one of [N, K] dy^T a. A matrix b is summed over all rows at once.
-Result<ValueId> weights_gradient(GradientContext& context, ValueId left, ValueId right, ValueId b) {
-  const Shape shape = context.shape(b);
+Result<ValueId> weights_gradient(GradientContext& context, ValueId left, ValueId right) {
   const Shape& of_left = context.shape(left);
   const Shape& of_right = context.shape(right);
   const bool same_rows =
       of_left.size() == of_right.size() && std::equal(of_left.begin(), of_left.end() - 1, of_right.begin());
-  if (shape.size() == 2 && same_rows) return context.append("matmul_weight_gradient", {left, right});
+  if (context.shape(context.input(1)).size() == 2 && same_rows)
+    return context.append("matmul_weight_gradient", {left, right});
   HAI_TRY(const ValueId flipped, transposed(context, left));
   HAI_TRY(const ValueId full, product(context, flipped, right, false));
-  return context.sum_to(full, shape);
+  return context.sum_to_input(full, 1);
 }
 
 Result<std::vector<ValueId>> rule(GradientContext& context) {
@@ -52,16 +52,14 @@ Result<std::vector<ValueId>> rule(GradientContext& context) {
   std::vector<ValueId> out(4, kNone);
   if (context.wants(0)) {
     HAI_TRY(const ValueId full, product(context, dy, b, !transpose_b));
-    const Shape shape = context.shape(a);
-    HAI_TRY(out[0], context.sum_to(full, shape));
+    HAI_TRY(out[0], context.sum_to_input(full, 0));
   }
   if (context.wants(1)) {
-    HAI_TRY(out[1], weights_gradient(context, transpose_b ? dy : a, transpose_b ? a : dy, b));
+    HAI_TRY(out[1], weights_gradient(context, transpose_b ? dy : a, transpose_b ? a : dy));
   }
   for (const size_t i : {size_t{2}, size_t{3}}) {  // bias and residual are added
     if (!context.wants(i)) continue;
-    const Shape shape = context.shape(context.input(i));
-    HAI_TRY(out[i], context.sum_to(dy, shape));
+    HAI_TRY(out[i], context.sum_to_input(dy, i));
   }
   return out;
 }

@@ -7,8 +7,7 @@ namespace hai::ops {
 namespace {
 
 Result<std::vector<ir::ValueId>> rule(GradientContext& context) {
-  const Shape shape = context.shape(context.input(0));
-  HAI_TRY(const ir::ValueId dx, context.reshape(context.dy(), shape));
+  HAI_TRY(const ir::ValueId dx, context.reshape(context.dy(), context.shape(context.input(0))));
   return std::vector<ir::ValueId>{dx};
 }
 

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -20,6 +19,7 @@
 #include "tools/hai/commands.h"
 #include "tools/hai/npu_profile.h"
 #include "tools/hai/print.h"
+#include "tools/hai/stopwatch.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
@@ -68,9 +68,9 @@ Result<SimulationTime> measure_simulation(api::Session& session, const std::vect
                                           int runs) {
   std::vector<double> values, cycles, energy, all;
   for (int i = 0; i < runs; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
+    const Clock::time_point begin = Clock::now();
     HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
-    values.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    values.push_back(milliseconds_since(begin));
     HAI_TRY(const ModellingTime modelling, measure_modelling(segments));
     cycles.push_back(modelling.cycles_ms);
     energy.push_back(modelling.energy_ms);
@@ -85,10 +85,9 @@ Result<Figures> measure(api::Session& session, const std::vector<hai_tensor>& in
   Figures figures{};
   for (int i = 0; i < arguments.warmup; ++i) HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
   for (int i = 0; i < arguments.runs; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
+    const Clock::time_point begin = Clock::now();
     HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
-    figures.sorted_ms.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    figures.sorted_ms.push_back(milliseconds_since(begin));
   }
   std::sort(figures.sorted_ms.begin(), figures.sorted_ms.end());
   HAI_TRY_STATUS(from_api(session.set_profiling(true)));

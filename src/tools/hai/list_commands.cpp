@@ -54,15 +54,12 @@ std::string page(const OpSchema& schema) {
                         spec.required ? ", required" : "", spec.doc);
   }
   if (sd3403::LowerRegistry::instance().find(schema.name) != nullptr) text += "- NPU: sd3403, on integers\n";
-  for (const auto& [hole, reason] : schema.explained_holes) {
-    if (hole == "sd3403") text += fmt::format("- NPU: no; {}\n", reason);
-  }
+  if (const auto why = schema.explained_hole("sd3403"); !why.empty()) text += fmt::format("- NPU: no; {}\n", why);
   const auto& gradients = ops::GradientRegistry::instance();
   if (gradients.is_flat(schema.name)) text += "- Gradient: zero\n";
   if (gradients.find(schema.name) != nullptr) text += "- Gradient: yes, of floats\n";
-  for (const auto& [hole, reason] : schema.explained_holes) {
-    if (hole == "gradient") text += fmt::format("- Gradient: no; {}\n", reason);
-  }
+  if (const auto why = schema.explained_hole("gradient"); !why.empty())
+    text += fmt::format("- Gradient: no; {}\n", why);
   if (!schema.onnx_names.empty()) {
     text += "- ONNX:";
     for (const std::string_view name : schema.onnx_names) text += fmt::format(" {}", name);

@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -19,16 +18,11 @@
 #include "devices/sd3403/exec/timeline_report.h"
 #include "devices/sd3403/exec/timeline_trace.h"
 #include "devices/sd3403/exec/timing.h"
+#include "tools/hai/stopwatch.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
 
 Result<sd3403::Timeline> time_of(const sd3403::NpuProgram& program, const NpuProfileOptions& options) {
   if (options.deadline_ms > 0) {

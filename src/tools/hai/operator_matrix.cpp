@@ -15,16 +15,6 @@
 #include "ops/op_schema.h"
 
 namespace hai::tools {
-namespace {
-
-std::string_view explanation(const OpSchema& schema, std::string_view column) {
-  for (const auto& [hole, reason] : schema.explained_holes) {
-    if (hole == column || (hole == "cpu" && column.starts_with("cpu."))) return reason;
-  }
-  return {};
-}
-
-}  // namespace
 
 OperatorMatrix operator_matrix() {
   OperatorMatrix matrix;
@@ -47,7 +37,7 @@ OperatorMatrix operator_matrix() {
                           : column == "gradient" ? ops::GradientRegistry::instance().knows(schema->name)
                           : column == "sd3403"   ? sd3403::LowerRegistry::instance().find(schema->name) != nullptr
                                                  : on_cpu;
-      const std::string_view reason = explanation(*schema, column);
+      const std::string_view reason = schema->explained_hole(column);
       row.cells.push_back(exists ? "yes" : reason.empty() ? "-" : fmt::format("({})", reason));
       if (!exists && reason.empty()) matrix.unexplained.push_back(fmt::format("{}: {}", schema->name, column));
     }

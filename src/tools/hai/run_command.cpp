@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -22,18 +21,13 @@
 #include "tools/hai/npy.h"
 #include "tools/hai/output_paths.h"
 #include "tools/hai/print.h"
+#include "tools/hai/stopwatch.h"
 #include "tools/hai/table.h"
 
 namespace hai::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int64_t kMaxLabelsBytes = int64_t{16} << 20;
-
-double milliseconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
 
 Preprocessing preprocessing_of(const hai_preprocessing& stored) {
   Preprocessing rule;

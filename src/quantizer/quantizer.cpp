@@ -295,6 +295,10 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   if (!winograd.layers.empty()) {
     HAI_TRY(rewritten, rewrite(graph, plan, ranges, observations, rounding.weights, options, winograd.layers));
   }
+  if (options.winograd != Winograd::kOff && winograd.rows.empty()) {
+    warnings.push_back({"winograd", "", "no layer can run by Winograd, which is for 8-bit 3x3 convolutions of stride 1",
+                        "leave it off, or quantize such layers to int8"});
+  }
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
   SelfCheck check;
   check.not_run = "switched off";

@@ -153,6 +153,21 @@ TEST(WinogradLayers, OffChangesNothing) {
   EXPECT_FALSE(nlohmann::json::parse(result.report_json).contains("winograd"));
 }
 
+TEST(WinogradLayers, WhereNoLayerIsEligibleAWarningSaysSo) {
+  QuantizeOptions options;
+  options.precision = *parse_precision("f16");
+  for (const Winograd choice : {Winograd::kAuto, Winograd::kAll, Winograd::kOff}) {
+    options.winograd = choice;
+    const auto result = quantize(network(), samples(), options);
+    ASSERT_TRUE(result) << result.error().to_string();
+    const bool said = std::any_of(result->warnings.begin(), result->warnings.end(), [](const std::string& warning) {
+      return warning.find("no layer can run by Winograd") != std::string::npos;
+    });
+    EXPECT_EQ(said, choice != Winograd::kOff);
+    EXPECT_TRUE(names_of(result->graph, "winograd_conv2d").empty());
+  }
+}
+
 TEST(WinogradLayers, OtherPrecisionsStayDirect) {
   QuantizeOptions options;
   options.winograd = Winograd::kAll;

@@ -83,7 +83,7 @@ def check_file(root: pathlib.Path, path: str, rules: Rules) -> list[str]:
     problems = []
     text = source.read_text(errors="replace")
     is_header = source.suffix in (".h", ".hpp")
-    is_kernel = source.suffix == ".c" and layer == "cpu_exec"
+    is_kernel = source.suffix == ".c" and layer in ("cpu_exec", "cpu_train_exec")
     for match in INCLUDE.finditer(text):
         place = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
         quoted, name = match.group(1) == '"', match.group(2)
@@ -107,7 +107,7 @@ def check_file(root: pathlib.Path, path: str, rules: Rules) -> list[str]:
             problems.append(f'{place}: "{name}" is in no room')
         elif target_layer != layer and target_layer not in rules.allowed[layer]:
             problems.append(f'{place}: {layer} may not include {target_layer} ("{name}")')
-        elif is_kernel and target_layer not in ("types", "cpu_exec"):
+        elif is_kernel and target_layer not in ("types", "cpu_exec", layer):
             problems.append(f'{place}: a kernel may include types/ and its own device only, not "{name}"')
     return problems
 

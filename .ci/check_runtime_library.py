@@ -1,5 +1,6 @@
 """Looks into libhai_runtime.so: it may export the C interface only, need nothing but the C and C++ runtimes, hold no code of
-compiler, importers, protobuf or Python, and stay below 2 MB stripped.
+compiler, importers, protobuf, Python or the kernels that only training runs, and stay below 2 MB stripped. Those kernels, an
+archive of their own, stay below 1 MB.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 
 MAX_STRIPPED_BYTES = 2_000_000
+MAX_TRAINING_BYTES = 1_000_000
 NEEDED = re.compile(r"lib(?:c|m|stdc\+\+|gcc_s|pthread)\.so\.\d+|ld-linux.*")
 FOREIGN = re.compile(
     r"google::protobuf|\bPy[A-Z]\w+|hai::(?:ir|compiler|onnx_import|quantizer|passes)::|CLI::|nlohmann"
@@ -23,10 +25,18 @@ def output_of(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def training_sizes(archive: str) -> int:
+    """Bytes of code and data of all objects of the archive."""
+    lines = output_of("size", archive).splitlines()[1:]
+    return sum(int(text) + int(data) for text, data, *_ in (line.split() for line in lines))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="check what the runtime library exports, needs, holds and weighs")
     parser.add_argument("library", type=pathlib.Path)
-    library = str(parser.parse_args().library)
+    parser.add_argument("training", type=pathlib.Path, help="archive of the kernels that only training runs")
+    arguments = parser.parse_args()
+    library, training = str(arguments.library), str(arguments.training)
     problems = []
     exported = {line.split()[-1] for line in output_of("nm", "-D", "--defined-only", library).splitlines()}
     problems += [f"exports {name}" for name in sorted(exported) if not name.startswith("hai_")]
@@ -34,6 +44,11 @@ def main() -> int:
         problems.append("exports nothing")
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", output_of("readelf", "-dW", library))
     problems += [f"needs {name}" for name in needed if not NEEDED.fullmatch(name)]
+    defined = re.findall(r" T (\w+)$", output_of("nm", "-g", training), re.MULTILINE)
+    held = set(re.findall(r" [tT] (\w+)$", output_of("nm", library), re.MULTILINE))
+    problems += [f"holds {name}, which only training needs" for name in sorted(held.intersection(defined))]
+    if not defined:
+        problems.append(f"{training} defines nothing")
     foreign = sorted({m.group(0) for m in FOREIGN.finditer(output_of("nm", "-C", library))})
     problems += [f"holds code of {name}" for name in foreign]
     with tempfile.TemporaryDirectory() as folder:
@@ -42,9 +57,15 @@ def main() -> int:
         size = os.path.getsize(stripped)
     if size > MAX_STRIPPED_BYTES:
         problems.append(f"is {size} bytes stripped, the limit is {MAX_STRIPPED_BYTES}")
+    training_size = training_sizes(training)
+    if training_size > MAX_TRAINING_BYTES:
+        problems.append(f"training kernels take {training_size} bytes, the limit is {MAX_TRAINING_BYTES}")
     for problem in problems:
         print(f"{library}: {problem}")
-    print(f"runtime library: {len(exported)} functions exported, {size} bytes stripped, {len(problems)} problems")
+    print(
+        f"runtime library: {len(exported)} functions exported, {size} bytes stripped, "
+        f"training kernels {training_size} bytes, {len(problems)} problems"
+    )
     return 1 if problems else 0
 
 

@@ -1,5 +1,6 @@
-# C kernels, compiled once per instruction set into OBJECT libraries hai_cpu_kernels_<isa> and folded into one room.
+# C kernels, compiled once per instruction set into OBJECT libraries <room>_kernels_<isa> and folded into their room.
 #   src/devices/cpu/exec/kernels/foo.c, src/ops/x/x_cpu_kernel.c   every vector width of the target: scalar avx2 avx512, scalar neon
+#   src/ops/x/x_cpu_train_kernel.c                                 likewise, in the room of what only training runs
 #   src/devices/cpu/exec/kernels/foo__dot.c                        every instruction set, those with dot products as well
 #   src/devices/cpu/exec/kernels/foo__avx2.c                       that instruction set only
 # Why C, -ffreestanding and a symbol check: an inline C++ function compiled with AVX-512 can be chosen by the linker for the
@@ -36,9 +37,9 @@ else()
   message(FATAL_ERROR "no CPU kernels for processor '${CMAKE_SYSTEM_PROCESSOR}': x86-64 and Arm64 are supported")
 endif()
 
+# hai_cpu_kernels(<room's target> <files>)
 function(hai_cpu_kernels room)
-  file(GLOB_RECURSE files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/devices/cpu/exec/kernels/*.c")
-  list(APPEND files ${HAI_OPS_KERNEL_SOURCES})
+  set(files ${ARGN})
   foreach(isa IN LISTS HAI_KERNEL_ISAS_${HAI_KERNEL_FAMILY})
     set(sources_${isa} "")
   endforeach()
@@ -67,7 +68,7 @@ function(hai_cpu_kernels room)
       continue()
     endif()
     string(TOUPPER ${isa} upper)
-    set(objects hai_cpu_kernels_${isa})
+    set(objects ${room}_kernels_${isa})
     add_library(${objects} OBJECT ${sources_${isa}})
     target_compile_definitions(${objects} PRIVATE HAI_ISA=${isa} HAI_ISA_${upper}=1)
     target_compile_options(${objects} PRIVATE ${HAI_FLAGS_${HAI_KERNEL_FAMILY}_${isa}} -O3 ${HAI_KERNEL_OPTIMIZATION_${isa}} -ffreestanding -fno-lto
@@ -76,16 +77,16 @@ function(hai_cpu_kernels room)
       # A loop marked for vectorizing that cannot be (as under sanitizers) is a matter of speed, not of correctness.
       target_compile_options(${objects} PRIVATE -Wno-pass-failed)
     endif()
-    set(stamp "${CMAKE_BINARY_DIR}/kernel_symbols_${isa}.ok")
+    set(stamp "${CMAKE_BINARY_DIR}/${room}_kernel_symbols_${isa}.ok")
     add_custom_command(
       OUTPUT "${stamp}"
       COMMAND ${CMAKE_COMMAND} "-DNM=${CMAKE_NM}" "-DSANITIZE=${HAI_SANITIZE}${HAI_FUZZ}" "-DSTAMP=${stamp}"
               "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:${objects}>,|>" -P "${CMAKE_SOURCE_DIR}/cmake/check_kernel_symbols.cmake"
       DEPENDS "$<TARGET_OBJECTS:${objects}>" "${CMAKE_SOURCE_DIR}/cmake/check_kernel_symbols.cmake"
-      COMMENT "Checking the symbols of the ${isa} kernels"
+      COMMENT "Checking the symbols of the ${isa} kernels of ${room}"
       VERBATIM)
-    add_custom_target(check_kernel_symbols_${isa} DEPENDS "${stamp}")
-    add_dependencies(${room} check_kernel_symbols_${isa})
+    add_custom_target(check_${room}_kernel_symbols_${isa} DEPENDS "${stamp}")
+    add_dependencies(${room} check_${room}_kernel_symbols_${isa})
     target_sources(${room} PRIVATE "$<TARGET_OBJECTS:${objects}>")
   endforeach()
 endfunction()

@@ -3,9 +3,12 @@
 #   <folder>/<folder>_gradient.cpp   -> ops         hai::ops::register_<folder>_gradient(GradientRegistry&)
 #   <folder>/<folder>_cpu_lower.cpp  -> cpu_lower   hai::cpu::register_<folder>_lower(LowerRegistry&)
 #   <folder>/<folder>_cpu_exec.cpp   -> cpu_exec    hai::cpu::register_<folder>_exec(ExecRegistry&)
+#   <folder>/<folder>_cpu_train_exec.cpp -> cpu_train_exec hai::cpu::register_<folder>_train_exec(ExecRegistry&)
 #   <folder>/<folder>_sd3403_lower.cpp -> sd3403_lower hai::sd3403::register_<folder>_lower(LowerRegistry&)
 #   <folder>/<folder>_onnx.cpp       -> importers   hai::onnx_import::register_<folder>_onnx(ImportRegistry&)
 #   <folder>/*_cpu_kernel.c          -> cpu_exec, once per instruction set (cmake/hai_kernels.cmake)
+#   <folder>/*_cpu_train_kernel.c    -> cpu_train_exec, likewise
+# cpu_train_exec is what only training runs (operators that differentiation makes): libhai_runtime.so does not carry it.
 # The tables are written at configure time into build/generated/tables, and only when their text changes.
 file(GLOB_RECURSE ops_files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/ops/*.cpp" "${CMAKE_SOURCE_DIR}/src/ops/*.c"
      "${CMAKE_SOURCE_DIR}/src/ops/*.cl")
@@ -14,7 +17,9 @@ set(HAI_OPS_SOURCES "")
 set(HAI_OPS_ONNX_SOURCES "")
 set(HAI_OPS_CPU_EXEC_SOURCES "")
 set(HAI_OPS_CPU_LOWER_SOURCES "")
+set(HAI_OPS_CPU_TRAIN_EXEC_SOURCES "")
 set(HAI_OPS_KERNEL_SOURCES "")
+set(HAI_OPS_TRAIN_KERNEL_SOURCES "")
 set(HAI_OPS_SD3403_LOWER_SOURCES "")
 
 foreach(file IN LISTS ops_files)
@@ -22,10 +27,14 @@ foreach(file IN LISTS ops_files)
     list(APPEND HAI_OPS_CPU_LOWER_SOURCES "${file}")
   elseif(file MATCHES "_cpu_exec\\.cpp$")
     list(APPEND HAI_OPS_CPU_EXEC_SOURCES "${file}")
+  elseif(file MATCHES "_cpu_train_exec\\.cpp$")
+    list(APPEND HAI_OPS_CPU_TRAIN_EXEC_SOURCES "${file}")
   elseif(file MATCHES "_onnx\\.cpp$")
     list(APPEND HAI_OPS_ONNX_SOURCES "${file}")
   elseif(file MATCHES "_cpu_kernel(__[a-z0-9]+)?\\.c$")
     list(APPEND HAI_OPS_KERNEL_SOURCES "${file}")
+  elseif(file MATCHES "_cpu_train_kernel(__[a-z0-9]+)?\\.c$")
+    list(APPEND HAI_OPS_TRAIN_KERNEL_SOURCES "${file}")
   elseif(file MATCHES "_sd3403_lower\\.cpp$")
     list(APPEND HAI_OPS_SD3403_LOWER_SOURCES "${file}")
   elseif(file MATCHES "_opencl_exec\\.cl$")
@@ -89,11 +98,15 @@ hai_write_table(sd3403_lower_table devices/sd3403/lower/segment_builder.h
 hai_write_table(cpu_exec_table devices/cpu/exec/exec_registry.h
   hai::cpu "_cpu_exec" "void register_FOLDER_exec(ExecRegistry& registry);"
   hai::cpu "void register_all_exec([[maybe_unused]] ExecRegistry& registry) {" "register_FOLDER_exec(registry);" "}")
+hai_write_table(cpu_train_exec_table devices/cpu/exec/exec_registry.h
+  hai::cpu "_cpu_train_exec" "void register_FOLDER_train_exec(ExecRegistry& registry);"
+  hai::cpu "void register_all_train_exec([[maybe_unused]] ExecRegistry& registry) {" "register_FOLDER_train_exec(registry);" "}")
 hai_write_table(onnx_table importers/onnx/import_registry.h
   hai::onnx_import "_onnx" "void register_FOLDER_onnx(ImportRegistry& registry);"
   hai::onnx_import "void register_all_importers([[maybe_unused]] ImportRegistry& registry) {" "register_FOLDER_onnx(registry);" "}")
 list(APPEND HAI_OPS_SOURCES ${HAI_TABLE_op_table} ${HAI_TABLE_gradient_table})
 list(APPEND HAI_OPS_CPU_LOWER_SOURCES ${HAI_TABLE_cpu_lower_table})
 list(APPEND HAI_OPS_CPU_EXEC_SOURCES ${HAI_TABLE_cpu_exec_table})
+list(APPEND HAI_OPS_CPU_TRAIN_EXEC_SOURCES ${HAI_TABLE_cpu_train_exec_table})
 list(APPEND HAI_OPS_SD3403_LOWER_SOURCES ${HAI_TABLE_sd3403_lower_table})
 list(APPEND HAI_OPS_ONNX_SOURCES ${HAI_TABLE_onnx_table})

@@ -1,4 +1,5 @@
-# libhai_runtime.so: the rooms base, types, format, cpu_exec and runtime behind the C ABI of include/hai/hai.h, nothing else.
+# libhai_runtime.so: the rooms base, types, format, cpu_exec and runtime behind the C ABI of include/hai/hai.h, nothing else
+# (cpu_train_exec, the kernels that only training runs, stays out).
 get_target_property(runtime_type hai_runtime TYPE)
 
 # What a device carries is kept small (the limit is 2 MB stripped): all but the kernels and the loops around them in
@@ -10,7 +11,7 @@ if(NOT HAI_SANITIZE)
       target_compile_options(hai_${room} PRIVATE $<$<CONFIG:Release>:-Os>)
     endif()
   endforeach()
-  set_source_files_properties(${HAI_OPS_CPU_EXEC_SOURCES} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-Os>")
+  set_source_files_properties(${HAI_OPS_CPU_EXEC_SOURCES} ${HAI_OPS_CPU_TRAIN_EXEC_SOURCES} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-Os>")
 endif()
 if(NOT runtime_type STREQUAL "INTERFACE_LIBRARY")
   set(HAI_RUNTIME_SONAME 0)

@@ -3,7 +3,7 @@
 # timeout_s: 120
 source "$(dirname "$0")/../step.sh"
 [[ -f build/lib/libhai_runtime.so ]] || die "build/lib/libhai_runtime.so is missing: run .ci/steps/20_build.sh first"
-"$python" .ci/check_runtime_library.py build/lib/libhai_runtime.so
+"$python" .ci/check_runtime_library.py build/lib/libhai_runtime.so build/lib/libhai_cpu_train_exec.a
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 cmake --install build --prefix "$prefix" >"$logs/install.log"

@@ -6,6 +6,9 @@
 
 #include <cmath>
 
+// Defined in devices/cpu/train, null in programs that do without it. Hidden: no other library can stand in for it.
+extern "C" __attribute__((weak, visibility("hidden"))) void hai_register_train_exec(hai::cpu::ExecRegistry& registry);
+
 namespace hai::cpu {
 namespace {
 
@@ -119,10 +122,15 @@ std::vector<std::string_view> ExecRegistry::names() const {
   return out;
 }
 
+void register_cpu_kernels(ExecRegistry& registry) {
+  register_all_exec(registry);
+  if (hai_register_train_exec != nullptr) hai_register_train_exec(registry);
+}
+
 const ExecRegistry& ExecRegistry::instance() {
   static const ExecRegistry kRegistry = [] {
     ExecRegistry registry;
-    register_all_exec(registry);
+    register_cpu_kernels(registry);
     return registry;
   }();
   return kRegistry;

@@ -84,7 +84,11 @@ class ExecRegistry {
   std::map<std::string, MakeKernel, std::less<>> makers_;
 };
 
-// Provided by the generated table.
+// The CPU's kernels, those that only training runs among them where their room (devices/cpu/train) is linked.
+void register_cpu_kernels(ExecRegistry& registry);
+
+// Provided by the generated tables.
 void register_all_exec(ExecRegistry& registry);
+void register_all_train_exec(ExecRegistry& registry);
 
 }  // namespace hai::cpu

@@ -13,7 +13,7 @@ namespace {
 const cpu::ExecRegistry& kernels() {
   static const cpu::ExecRegistry kRegistry = [] {
     cpu::ExecRegistry registry;
-    cpu::register_all_exec(registry);
+    cpu::register_cpu_kernels(registry);
     register_exec(registry);
     return registry;
   }();

@@ -52,7 +52,7 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
 
 }  // namespace
 
-void register_unary_gradient_exec(ExecRegistry& registry);
-void register_unary_gradient_exec(ExecRegistry& registry) { registry.add("unary_gradient", make); }
+void register_unary_gradient_train_exec(ExecRegistry& registry);
+void register_unary_gradient_train_exec(ExecRegistry& registry) { registry.add("unary_gradient", make); }
 
 }  // namespace hai::cpu

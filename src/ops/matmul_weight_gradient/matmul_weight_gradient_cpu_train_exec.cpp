@@ -51,7 +51,9 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
 
 }  // namespace
 
-void register_matmul_weight_gradient_exec(ExecRegistry& registry);
-void register_matmul_weight_gradient_exec(ExecRegistry& registry) { registry.add("matmul_weight_gradient", make); }
+void register_matmul_weight_gradient_train_exec(ExecRegistry& registry);
+void register_matmul_weight_gradient_train_exec(ExecRegistry& registry) {
+  registry.add("matmul_weight_gradient", make);
+}
 
 }  // namespace hai::cpu

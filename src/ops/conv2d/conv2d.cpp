@@ -11,55 +11,13 @@ namespace {
 
 constexpr int64_t kMaxExtent = 1 << 20;
 
-Result<ConvAttributes> read_attributes(const ir::Node& node) {
-  ConvAttributes out;
-  HAI_TRY(out.strides, bounded_ints(node, "strides", {1, 1}, 1, kMaxExtent));
-  HAI_TRY(out.pads, bounded_ints(node, "pads", {0, 0, 0, 0}, 0, kMaxExtent));
-  HAI_TRY(out.dilations, bounded_ints(node, "dilations", {1, 1}, 1, kMaxExtent));
-  HAI_TRY(out.groups, bounded_int(node, "groups", 1, 1, kMaxExtent));
-  return out;
-}
-
-// Static sizes of x's last three axes and of the weights, and that they fit together.
-Status check_shapes(const OpSchema& schema, const InferContext& context, int64_t groups) {
+InferResult infer(const OpSchema& schema, const InferContext& context) {
+  HAI_TRY(const ConvAttributes attributes, read_conv_attributes(context.node));
   HAI_TRY_STATUS(require_rank(schema, context, 0, 4, 4));
   HAI_TRY_STATUS(require_rank(schema, context, 1, 4, 4));
-  const Shape& x = input_type(context, 0).shape;
   const Shape& w = input_type(context, 1).shape;
-  if (!is_static({x.begin() + 1, x.end()}) || !is_static(w)) {
-    return make_error(StatusCode::kUnsupported, "O710",
-                      "height, width, channels and weights must be numbers: x is {}, "
-                      "weights are {}; bind the symbols (--dim)",
-                      to_string(x, context.symbols), to_string(w, context.symbols));
-  }
-  const bool empty = w[0].value < 1 || w[1].value < 1 || w[2].value < 1 || w[3].value < 1;
-  if (!empty && w[3].value * groups == x[3].value && w[0].value % groups == 0 && w[1].value <= kMaxExtent &&
-      w[2].value <= kMaxExtent && x[1].value <= INT32_MAX && x[2].value <= INT32_MAX) {
-    return {};
-  }
-  return make_error(StatusCode::kInvalidArgument, "O711",
-                    "weights {} do not fit x {} with {} groups: they must be [O, KH, KW, C / groups], O a multiple of "
-                    "groups",
-                    to_string(w, context.symbols), to_string(x, context.symbols), groups);
-}
-
-InferResult infer(const OpSchema& schema, const InferContext& context) {
-  HAI_TRY(const ConvAttributes attributes, read_attributes(context.node));
-  HAI_TRY_STATUS(check_shapes(schema, context, attributes.groups));
-  const Shape& x = input_type(context, 0).shape;
-  const Shape& w = input_type(context, 1).shape;
+  HAI_TRY(Shape shape, conv_output_shape(input_type(context, 0).shape, w, attributes, context.symbols));
   HAI_TRY_STATUS(check_product_types(schema, context, 0, w[0]));
-  Shape shape = {x[0], 0, 0, w[0]};
-  for (size_t axis = 0; axis < 2; ++axis) {
-    const int64_t window = attributes.dilations[axis] * (w[axis + 1].value - 1) + 1;
-    const int64_t room = x[axis + 1].value + attributes.pads[axis] + attributes.pads[axis + 2] - window;
-    if (room < 0) {
-      return make_error(StatusCode::kInvalidArgument, "O712",
-                        "a window of {} does not fit into {} + {} + {} (size and pads of axis {})", window,
-                        x[axis + 1].value, attributes.pads[axis], attributes.pads[axis + 2], axis + 1);
-    }
-    shape[axis + 1] = room / attributes.strides[axis] + 1;
-  }
   return infer_product_output(schema, context, std::move(shape), 3);
 }
 
@@ -106,7 +64,7 @@ Status reference_of_halves(const ReferenceContext& context, const ConvAttributes
 }
 
 Status reference(const OpSchema&, const ReferenceContext& context) {
-  HAI_TRY(const ConvAttributes attributes, read_attributes(context.node));
+  HAI_TRY(const ConvAttributes attributes, read_conv_attributes(context.node));
   const TensorView& x = context.inputs[0];
   const TensorView& w = context.inputs[1];
   const Dims& y = context.outputs[0].dims;
@@ -169,11 +127,51 @@ OpSchema make_schema() {
   schema.cost = cost;
   schema.samples = conv2d_samples;
   schema.onnx_names = {"Conv"};
-  schema.explained_holes = {{"gradient", "it waits for a kernel for weight gradients"}};
   return schema;
 }
 
 }  // namespace
+
+Result<ConvAttributes> read_conv_attributes(const ir::Node& node) {
+  ConvAttributes out;
+  HAI_TRY(out.strides, bounded_ints(node, "strides", {1, 1}, 1, kMaxExtent));
+  HAI_TRY(out.pads, bounded_ints(node, "pads", {0, 0, 0, 0}, 0, kMaxExtent));
+  HAI_TRY(out.dilations, bounded_ints(node, "dilations", {1, 1}, 1, kMaxExtent));
+  HAI_TRY(out.groups, bounded_int(node, "groups", 1, 1, kMaxExtent));
+  return out;
+}
+
+Result<Shape> conv_output_shape(const Shape& x, const Shape& w, const ConvAttributes& attributes,
+                                std::span<const Symbol> symbols) {
+  if (!is_static({x.begin() + 1, x.end()}) || !is_static(w)) {
+    return make_error(StatusCode::kUnsupported, "O710",
+                      "height, width, channels and weights must be numbers: x is {}, "
+                      "weights are {}; bind the symbols (--dim)",
+                      to_string(x, symbols), to_string(w, symbols));
+  }
+  const bool empty = w[0].value < 1 || w[1].value < 1 || w[2].value < 1 || w[3].value < 1;
+  const bool fits = !empty && w[3].value * attributes.groups == x[3].value && w[0].value % attributes.groups == 0 &&
+                    w[1].value <= kMaxExtent && w[2].value <= kMaxExtent && x[1].value <= INT32_MAX &&
+                    x[2].value <= INT32_MAX;
+  if (!fits) {
+    return make_error(StatusCode::kInvalidArgument, "O711",
+                      "weights {} do not fit x {} with {} groups: they must be [O, KH, KW, C / groups], O a multiple "
+                      "of groups",
+                      to_string(w, symbols), to_string(x, symbols), attributes.groups);
+  }
+  Shape shape = {x[0], 0, 0, w[0]};
+  for (size_t axis = 0; axis < 2; ++axis) {
+    const int64_t window = attributes.dilations[axis] * (w[axis + 1].value - 1) + 1;
+    const int64_t room = x[axis + 1].value + attributes.pads[axis] + attributes.pads[axis + 2] - window;
+    if (room < 0) {
+      return make_error(StatusCode::kInvalidArgument, "O712",
+                        "a window of {} does not fit into {} + {} + {} (size and pads of axis {})", window,
+                        x[axis + 1].value, attributes.pads[axis], attributes.pads[axis + 2], axis + 1);
+    }
+    shape[axis + 1] = room / attributes.strides[axis] + 1;
+  }
+  return shape;
+}
 
 std::span<const OpSchema> conv2d_schemas();
 std::span<const OpSchema> conv2d_schemas() {

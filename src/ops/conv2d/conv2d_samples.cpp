@@ -10,17 +10,51 @@
 namespace hai::ops {
 namespace {
 
-struct Geometry {
-  const char* name;
-  int64_t n, h, w, c, o, kh, kw;
-  int64_t stride = 1;
-  std::vector<int64_t> pads = {0, 0, 0, 0};
-  std::vector<int64_t> dilations = {1, 1};
-  int64_t groups = 1;
-};
+using Geometry = ConvSampleGeometry;
 
-const std::vector<Geometry>& geometries() {
-  static const std::vector<Geometry> kGeometries = {
+Sample make_sample(const Geometry& g, const std::string& suffix, const ProductTypes& types,
+                   const EpilogueSample& epilogue) {
+  const int64_t depth = g.c / g.groups;
+  Sample sample = product_sample(g.name + suffix, types, {g.n, g.h, g.w, g.c}, {g.o, g.kh, g.kw, depth},
+                                 {g.n, g.out_rows(), g.out_cols(), g.o}, 0, g.kh * g.kw * depth, epilogue, true);
+  for (const auto& [name, value] : g.attributes()) sample.attributes[name] = value;
+  return sample;
+}
+
+const Geometry& geometry(const std::string& name) {
+  for (const Geometry& g : conv_sample_geometries()) {
+    if (name == g.name) return g;
+  }
+  return conv_sample_geometries().front();
+}
+
+// Rounding points and results finer than the operands.
+void add_finer_samples(std::vector<Sample>& out) {
+  constexpr ProductTypes kInt8Points{DataType::kI8, DataType::kI8, DataType::kI8, true, true, false, 0, true};
+  constexpr ProductTypes kUint8Points{DataType::kU8, DataType::kU8, DataType::kI8, true, true, false, 0, true};
+  constexpr ProductTypes kInt8To16{DataType::kI8, DataType::kI16, DataType::kI8, true, true};
+  constexpr ProductTypes kUint8To16Points{DataType::kU8, DataType::kI16, DataType::kI8, true, true, false, 0, true};
+  constexpr std::pair<const char*, ProductTypes> kFiner[] = {{"_i8_points_i16", kInt8Points},
+                                                             {"_u8_points_i16", kUint8Points},
+                                                             {"_i8_to_i16", kInt8To16},
+                                                             {"_u8_to_i16", kUint8To16Points}};
+  for (const char* shape : {"3x3", "1x1_odd_channels", "3x3_deep", "depthwise_odd_channels", "grouped_odd"}) {
+    for (const char* activation : {"none", "relu6", "silu", "hard_swish", "gelu", "sigmoid", "sin"}) {
+      for (const auto& [suffix, types] : kFiner) {
+        for (const bool residual : {false, true}) {
+          out.push_back(make_sample(geometry(shape),
+                                    "_" + std::string(activation) + suffix + (residual ? "_residual" : ""), types,
+                                    {activation, residual, residual ? "relu" : "none"}));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<ConvSampleGeometry>& conv_sample_geometries() {
+  static const std::vector<ConvSampleGeometry> kGeometries = {
       {"1x1", 1, 13, 19, 24, 40, 1, 1},
       {"1x1_odd_channels", 2, 7, 9, 19, 13, 1, 1},
       {"1x1_one_pixel", 1, 1, 1, 127, 35, 1, 1},
@@ -71,51 +105,10 @@ const std::vector<Geometry>& geometries() {
   return kGeometries;
 }
 
-Sample make_sample(const Geometry& g, const std::string& suffix, const ProductTypes& types,
-                   const EpilogueSample& epilogue) {
-  const int64_t oh = (g.h + g.pads[0] + g.pads[2] - g.dilations[0] * (g.kh - 1) - 1) / g.stride + 1;
-  const int64_t ow = (g.w + g.pads[1] + g.pads[3] - g.dilations[1] * (g.kw - 1) - 1) / g.stride + 1;
-  const int64_t depth = g.c / g.groups;
-  Sample sample = product_sample(g.name + suffix, types, {g.n, g.h, g.w, g.c}, {g.o, g.kh, g.kw, depth},
-                                 {g.n, oh, ow, g.o}, 0, g.kh * g.kw * depth, epilogue, true);
-  sample.attributes["strides"] = std::vector<int64_t>{g.stride, g.stride};
-  sample.attributes["pads"] = g.pads;
-  sample.attributes["dilations"] = g.dilations;
-  sample.attributes["groups"] = g.groups;
-  return sample;
+ir::Attributes ConvSampleGeometry::attributes() const {
+  return {
+      {"strides", std::vector<int64_t>{stride, stride}}, {"pads", pads}, {"dilations", dilations}, {"groups", groups}};
 }
-
-const Geometry& geometry(const std::string& name) {
-  for (const Geometry& g : geometries()) {
-    if (name == g.name) return g;
-  }
-  return geometries().front();
-}
-
-// Rounding points and results finer than the operands.
-void add_finer_samples(std::vector<Sample>& out) {
-  constexpr ProductTypes kInt8Points{DataType::kI8, DataType::kI8, DataType::kI8, true, true, false, 0, true};
-  constexpr ProductTypes kUint8Points{DataType::kU8, DataType::kU8, DataType::kI8, true, true, false, 0, true};
-  constexpr ProductTypes kInt8To16{DataType::kI8, DataType::kI16, DataType::kI8, true, true};
-  constexpr ProductTypes kUint8To16Points{DataType::kU8, DataType::kI16, DataType::kI8, true, true, false, 0, true};
-  constexpr std::pair<const char*, ProductTypes> kFiner[] = {{"_i8_points_i16", kInt8Points},
-                                                             {"_u8_points_i16", kUint8Points},
-                                                             {"_i8_to_i16", kInt8To16},
-                                                             {"_u8_to_i16", kUint8To16Points}};
-  for (const char* shape : {"3x3", "1x1_odd_channels", "3x3_deep", "depthwise_odd_channels", "grouped_odd"}) {
-    for (const char* activation : {"none", "relu6", "silu", "hard_swish", "gelu", "sigmoid", "sin"}) {
-      for (const auto& [suffix, types] : kFiner) {
-        for (const bool residual : {false, true}) {
-          out.push_back(make_sample(geometry(shape),
-                                    "_" + std::string(activation) + suffix + (residual ? "_residual" : ""), types,
-                                    {activation, residual, residual ? "relu" : "none"}));
-        }
-      }
-    }
-  }
-}
-
-}  // namespace
 
 std::vector<Sample> conv2d_samples(const OpSchema&) {
   constexpr ProductTypes kFloat{};
@@ -125,7 +118,7 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
   constexpr ProductTypes kInt16{DataType::kI16, DataType::kI16, DataType::kI16, true, true};
   constexpr ProductTypes kInt16Weights8{DataType::kI16, DataType::kI16, DataType::kI8, true, true};
   constexpr ProductTypes kHalf{DataType::kF16, DataType::kF16, DataType::kF16, true, true};
-  for (const Geometry& g : geometries()) {
+  for (const Geometry& g : conv_sample_geometries()) {
     out.push_back(make_sample(g, "_f16", kHalf, {}));
     out.push_back(make_sample(g, "_i16_i8", kInt16Weights8, {}));
     out.push_back(make_sample(g, "_i16_i16", kInt16, {}));
@@ -190,6 +183,25 @@ std::vector<Sample> conv2d_samples(const OpSchema&) {
     out.push_back(make_sample(g, "_i16_to_f32", {DataType::kI16, DataType::kF32, DataType::kI16, true, true}, {}));
     out.push_back(make_sample(g, "_f16_no_bias", {DataType::kF16, DataType::kF16, DataType::kF16, true, false}, {}));
     out.push_back(make_sample(g, "_f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {}));
+  }
+  for (const Geometry& g : conv_sample_geometries()) {
+    for (const bool bias : {false, true}) {
+      Sample sample = make_sample(g, bias ? "_f32_variable_bias" : "_f32_variable",
+                                  {DataType::kF32, DataType::kF32, DataType::kF32, true, bias}, {});
+      for (SampleInput& input : sample.inputs) input.constant = false;
+      out.push_back(std::move(sample));
+    }
+  }
+  for (const char* shape : {"3x3", "1x1_odd_channels", "depthwise_odd_channels", "grouped_odd"}) {
+    for (const char* activation : {"relu6", "silu"}) {
+      for (const bool residual : {false, true}) {
+        Sample sample = make_sample(geometry(shape),
+                                    "_f32_variable_" + std::string(activation) + (residual ? "_residual_relu" : ""),
+                                    kFloat, {activation, residual, residual ? "relu" : "none"});
+        for (SampleInput& input : sample.inputs) input.constant = false;
+        out.push_back(std::move(sample));
+      }
+    }
   }
   return out;
 }

@@ -115,6 +115,7 @@ Status Convolution::pack(const ConvolutionWeights& weights) {
   if (nibbles_ && integer_) panel_bytes_ = align_up(panel_bytes_, HAI_NIBBLE_BLOCK);
   const int64_t element_bytes = weights.i8 ? 1 : weights.i16 ? 2 : 4;
   stored_panel_bytes_ = !unpacks_ ? panel_bytes_ : nibbles_ ? panel_bytes_ / (integer_ ? 2 : 8) : panel_elements;
+  if (weights.f32 == nullptr && weights.i8 == nullptr && weights.i16 == nullptr) return {};
   HAI_TRY(packed_, AlignedBuffer::zeros(g.groups * panels_ * stored_panel_bytes_));
   HAI_TRY(AlignedBuffer staged, AlignedBuffer::zeros(align_up(panel_elements * element_bytes, HAI_NIBBLE_BLOCK)));
   for (int64_t panel = 0; panel < g.groups * panels_; ++panel) {
@@ -226,7 +227,7 @@ std::vector<int64_t> Convolution::channel_positions() const {
 
 Status Convolution::choose_blocks() {
   const ConvolutionGeometry& g = geometry_;
-  const int64_t budget = packed_.size_bytes() > kLargeWeightBytes ? kLargeBlockBytes : kBlockBytes;
+  const int64_t budget = panel_count() * stored_panel_bytes_ > kLargeWeightBytes ? kLargeBlockBytes : kBlockBytes;
   const int64_t pixel_bytes = g.in_channels * left_.element_bytes;
   const int64_t window_rows = subsamples_ ? 1 : (g.kernel_rows - 1) * g.dilation_rows + 1;
   const int64_t window_cols = subsamples_ ? 1 : (g.kernel_cols - 1) * g.dilation_cols + 1;
@@ -374,8 +375,8 @@ void Convolution::run_block(Block& block, const ProductEpilogue& epilogue, const
   }
 }
 
-Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductEpilogue& epilogue, int64_t group,
-                                              int64_t panel) const {
+Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductEpilogue& epilogue,
+                                              const Buffers& buffers, int64_t group, int64_t panel) const {
   const int64_t outputs = geometry_.out_channels / geometry_.groups;
   const int64_t nr = kernel_->nr;
   Panel out = {};
@@ -388,7 +389,8 @@ Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductE
   in.segment_count = segment_count_;
   in.segment_steps = segment_steps_;
   in.row_stride_bytes = block.stride_cols * block.pixel_bytes;
-  in.panel = packed_.data() + (group * panels_ + panel) * stored_panel_bytes_;
+  in.panel =
+      (buffers.panels != nullptr ? buffers.panels : packed_.data()) + (group * panels_ + panel) * stored_panel_bytes_;
   if (unpacks_) {
     in.panel = block.scratch + scratch_.panel;
     unpack_panel(group * panels_ + panel, block.scratch + scratch_.panel);
@@ -416,7 +418,7 @@ Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductE
   // The columns past the last channel are zeros: finish_f32 works on whole rows.
   if (!stores) in.cols = in.cols <= kernel_->nr / 2 ? kernel_->nr / 2 : kernel_->nr;
   out.f32.in = in;
-  out.f32.bias = epilogue.bias_f32.data() + out.position;
+  out.f32.bias = (buffers.bias != nullptr ? buffers.bias : epilogue.bias_f32.data()) + out.position;
   out.f32.lo = epilogue.lo;
   out.f32.hi = epilogue.hi;
   out.f32.out = reinterpret_cast<float*>(sums);
@@ -427,7 +429,7 @@ Convolution::Panel Convolution::prepare_panel(const Block& block, const ProductE
 void Convolution::run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
                             int64_t panel_number) const {
   const ConvolutionGeometry& g = geometry_;
-  Panel panel = prepare_panel(block, epilogue, group, panel_number);
+  Panel panel = prepare_panel(block, epilogue, buffers, group, panel_number);
   const auto** segments = reinterpret_cast<const void**>(block.scratch + scratch_.segments);
   const auto* offsets = reinterpret_cast<const int64_t*>(block.scratch + scratch_.offsets);
   const int64_t pixel_step = block.stride_cols * block.pixel_bytes;

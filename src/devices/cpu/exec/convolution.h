@@ -42,7 +42,7 @@ struct WeightScales {
 };
 
 // Weights [O][KH][KW][C / groups], dense, one of these pointers: f32 for f32 images, i8 for integers, i16 for integers
-// too, with sums of 64 bits; i8 with scales for f32 images.
+// too, with sums of 64 bits; i8 with scales for f32 images. None: f32 panels that each run brings (Buffers::panels).
 struct ConvolutionWeights {
   const float* f32 = nullptr;
   const int8_t* i8 = nullptr;
@@ -63,6 +63,12 @@ class Convolution {
   std::span<const ChannelWeights> channel_weights() const { return channel_weights_; }
   int64_t left_offset() const { return left_.offset; }
 
+  // Panels of f32: [groups][outputs of a group / panel_columns()][KH][KW][C / groups][panel_columns()], zeros past the
+  // last output.
+  int64_t panel_columns() const { return kernel_->nr; }
+  int64_t panel_bytes() const { return panel_bytes_; }
+  int64_t panel_count() const { return geometry_.groups * panels_; }
+
   int64_t packed_bytes() const { return packed_.size_bytes() + scales_.size_bytes() + minus_zeros_.size_bytes(); }
   int64_t scratch_bytes_per_thread() const { return scratch_.total; }
 
@@ -72,6 +78,8 @@ class Convolution {
     std::byte* y;
     std::byte* scratch;  // thread_count * scratch_bytes_per_thread()
     int64_t images;
+    const std::byte* panels = nullptr;  // for a product without weights of its own
+    const float* bias = nullptr;        // padded_channels(), in place of the epilogue's
 
     // The residual of output element `element`; null: none.
     const std::byte* residual_at(int64_t element, const ProductEpilogue& epilogue) const {
@@ -116,7 +124,8 @@ class Convolution {
   void run_block(Block& block, const ProductEpilogue& epilogue, const Buffers& buffers) const;
   void run_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
                  int64_t panel) const;
-  Panel prepare_panel(const Block& block, const ProductEpilogue& epilogue, int64_t group, int64_t panel) const;
+  Panel prepare_panel(const Block& block, const ProductEpilogue& epilogue, const Buffers& buffers, int64_t group,
+                      int64_t panel) const;
   void run_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,
                 int64_t pixel) const;
   void run_wide_tile(Panel& panel, const ProductEpilogue& epilogue, const Buffers& buffers, int32_t rows,

@@ -314,6 +314,22 @@ TEST(Differentiate, KinksAreTakenAsPyTorchTakesThem) {
   EXPECT_EQ(at_zero("hard_sigmoid", {{"alpha", 0.5}, {"beta", 1.0}}), 0.0);
 }
 
+// As PyTorch does: the first in rows and columns.
+TEST(Differentiate, OfEqualMaximaTheFirstTakesTheGradient) {
+  ir::Graph graph;
+  const ValueId x = graph.add_input("x", {DataType::kF64, {1, 2, 2, 1}, std::nullopt});
+  const ValueId y = *ops::append_value(graph, "max_pool", {x}, {{"kernel", std::vector<int64_t>{2, 2}}});
+  const ValueId loss = *ops::append_value(graph, "reduce_sum", {y}, {{"keep_dims", int64_t{0}}});
+  graph.add_output((*differentiate(graph, loss, std::vector<ValueId>{x}))[0]);
+  std::vector<ops::Tensor> inputs = {ops::Tensor::zeros(DataType::kF64, Dims{1, 2, 2, 1})};
+  ops::store_f64(inputs[0].mutable_view(), 1, 5.0);
+  ops::store_f64(inputs[0].mutable_view(), 2, 5.0);
+  const auto result = ops::interpret(graph, inputs);
+  ASSERT_TRUE(result);
+  const TensorView dx = result->outputs[0].view();
+  EXPECT_EQ(ops::load_all_f64(dx), (std::vector<double>{0.0, 1.0, 0.0, 0.0}));
+}
+
 // Every operator has a rule, or its schema says why not.
 TEST(Differentiate, OperatorsWithoutARuleSayWhy) {
   for (const OpSchema* schema : all_op_schemas()) {

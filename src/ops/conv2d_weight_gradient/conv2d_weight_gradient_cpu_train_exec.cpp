@@ -54,6 +54,7 @@ class WeightGradient final : public CpuKernel {
     row_parts_ = ceil_div(outputs_, part_rows_);
     slices_ = std::clamp<int64_t>(kWantedTasks / (g.groups * column_parts_ * row_parts_), 1, kWantedTasks);
   }
+  bool needs_constant(size_t) const override { return true; }
   int64_t scratch_bytes(int64_t, int thread_count) const override {
     return slice_bytes() + (direct_ ? 0 : thread_count * block_bytes());
   }
@@ -167,6 +168,7 @@ class DepthwiseWeightGradient final : public CpuKernel {
  public:
   DepthwiseWeightGradient(const ConvolutionGeometry& g, Isa isa)
       : g_(g), kernel_(hai_depthwise_weight_gradient_f32_for(isa)), taps_(g.kernel_rows * g.kernel_cols) {}
+  bool needs_constant(size_t) const override { return true; }
   int64_t scratch_bytes(int64_t, int thread_count) const override {
     return sums_bytes() + thread_count * pointer_bytes();
   }

@@ -15,6 +15,7 @@ constexpr int64_t kColumns = 4;  // of x, a call of the kernel
 class WeightGradientF32 final : public CpuKernel {
  public:
   explicit WeightGradientF32(Isa isa) : kernel_(hai_weight_gradient_f32_for(isa)) {}
+  bool needs_constant(size_t) const override { return true; }
   void run(const RunContext& context) const override {
     const Dims& out = context.outputs[0].dims;
     const int64_t k = out[0];

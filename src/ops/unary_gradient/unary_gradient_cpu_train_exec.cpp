@@ -18,6 +18,7 @@ class UnaryGradientF32 final : public CpuKernel {
         alpha_(static_cast<float>(alpha)),
         beta_(static_cast<float>(beta)),
         kernel_(hai_unary_gradient_f32_for(isa)) {}
+  bool needs_constant(size_t) const override { return true; }
   void run(const RunContext& context) const override {
     const auto* v = data_of<float>(context.inputs[0]);
     const auto* dy = data_of<float>(context.inputs[1]);

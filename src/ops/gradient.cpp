@@ -15,10 +15,17 @@ namespace hai::ops {
 
 using ir::ValueId;
 
-Result<ValueId> GradientContext::append(std::string_view op, std::vector<ValueId> inputs, ir::Attributes attributes) {
+Result<std::vector<ValueId>> GradientContext::append_all(std::string_view op, std::vector<ValueId> inputs,
+                                                         ir::Attributes attributes) {
   AppendOptions options;
   options.node_name = node_.name.empty() ? std::string() : node_.name + "/gradient";
-  return append_value(graph_, op, std::move(inputs), std::move(attributes), std::move(options));
+  HAI_TRY(const ir::NodeId node, ops::append(graph_, op, std::move(inputs), std::move(attributes), std::move(options)));
+  return graph_.node(node).outputs;
+}
+
+Result<ValueId> GradientContext::append(std::string_view op, std::vector<ValueId> inputs, ir::Attributes attributes) {
+  HAI_TRY(const std::vector<ValueId> outputs, append_all(op, std::move(inputs), std::move(attributes)));
+  return outputs[0];
 }
 
 ValueId GradientContext::scalar(double number, ValueId like) {

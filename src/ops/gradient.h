@@ -42,6 +42,9 @@ class GradientContext {
   bool wants(size_t i) const { return i < wanted_.size() && wanted_[i]; }
 
   Result<ir::ValueId> append(std::string_view op, std::vector<ir::ValueId> inputs, ir::Attributes attributes = {});
+  // All outputs of an operator with several.
+  Result<std::vector<ir::ValueId>> append_all(std::string_view op, std::vector<ir::ValueId> inputs,
+                                              ir::Attributes attributes = {});
   Result<ir::ValueId> add(ir::ValueId a, ir::ValueId b) { return append("add", {a, b}); }
   Result<ir::ValueId> sub(ir::ValueId a, ir::ValueId b) { return append("sub", {a, b}); }
   Result<ir::ValueId> mul(ir::ValueId a, ir::ValueId b) { return append("mul", {a, b}); }

@@ -1,0 +1,119 @@
+// batch_norm_train on the CPU, f32: one sweep for the moments, one for y.
+//
+// Moments are those of x minus its first row, so that squares do not lose what a large mean leaves; sums of blocks are
+// added in f64 (devices/cpu/train/channel_sums.h). The sweep for y is one multiply-add an element.
+#include <algorithm>
+#include <cmath>
+
+#include "devices/cpu/exec/kernel_checks.h"
+#include "devices/cpu/exec/kernel_dispatch.h"
+#include "devices/cpu/train/channel_sums.h"
+#include "devices/cpu/train/clamp_activation.h"
+
+namespace hai::cpu {
+namespace {
+
+HAI_KERNEL_FAMILY(hai_batch_norm_moments_f32, void, (const float*, const float*, int64_t, int64_t, float*, float*));
+HAI_KERNEL_FAMILY(hai_batch_norm_apply_f32, void,
+                  (const float*, const float*, const float*, int64_t, int64_t, float, float, float*));
+
+class BatchNormTrain final : public CpuKernel {
+ public:
+  BatchNormTrain(int64_t channels, double epsilon, double momentum, ClampBounds bounds, Isa isa)
+      : channels_(channels),
+        epsilon_(epsilon),
+        momentum_(momentum),
+        bounds_(bounds),
+        sums_(channels),
+        moments_(hai_batch_norm_moments_f32_for(isa)),
+        apply_(hai_batch_norm_apply_f32_for(isa)) {}
+  bool needs_constant(size_t) const override { return true; }
+  int64_t scratch_bytes(int64_t, int) const override {
+    return sums_.total_bytes() + 3 * sums_.array_bytes() + sums_.scratch_bytes();
+  }
+  void run(const RunContext& context) const override {
+    const auto* x = data_of<float>(context.inputs[0]);
+    auto* y = data_of<float>(context.outputs[0]);
+    const int64_t rows = context.inputs[0].count() / channels_;
+    auto* totals = reinterpret_cast<double*>(context.scratch);
+    std::byte* arrays = context.scratch + sums_.total_bytes();
+    auto* shift = reinterpret_cast<float*>(arrays);
+    auto* factor = reinterpret_cast<float*>(arrays + sums_.array_bytes());
+    auto* offset = reinterpret_cast<float*>(arrays + 2 * sums_.array_bytes());
+    if (rows > 0) {
+      sums_.repeat(x, shift);
+    } else {
+      std::fill_n(shift, channels_, 0.0F);
+    }
+    sums_.run(context.threads, rows, arrays + 3 * sums_.array_bytes(), totals,
+              [&](int64_t first, int64_t count, int64_t width, float* sum, float* square) {
+                moments_(x + first, shift, count, width, sum, square);
+              });
+    finish(context, rows, totals, shift, factor, offset);
+    sums_.repeat(factor, factor);
+    sums_.repeat(offset, offset);
+    sums_.for_rows(context.threads, rows, [&](int64_t first, int64_t count, int64_t width) {
+      apply_(x + first, factor, offset, count, width, bounds_.low, bounds_.high, y + first);
+    });
+  }
+
+ private:
+  // Statistics, running statistics, and the first `channels_` factors and offsets.
+  void finish(const RunContext& context, int64_t rows, const double* totals, const float* shift, float* factor,
+              float* offset) const {
+    const auto count = static_cast<double>(std::max<int64_t>(rows, 1));
+    const auto* scale = data_of<float>(context.inputs[1]);
+    const auto* bias = data_of<float>(context.inputs[2]);
+    for (int64_t c = 0; c < channels_; ++c) {
+      const double moved = totals[c] / count;
+      const double mean = static_cast<double>(shift[c]) + moved;
+      const double variance = std::max(0.0, totals[channels_ + c] / count - moved * moved);
+      const double gain = static_cast<double>(scale[c]) / std::sqrt(variance + epsilon_);
+      factor[c] = static_cast<float>(gain);
+      offset[c] = static_cast<float>(static_cast<double>(bias[c]) - mean * gain);
+      data_of<float>(context.outputs[1])[c] = static_cast<float>(mean);
+      data_of<float>(context.outputs[2])[c] = static_cast<float>(variance);
+      const double unbiased = variance * count / std::max(count - 1.0, 1.0);
+      const auto moves = [&](size_t i, double to) {
+        const double running = data_of<float>(context.inputs[i])[c];
+        data_of<float>(context.outputs[i])[c] = static_cast<float>((1.0 - momentum_) * running + momentum_ * to);
+      };
+      moves(3, mean);
+      moves(4, unbiased);
+    }
+  }
+
+  int64_t channels_;
+  double epsilon_, momentum_;
+  ClampBounds bounds_;
+  ChannelSums sums_;
+  hai_batch_norm_moments_f32_function moments_;
+  hai_batch_norm_apply_f32_function apply_;
+};
+
+Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
+  HAI_TRY_STATUS(require_counts(context, 5, 5));
+  const format::ProgramTensor& x = *context.inputs[0];
+  HAI_TRY_STATUS(require_same_shape(context, x, *context.outputs[0]));
+  if (x.shape.size() < 2 || x.shape.back().is_symbolic() || x.shape.back().value < 1)
+    return context.refuse("x needs two dimensions and a fixed number of channels");
+  const Shape channels = {x.shape.back()};
+  for (size_t i = 0; i < 5; ++i) {
+    HAI_TRY_STATUS(require_dtype(context, *context.inputs[i], {DataType::kF32}));
+    HAI_TRY_STATUS(require_dtype(context, *context.outputs[i], {DataType::kF32}));
+    if (i > 0 && (context.inputs[i]->shape != channels || context.outputs[i]->shape != channels))
+      return context.refuse("parameters and statistics must have one number a channel");
+  }
+  HAI_TRY(const double epsilon, context.float_attribute("epsilon", 1e-5));
+  HAI_TRY(const double momentum, context.float_attribute("momentum", 0.1));
+  HAI_TRY(const ClampBounds bounds, clamp_activation(context));
+  return std::unique_ptr<CpuKernel>(
+      std::make_unique<BatchNormTrain>(channels[0].value, epsilon, momentum, bounds, context.isa));
+}
+
+}  // namespace
+
+void register_batch_norm_train_train_exec(ExecRegistry& registry);
+void register_batch_norm_train_train_exec(ExecRegistry& registry) { registry.add("batch_norm_train", make); }
+
+}  // namespace hai::cpu

@@ -28,6 +28,12 @@ Result<ValueId> GradientContext::append(std::string_view op, std::vector<ValueId
   return outputs[0];
 }
 
+ValueId GradientContext::constant(const ir::TensorType& type, std::span<const double> values) {
+  Tensor tensor = Tensor::zeros(type.dtype, resolve(type.shape, {}));
+  store_all_f64(tensor.mutable_view(), values);
+  return graph_.add_constant({}, type, ir::ConstantData::copy_of(tensor.storage));
+}
+
 ValueId GradientContext::scalar(double number, ValueId like) {
   return add_number(graph_, {type(like).dtype, {}, std::nullopt}, number);
 }

@@ -49,6 +49,8 @@ class GradientContext {
   Result<ir::ValueId> sub(ir::ValueId a, ir::ValueId b) { return append("sub", {a, b}); }
   Result<ir::ValueId> mul(ir::ValueId a, ir::ValueId b) { return append("mul", {a, b}); }
   Result<ir::ValueId> div(ir::ValueId a, ir::ValueId b) { return append("div", {a, b}); }
+  // A constant of a float type and static shape, values in row-major order.
+  ir::ValueId constant(const ir::TensorType& type, std::span<const double> values);
   // A constant scalar of the element type of `like`.
   ir::ValueId scalar(double number, ir::ValueId like);
   Result<ir::ValueId> scale(ir::ValueId a, double factor) { return mul(a, scalar(factor, a)); }

@@ -237,15 +237,17 @@ TEST(Differentiate, OnlyTheWayToTheWantedValuesIsDifferentiated) {
   F64Builder b;
   const ValueId x = b.input({Dim(3), Dim(4)});
   const ValueId w = b.input({Dim(4), Dim(2)});
-  const ValueId features = b.node("resize", {b.node("reshape", {x}, {{"shape", std::vector<int64_t>{1, 3, 4, 1}}})},
-                                  {{"sizes", std::vector<int64_t>{3, 4}}});  // without a rule: frozen
+  const ValueId filter = b.input({Dim(1), Dim(1), Dim(1), Dim(1)});
+  const ValueId features =
+      b.node("conv2d", {b.node("reshape", {x}, {{"shape", std::vector<int64_t>{1, 3, 4, 1}}}), filter},
+             {{"activation", std::string("relu")}});  // a fused activation has no gradient: frozen
   const ValueId y = b.node("matmul", {b.node("reshape", {features}, {{"shape", std::vector<int64_t>{3, 4}}}), w});
   const ValueId loss = b.node("reduce_sum", {b.node("sigmoid", {y})}, {{"keep_dims", int64_t{0}}});
   EXPECT_EQ(compare(b.graph, b.inputs, loss, std::vector<ValueId>{w}, 8), 8);
   ir::Graph graph = b.graph;
   const auto all = differentiate(graph, loss, std::vector<ValueId>{x});
   ASSERT_FALSE(all);
-  EXPECT_NE(all.error().message.find("resize"), std::string::npos) << all.error().message;
+  EXPECT_NE(all.error().message.find("conv2d"), std::string::npos) << all.error().message;
 }
 
 TEST(Differentiate, WhatTheLossDoesNotDependOnHasNone) {

@@ -189,6 +189,12 @@ std::vector<Sample> samples(const OpSchema&) {
   out.push_back(
       make_sample(geometries[2], "_i8_to_f32", {DataType::kI8, DataType::kF32, DataType::kI8, true, true}, {}));
   out.push_back(make_sample(geometries[2], "_f64", {DataType::kF64, DataType::kF64, DataType::kF64, true, true}, {}));
+  for (const Geometry& g : geometries) {
+    out.push_back(make_sample(g, "_f32_variable", kFloat, {}));
+    for (SampleInput& input : out.back().inputs) input.constant = false;
+  }
+  out.push_back(make_sample(geometries[2], "_f32_variable_silu", kFloat, {"silu", false, "none"}));
+  for (SampleInput& input : out.back().inputs) input.constant = false;
   return out;
 }
 
@@ -217,7 +223,6 @@ OpSchema make_schema() {
   schema.cost = cost;
   schema.samples = samples;
   schema.onnx_names = {"ConvTranspose"};
-  schema.explained_holes = {{"gradient", "it waits for a kernel of its own"}};
   return schema;
 }
 

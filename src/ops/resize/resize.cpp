@@ -177,7 +177,6 @@ std::vector<OpSchema> make_schemas() {
   schema.cost = cost;
   schema.samples = samples;
   schema.onnx_names = {"Resize", "Upsample"};
-  schema.explained_holes = {{"gradient", "it waits for a kernel of its own"}};
   std::vector<OpSchema> schemas;
   schemas.push_back(std::move(schema));
   return schemas;

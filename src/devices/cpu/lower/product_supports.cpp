@@ -123,7 +123,28 @@ Status supports_halves(const ir::Graph& graph, const ir::Node& node) {
   return {};
 }
 
+bool varies_in_f32(const ir::Graph& graph, const ir::Node& node) {
+  const auto type = [&](size_t i) { return graph.value(node.inputs[i]).type.dtype; };
+  if (type(0) != DataType::kF32 || type(1) != DataType::kF32) return false;
+  return !graph.value(node.inputs[1]).is_constant() ||
+         (has_operand(node, 2) && !graph.value(node.inputs[2]).is_constant());
+}
+
 }  // namespace
+
+Status supports_convolution(const ir::Graph& graph, const ir::Node& node) {
+  if (varies_in_f32(graph, node)) return {};
+  return supports_product(graph, node, 0);
+}
+
+Status lower_convolution(LowerContext& context) {
+  const ir::Node& node = context.node();
+  if (!varies_in_f32(context.graph(), node)) return lower_as_is(context);
+  std::vector<uint32_t> inputs;
+  for (const ir::ValueId input : node.inputs) inputs.push_back(context.tensor(input));
+  context.emit(node.op + "_variable", std::move(inputs), {context.tensor(node.outputs[0])}, node.attributes);
+  return {};
+}
 
 Status supports_product(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
   const ir::TensorType& x = graph.value(node.inputs[0]).type;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "devices/cpu/lower/lower_registry.h"
 #include "ir/graph.h"
 
 namespace hai::cpu {
@@ -18,5 +19,10 @@ Status supports_varying_product(const ir::Graph& graph, const ir::Node& node);
 // What both forms ask but the proof of sums: x i8 or u8, weights and bias constant, the residual's type, multipliers
 // with `weight_factor` on the scales of weights.
 Status supports_8bit_product(const ir::Graph& graph, const ir::Node& node, double weight_factor);
+
+// conv2d and conv_transpose2d: what supports_product() takes, and f32 with weights or a bias that are no constants, as
+// in training. The latter become the instruction <op>_variable, which packs them in each run.
+Status supports_convolution(const ir::Graph& graph, const ir::Node& node);
+Status lower_convolution(LowerContext& context);
 
 }  // namespace hai::cpu

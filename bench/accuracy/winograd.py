@@ -1,7 +1,7 @@
 """Convolutions by Winograd's tiles: what the quantizer chooses, modelled cycles of the eligible layers, accuracy.
 
-`python -m bench.accuracy.winograd [task ...]`, tasks `yolov5n`, `efficientnet_lite0`, `resnet8`. Each is quantized with
-`winograd` off, auto and all. Detectors are judged by fidelity, classifiers by agreement with f32 on the pictures that judge
+`python -m bench.accuracy.winograd [--precision f16] [task ...]`, tasks `yolov5n`, `efficientnet_lite0`, `resnet8`. Each is quantized with
+`winograd` off, auto and all, with `--precision f16` in f16 instead of 8 bits. Detectors are judged by fidelity, classifiers by agreement with f32 on the pictures that judge
 them elsewhere (`table.py`, `tiny.py`); calibration pictures alone choose shifts, tiles and layers.
 """
 
@@ -77,7 +77,7 @@ def _layers(report: dict[str, Any]) -> str:
     return f"{count[0]} / {count[2]} / {count[4]} | {cycles / 1e3:.0f} k of {direct / 1e3:.0f} k"
 
 
-def measure(tasks: Sequence[str] = ()) -> bool:
+def measure(tasks: Sequence[str] = (), precision: str = "w8a8") -> bool:
     """Prints one table a task."""
     for name in tasks or ("yolov5n", "efficientnet_lite0", "resnet8"):
         source, given, judge = _resnet8() if name == "resnet8" else _photos(name)
@@ -86,7 +86,7 @@ def measure(tasks: Sequence[str] = ()) -> bool:
         )
         print("|---|---|---|---|")
         for choice in CHOICES:
-            quantizer = hai.Quantizer(8, "asymmetrical", winograd=choice, quiet=True)
+            quantizer = hai.Quantizer(8, "asymmetrical", precision=precision, winograd=choice, quiet=True)
             quantized = quantizer.convert(source, **given)
             with tempfile.TemporaryDirectory() as folder:
                 quantized.save(Path(folder) / "network.hai")
@@ -100,7 +100,9 @@ def main() -> bool:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy.winograd", description=__doc__)
     parser.add_argument("tasks", nargs="*", help="yolov5n, efficientnet_lite0, resnet8; all by default")
-    return measure(parser.parse_args().tasks)
+    parser.add_argument("--precision", default="w8a8", help="of every layer: w8a8 or f16")
+    arguments = parser.parse_args()
+    return measure(arguments.tasks, arguments.precision)
 
 
 if __name__ == "__main__":

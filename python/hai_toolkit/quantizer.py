@@ -176,8 +176,8 @@ class Quantizer:
         methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits and
         ``equalize`` where there are no pictures.
         ``widen``: 16-bit activations for the few layers that 8 bits are too coarse for. ``wide_points``: 16 bits for what a
-        function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``winograd``: 8-bit
-        3x3 convolutions of stride 1 by Winograd's tiles, where modelled cycles fall and a layer loses no more than
+        function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``winograd``: 3x3
+        convolutions of stride 1 in 8 bits or f16 by Winograd's tiles, where modelled cycles fall and a layer loses no more than
         ``winograd_loss_db`` of its signal over noise ("auto"), or all of them. ``sparsity``: share of the weights to prune.
         ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples beyond it go to a
         temporary file. ``quiet``: no progress on standard error; warnings are still printed.

@@ -31,14 +31,15 @@ double layer_cycles(const Precision& precision, int64_t macs, int64_t weights) {
          static_cast<double>(weights) * cost.bytes_per_weight / kWeightBytesPerCycle;
 }
 
-double winograd_cycles(int tile, int64_t rows, int64_t columns, int64_t inputs, int64_t outputs) {
+double winograd_cycles(int tile, int64_t rows, int64_t columns, int64_t inputs, int64_t outputs, bool half) {
   constexpr double kCores = 2;
   const int64_t tiles = ceil_div(rows, int64_t{tile}) * ceil_div(columns, int64_t{tile});
   const int64_t blocks = ceil_div(inputs, int64_t{16}) * ceil_div(outputs, int64_t{16});
   const int64_t taps = int64_t{tile + 2} * (tile + 2);
-  const double block_cycles = tile == 4 ? 9 : 4;
+  const double block_cycles = (tile == 4 ? 9 : 4) * (half ? kCosts[1].macs_per_cycle / kCosts[2].macs_per_cycle : 1.0);
+  const double weight_bytes = half ? 2 : 1;
   return static_cast<double>(tiles * blocks) * block_cycles / kCores +
-         static_cast<double>(taps * inputs * outputs) / kWeightBytesPerCycle;
+         static_cast<double>(taps * inputs * outputs) * weight_bytes / kWeightBytesPerCycle;
 }
 
 }  // namespace hai::quantizer

@@ -24,9 +24,8 @@ std::span<const PrecisionCost> precision_costs();
 double layer_cycles(const Precision& precision, int64_t macs, int64_t weights);
 
 // Cycles of a 3x3 convolution of stride 1 by winograd_conv2d in 8 bits. One core makes 16 input and 16 output channels
-// of a 6x6 tile in 9 cycles (of a 4x4 tile in 4), which is also what each of its transforms takes; channels fill blocks
-// of
-// 16. Taps are 36 (16) weights where the convolution has 9.
-double winograd_cycles(int tile, int64_t rows, int64_t columns, int64_t inputs, int64_t outputs);
+// of a 6x6 tile in 9 cycles (of a 4x4 tile in 4), which is also what each of its transforms takes; of f16 in four times
+// as many. Channels fill blocks of 16. Taps are 36 (16) weights where the convolution has 9.
+double winograd_cycles(int tile, int64_t rows, int64_t columns, int64_t inputs, int64_t outputs, bool half = false);
 
 }  // namespace hai::quantizer

@@ -42,7 +42,7 @@ enum class Observer : uint8_t {
 };
 std::string_view observer_name(Observer observer);
 
-// Which 8-bit 3x3 layers of stride 1 become winograd_conv2d.
+// Which 3x3 layers of stride 1, of 8 bits or f16, become winograd_conv2d.
 enum class Winograd : uint8_t {
   kOff = 0,
   kAuto = 1,  // those that modelled cycles favour and whose measured error stays within a limit (winograd_layers.h)

@@ -296,8 +296,9 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
     HAI_TRY(rewritten, rewrite(graph, plan, ranges, observations, rounding.weights, options, winograd.layers));
   }
   if (options.winograd != Winograd::kOff && winograd.rows.empty()) {
-    warnings.push_back({"winograd", "", "no layer can run by Winograd, which is for 8-bit 3x3 convolutions of stride 1",
-                        "leave it off, or quantize such layers to int8"});
+    warnings.push_back({"winograd", "",
+                        "no layer can run by Winograd, which is for 3x3 convolutions of stride 1 in 8 bits or f16",
+                        "leave it off, or quantize such layers to int8 or f16"});
   }
   HAI_TRY_STATUS(ops::verify(rewritten.graph));
   SelfCheck check;

@@ -215,16 +215,34 @@ class Rewriter {
   Status rewrite_half(ir::NodeId id) {
     const ir::Node& node = graph_.node(id);
     const bool layer = role_of(graph_, node) == Role::kMac;
+    const auto winograd = winograd_.find(id);
+    const bool tiled = winograd != winograd_.end();
     std::vector<ir::ValueId> inputs;
     for (const ir::ValueId input : node.inputs) {
+      if (tiled && inputs.size() == 1) {
+        inputs.push_back(add_taps(node, winograd->second.taps));
+        continue;
+      }
       const bool real = input != ir::kNone && graph_.value(input).type.dtype == DataType::kF32;
       const bool halves = real && !(layer && inputs.size() == 2);
       HAI_TRY(const ir::ValueId form, halves ? half_form(input) : float_form(input));
       inputs.push_back(form);
     }
-    HAI_TRY_STATUS(emit(node, std::move(inputs), {}, kHalf));
     for (const ir::ValueId output : node.outputs) made_in_half_[output] = true;
-    return {};
+    if (!tiled) return emit(node, std::move(inputs), {}, kHalf);
+    ir::Node changed = node;
+    changed.op = "winograd_conv2d";
+    changed.attributes = {{"tile", int64_t{winograd->second.taps.tile}}};
+    if (node.has_attribute("pads")) changed.attributes["pads"] = node.ints_attribute("pads", {});
+    return emit(changed, std::move(inputs), {}, kHalf);
+  }
+
+  // Of f16.
+  ir::ValueId add_taps(const ir::Node& node, const WinogradTaps& taps) {
+    const ir::Value& weights = graph_.value(node.inputs[1]);
+    const Shape& shape = weights.type.shape;
+    const Dims dims{shape[0].value, taps.tile + 2, taps.tile + 2, shape[3].value};
+    return add_halves(out_.graph, weights.name + ".taps", dims, taps.halves);
   }
 
   // `bits`: of the outputs, 0 for f32, kHalf for f16.
@@ -482,6 +500,11 @@ class Rewriter {
 };
 
 }  // namespace
+
+ir::ValueId add_halves(ir::Graph& graph, std::string name, const Dims& dims, std::span<const uint16_t> halves) {
+  return graph.add_constant(std::move(name), {DataType::kF16, to_shape(dims), {}},
+                            ir::ConstantData::copy_of(std::as_bytes(halves)));
+}
 
 Result<Rewritten> rewrite(const ir::Graph& graph, const Plan& plan, const Ranges& ranges,
                           const Observations& observations, const GivenWeights& given, const QuantizeOptions& options,

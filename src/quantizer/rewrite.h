@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct WeightRecord {
   int tile = 0;  // of winograd_conv2d; 0: direct
 };
 
-// A layer as winograd_conv2d: taps, and the real bias (corrected for what rounding the taps does).
+// A layer as winograd_conv2d: taps, and of integers the real bias (corrected for what rounding the taps does).
 struct WinogradLayer {
   WinogradTaps taps;
   std::vector<float> bias;
@@ -37,6 +38,9 @@ struct Rewritten {
   std::vector<WeightRecord> weights;
   std::vector<ir::NodeId> nodes;  // by node slot of the float graph: what became of it
 };
+
+// A constant of f16, from its bits.
+ir::ValueId add_halves(ir::Graph& graph, std::string name, const Dims& dims, std::span<const uint16_t> halves);
 
 // `given`: weights that are rounded already, of layers that the plan makes integer. `winograd`: layers that become
 // winograd_conv2d.

@@ -1,11 +1,11 @@
-// Choosing layers for winograd_conv2d.
+// Choosing layers for winograd_conv2d, in 8 bits or f16.
 //
 // Method: a second pass over the calibration samples takes patches of 6 x 6 pixels, at places drawn at random, of what
 // each eligible layer reads. From them come the powers of two of the taps (winograd_taps.h) and the errors: the patches
 // run through conv2d in f32, and, rounded as the layer reads them, through conv2d in integers and winograd_conv2d with
 // both tiles, on the CPU device as a model would; the results are compared as the layer stores them. So an error is
 // that of the whole layer: of its input, its weights and its result. The mean error of each channel goes into its bias
-// where bias correction is on. Nothing here depends on threads or time.
+// where bias correction is on, but for f16, whose rounding has no mean. Nothing here depends on threads or time.
 #include "quantizer/winograd_layers.h"
 
 #include <fmt/format.h>
@@ -22,6 +22,7 @@
 #include "quantizer/compiled_graph.h"
 #include "quantizer/mixed_cost.h"
 #include "types/arithmetic.h"
+#include "types/half.h"
 
 namespace hai::quantizer {
 namespace {
@@ -29,11 +30,15 @@ namespace {
 constexpr int64_t kPatch = 6;  // a tile of F(4x4, 3x3), four of F(2x2, 3x3)
 constexpr int64_t kMostPatches = 512;
 constexpr int64_t kLeastPatches = 64;
+// Of f16: signal over noise (dB) beyond which a direct layer has more than a network would notice. With the default
+// limit of 10 dB a layer stays as good as the best that 8 bits give.
+constexpr double kEnoughSqnrDb = 50;
 constexpr int64_t kMostPatchElements = int64_t{2} << 20;  // of one layer
 
 struct Layer {
   ir::NodeId id = ir::kNone;
-  Quantization x;
+  bool half = false;
+  Quantization x;  // of integers
   int64_t channels = 1, outputs = 1;
   int64_t out_rows = 1, out_columns = 1;
   std::vector<int64_t> pads;
@@ -51,7 +56,8 @@ Layer describe(const WinogradInput& input, ir::NodeId id) {
   const Shape& y = input.graph.value(node.outputs[0]).type.shape;
   Layer out;
   out.id = id;
-  out.x = input.ranges.of(input.plan, node.inputs[0], 8);
+  out.half = input.plan.half[id];
+  if (!out.half) out.x = input.ranges.of(input.plan, node.inputs[0], 8);
   out.outputs = weights[0].value;
   out.channels = weights[3].value;
   out.out_rows = y[1].value;
@@ -129,16 +135,22 @@ TransformedInputs transformed(const Layer& layer, int tile) {
   return out;
 }
 
-// Runs the patches through one node: `append` adds it to a graph that has the patches in f32 and i8.
+// The patches as the layer reads them.
+Result<ir::ValueId> rounded_input(const Layer& layer, ir::Graph& graph, ir::ValueId x) {
+  if (layer.half) return ops::append_value(graph, "cast", {x}, {{"dtype", std::string("f16")}});
+  ops::AppendOptions options;
+  options.declared = {ir::TensorType{DataType::kI8, graph.value(x).type.shape, layer.x}};
+  return ops::append_value(graph, "quantize", {x}, {}, std::move(options));
+}
+
+// Runs the patches through one node: `append` adds it to a graph that has the patches in f32 and rounded.
 template <typename Append>
 Result<Results> run_patches(const Layer& layer, int threads, Append&& append) {
   ir::Graph graph;
   const Dims dims{layer.count, kPatch, kPatch, layer.channels};
   const ir::ValueId x = graph.add_input("x", {DataType::kF32, to_shape(dims), {}});
-  ops::AppendOptions options;
-  options.declared = {ir::TensorType{DataType::kI8, to_shape(dims), layer.x}};
-  HAI_TRY(const ir::ValueId integers, ops::append_value(graph, "quantize", {x}, {}, std::move(options)));
-  HAI_TRY(const ir::ValueId y, append(graph, x, integers));
+  HAI_TRY(const ir::ValueId rounded, rounded_input(layer, graph, x));
+  HAI_TRY(const ir::ValueId y, append(graph, x, rounded));
   graph.add_output(y);
   HAI_TRY(CompiledGraph compiled, CompiledGraph::make(std::move(graph), threads));
   std::vector<ops::Tensor> sample;
@@ -163,7 +175,7 @@ class Storage {
  public:
   Storage(const WinogradInput& input, ir::NodeId id) {
     const ir::ValueId y = input.graph.node(id).outputs[0];
-    if (input.plan.float_result[id]) return;
+    if (input.plan.half[id] || input.plan.float_result[id]) return;
     const int bits = input.plan.result_bits(id, y);
     const Quantization& q = input.ranges.of(input.plan, y, bits);
     const double limit = bits == 16 ? 32768.0 : 128.0;
@@ -214,9 +226,11 @@ class LayerTrial {
       : input_(input), layer_(layer), node_(input.graph.node(layer.id)), storage_(input, layer.id) {
     row.node = node_.name;
     const int64_t macs = layer.out_rows * layer.out_columns * 9 * layer.channels * layer.outputs;
-    row.direct.cycles = layer_cycles({8, 8, false}, macs, 9 * layer.channels * layer.outputs);
-    row.f2.cycles = winograd_cycles(2, layer.out_rows, layer.out_columns, layer.channels, layer.outputs);
-    row.f4.cycles = winograd_cycles(4, layer.out_rows, layer.out_columns, layer.channels, layer.outputs);
+    row.direct.cycles = layer_cycles(input.plan.precision[layer.id], macs, 9 * layer.channels * layer.outputs);
+    for (const auto& [tile, form] : {std::pair(2, &row.f2), std::pair(4, &row.f4)}) {
+      form->cycles =
+          winograd_cycles(tile, layer.out_rows, layer.out_columns, layer.channels, layer.outputs, layer.half);
+    }
   }
 
   Status run() {
@@ -227,6 +241,7 @@ class LayerTrial {
       const auto given = floats_of(input_.graph.value(node_.inputs[2]));
       std::copy(given.begin(), given.end(), own.begin());
     }
+    if (layer_.half && layer_.count == 0) return make_half_layers(weights);  // without samples
     HAI_TRY(want_, run_patches(layer_, input_.options.threads,
                                [&](ir::Graph& graph, ir::ValueId x, ir::ValueId) -> Result<ir::ValueId> {
                                  const ir::ValueId w = copy_constant(graph, weights);
@@ -234,6 +249,7 @@ class LayerTrial {
                                  const ir::ValueId b = copy_constant(graph, input_.graph.value(node_.inputs[2]));
                                  return ops::append_value(graph, "conv2d", {x, w, b});
                                }));
+    if (layer_.half) return try_halves(weights);
     HAI_TRY_STATUS(try_direct());
     HAI_TRY_STATUS(try_tile(2, weights, own, row.f2));
     return try_tile(4, weights, own, row.f4);
@@ -245,14 +261,19 @@ class LayerTrial {
       row.reason = row.f4.impossible.empty() ? "asked for" : row.f4.impossible;
       return row.tile = row.f4.impossible.empty() ? 4 : 0;
     }
-    const double least = row.direct.sqnr_db - input_.options.winograd_loss_db;
+    if (layer_.count == 0) {
+      row.reason = "no samples to measure its error with";
+      return 0;
+    }
+    const double enough = layer_.half ? std::min(row.direct.sqnr_db, kEnoughSqnrDb) : row.direct.sqnr_db;
+    const double least = enough - input_.options.winograd_loss_db;
     double cycles = row.direct.cycles;
     row.reason = "direct takes the fewest cycles";
     for (const auto& [tile, form] : {std::pair(2, &row.f2), std::pair(4, &row.f4)}) {
       if (!form->impossible.empty() || form->cycles >= cycles) continue;
       if (form->sqnr_db < least) {
-        row.reason = fmt::format("F({0}x{0}) loses {1:.1f} dB, more than {2:.1f}", tile,
-                                 row.direct.sqnr_db - form->sqnr_db, input_.options.winograd_loss_db);
+        row.reason = fmt::format("F({0}x{0}) has {1:.1f} dB, {2:.1f} less than {3:.1f}; {4:.1f} are allowed", tile,
+                                 form->sqnr_db, enough - form->sqnr_db, enough, input_.options.winograd_loss_db);
         continue;
       }
       cycles = form->cycles;
@@ -314,6 +335,54 @@ class LayerTrial {
     return {};
   }
 
+  // Taps of f16, unless transformed inputs may pass what f16 holds.
+  Status make_half_layers(const ir::Value& weights) {
+    constexpr double kMostHalf = 65504;
+    double largest = 0;
+    for (const float x : layer_.patches) largest = std::max(largest, std::abs(static_cast<double>(x)));
+    for (const auto& [tile, form] : {std::pair(2, &row.f2), std::pair(4, &row.f4)}) {
+      if (const double reach = largest * input_gain(tile); !(reach <= kMostHalf)) {
+        form->impossible =
+            fmt::format("inputs of {:.0f} may become {:.0f}, and f16 ends at {:.0f}", largest, reach, kMostHalf);
+        continue;
+      }
+      layers[tile].taps = half_taps(floats_of(weights), layer_.channels, tile);
+    }
+    return {};
+  }
+
+  Status try_halves(const ir::Value& weights) {
+    HAI_TRY_STATUS(make_half_layers(weights));
+    const auto real = floats_of(weights);
+    std::vector<uint16_t> direct(real.size());
+    std::transform(real.begin(), real.end(), direct.begin(), half_of);
+    const int64_t outputs = layer_.outputs;
+    HAI_TRY(row.direct.sqnr_db, half_sqnr("conv2d", {outputs, 3, 3, layer_.channels}, direct, {}));
+    for (const auto& [tile, form] : {std::pair(2, &row.f2), std::pair(4, &row.f4)}) {
+      if (!form->impossible.empty()) continue;
+      const int64_t side = tile + 2;
+      HAI_TRY(form->sqnr_db, half_sqnr("winograd_conv2d", {outputs, side, side, layer_.channels},
+                                       layers[tile].taps.halves, {{"tile", int64_t{tile}}}));
+    }
+    return {};
+  }
+
+  // The layer in f16, with its bias of f32.
+  Result<double> half_sqnr(std::string_view op, const Dims& dims, std::span<const uint16_t> weights,
+                           ir::Attributes attributes) {
+    const bool biased = node_.inputs.size() > 2 && node_.inputs[2] != ir::kNone;
+    HAI_TRY(const Results results,
+            run_patches(layer_, input_.options.threads,
+                        [&](ir::Graph& graph, ir::ValueId, ir::ValueId x) -> Result<ir::ValueId> {
+                          std::vector<ir::ValueId> inputs = {x, add_halves(graph, "taps", dims, weights)};
+                          if (biased) inputs.push_back(copy_constant(graph, input_.graph.value(node_.inputs[2])));
+                          HAI_TRY(const ir::ValueId y, ops::append_value(graph, op, inputs, std::move(attributes)));
+                          return ops::append_value(graph, "cast", {y}, {{"dtype", std::string("f32")}});
+                        }));
+    std::vector<float> none(static_cast<size_t>(layer_.outputs), 0.0F);
+    return sqnr_of(storage_, want_, results, false, none);
+  }
+
   // Of s_w: what keeps multipliers and biases in range.
   std::vector<double> least_scales(const std::vector<float>& bias) const {
     const double s_x = static_cast<double>(layer_.x.scales[0]);
@@ -344,8 +413,12 @@ class LayerTrial {
 
 bool is_winograd_eligible(const ir::Graph& graph, const Plan& plan, ir::NodeId id) {
   const ir::Node& node = graph.node(id);
-  if (!node.alive || node.op != "conv2d" || !plan.integer[id] || plan.roles[id] != Role::kMac) return false;
-  if (plan.precision[id] != Precision{8, 8, false} || graph.value(node.inputs[0]).is_constant()) return false;
+  if (!node.alive || node.op != "conv2d" || graph.value(node.inputs[0]).is_constant()) return false;
+  const bool bytes = plan.integer[id] && plan.roles[id] == Role::kMac && plan.precision[id] == Precision{8, 8, false};
+  const bool biased = node.inputs.size() > 2 && node.inputs[2] != ir::kNone;
+  const bool half =
+      plan.half[id] && role_of(graph, node) == Role::kMac && (!biased || graph.value(node.inputs[2]).is_constant());
+  if (!bytes && !half) return false;
   const Shape& weights = graph.value(node.inputs[1]).type.shape;
   const std::vector<int64_t> ones = {1, 1};
   const std::vector<int64_t> pads = node.ints_attribute("pads", {0, 0, 0, 0});
@@ -362,8 +435,12 @@ Result<WinogradChoice> choose_winograd(const WinogradInput& input) {
   for (const ir::NodeId id : order) {
     if (is_winograd_eligible(input.graph, input.plan, id)) layers.push_back(describe(input, id));
   }
-  if (layers.empty() || input.samples.empty()) return out;
-  HAI_TRY_STATUS(collect_patches(input, layers));
+  // Powers of two come from samples; f16 has none of them.
+  if (input.samples.empty()) std::erase_if(layers, [](const Layer& layer) { return !layer.half; });
+  if (layers.empty()) return out;
+  if (!input.samples.empty()) {
+    HAI_TRY_STATUS(collect_patches(input, layers));
+  }
   for (Layer& layer : layers) {
     LayerTrial trial(input, layer);
     HAI_TRY_STATUS(trial.run());

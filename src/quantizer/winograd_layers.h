@@ -20,8 +20,8 @@ struct WinogradRow {
   std::string node;
   int tile = 0;  // chosen; 0: direct
   struct Form {
-    double cycles = 0;       // modelled (mixed_cost.h)
-    double sqnr_db = 0;      // of the layer's result against the f32 layer's, where it is possible
+    double cycles = 0;   // modelled (mixed_cost.h)
+    double sqnr_db = 0;  // of the layer's result against the f32 layer's, where it is possible and there are samples
     std::string impossible;  // why it is not; empty: it is
   };
   Form direct, f2, f4;
@@ -43,7 +43,7 @@ struct WinogradInput {
   const QuantizeOptions& options;
 };
 
-// 8-bit conv2d layers of 3x3 windows, stride 1, without dilation or groups, padded by at most 2.
+// conv2d layers of 8 bits or f16 with 3x3 windows, stride 1, without dilation or groups, padded by at most 2.
 bool is_winograd_eligible(const ir::Graph& graph, const Plan& plan, ir::NodeId id);
 
 // By options.winograd; nothing is read where that is off.

@@ -155,7 +155,7 @@ TEST(WinogradLayers, OffChangesNothing) {
 
 TEST(WinogradLayers, WhereNoLayerIsEligibleAWarningSaysSo) {
   QuantizeOptions options;
-  options.precision = *parse_precision("f16");
+  options.precision = *parse_precision("w16a16");
   for (const Winograd choice : {Winograd::kAuto, Winograd::kAll, Winograd::kOff}) {
     options.winograd = choice;
     const auto result = quantize(network(), samples(), options);
@@ -220,11 +220,90 @@ TEST(WinogradLayers, ChannelsWithoutWeightsChangeNoChoice) {
   }
 }
 
+Quantized halves(Winograd choice, NextSample next) {
+  QuantizeOptions options;
+  options.precision = *parse_precision("f16");
+  options.winograd = choice;
+  auto out = quantize(network(), next, options);
+  EXPECT_TRUE(out.has_value()) << out.error().to_string();
+  return std::move(*out);
+}
+
+NextSample no_samples() {
+  return []() -> Result<std::optional<std::vector<ops::Tensor>>> { return std::optional<std::vector<ops::Tensor>>(); };
+}
+
+TEST(WinogradLayers, F16TakesEveryLayerAndStaysCloseToThem) {
+  const std::vector<ops::Tensor> inputs = {random_tensor(7)};
+  const auto want = ops::interpret(network(), inputs);
+  ASSERT_TRUE(want);
+  const Quantized result = halves(Winograd::kAll, samples());
+  EXPECT_EQ(names_of(result.graph, "winograd_conv2d"), (std::vector<std::string>{"branch", "head", "project", "stem"}));
+  for (const auto& row : nlohmann::json::parse(result.report_json)["winograd"]["layers"]) {
+    // Roundings of 11 bits: 70 dB direct; F(2x2) adds those of taps, F(4x4) weighs them by up to 64.
+    EXPECT_GT(row["direct"]["sqnr_db"], 68.0) << row;
+    EXPECT_GT(row["f2"]["sqnr_db"], 62.0) << row;
+    EXPECT_GT(row["f4"]["sqnr_db"], 46.0) << row;
+    EXPECT_GT(row["f2"]["sqnr_db"], row["f4"]["sqnr_db"]) << row;
+  }
+  const auto reference = ops::interpret(result.graph, inputs);
+  ASSERT_TRUE(reference) << reference.error().to_string();
+  EXPECT_GT(sqnr_db(want->outputs[0].view(), reference->outputs[0].view()), 42.0);
+  auto compiled = CompiledGraph::make(result.graph, 2);
+  ASSERT_TRUE(compiled) << compiled.error().to_string();
+  const auto got = compiled->run(inputs);
+  ASSERT_TRUE(got) << got.error().to_string();
+  EXPECT_EQ(std::memcmp((*got)[0].data, reference->outputs[0].storage.data(), reference->outputs[0].storage.size()), 0);
+}
+
+TEST(WinogradLayers, F16TakesWhatIsCheaperAndGoodEnough) {
+  const Quantized result = halves(Winograd::kAuto, samples());
+  const auto report = nlohmann::json::parse(result.report_json)["winograd"];
+  ASSERT_EQ(report["layers"].size(), 4U);
+  size_t chosen = 0;
+  for (const auto& row : report["layers"]) {
+    const int tile = row["tile"];
+    if (tile == 0) continue;
+    ++chosen;
+    const auto& form = row[tile == 2 ? "f2" : "f4"];
+    EXPECT_LT(form["modelled_cycles"], row["direct"]["modelled_cycles"]) << row;
+    EXPECT_GE(form["sqnr_db"], 40.0) << row;  // 50 dB less the limit
+  }
+  EXPECT_EQ(names_of(result.graph, "winograd_conv2d").size(), chosen);
+  EXPECT_GE(chosen, 2U);
+}
+
+TEST(WinogradLayers, F16WithoutSamplesTakesAllOrNone) {
+  EXPECT_EQ(names_of(halves(Winograd::kAll, no_samples()).graph, "winograd_conv2d").size(), 4U);
+  EXPECT_TRUE(names_of(halves(Winograd::kAuto, no_samples()).graph, "winograd_conv2d").empty());
+}
+
+TEST(WinogradLayers, F16StaysDirectWhereTilesMayOverflow) {
+  // 2,000 times 100 is beyond f16, 2,000 times 4 is not.
+  NetworkBuilder b(1);
+  const ir::ValueId x = b.input({kDims[0], kDims[1], kDims[2], kDims[3]});
+  NetworkBuilder::Gains gains;
+  gains.outputs.assign(32, 2000.0F);
+  b.graph.add_output(b.conv(b.conv(x, 3, 32, 1, "loud", gains), 32, 32, 3, "layer"));
+  for (const Winograd choice : {Winograd::kAuto, Winograd::kAll}) {
+    QuantizeOptions options;
+    options.precision = *parse_precision("f16");
+    options.winograd = choice;
+    const auto result = quantize(b.graph, samples(), options);
+    ASSERT_TRUE(result) << result.error().to_string();
+    const auto row = nlohmann::json::parse(result->report_json)["winograd"]["layers"][0];
+    EXPECT_TRUE(row["f4"].contains("impossible")) << row;
+    EXPECT_FALSE(row["f2"].contains("impossible")) << row;
+    EXPECT_EQ(row["tile"], choice == Winograd::kAll ? 0 : 2) << row;
+  }
+}
+
 TEST(WinogradLayers, CyclesAreTheMachines) {
   // 6 x 6 tiles of 16 x 16 channels: 9 cycles on one of two cores; and 36 weights where there were 9.
   EXPECT_NEAR(winograd_cycles(4, 40, 40, 64, 64), 100 * 16 * 4.5 + 36 * 64 * 64 / 21.76, 1e-6);
   EXPECT_NEAR(winograd_cycles(2, 40, 40, 64, 64), 400 * 16 * 2.0 + 16 * 64 * 64 / 21.76, 1e-6);
   EXPECT_EQ(winograd_cycles(4, 37, 1, 16, 17), 10 * 2 * 4.5 + 36 * 16 * 17 / 21.76);
+  EXPECT_NEAR(winograd_cycles(4, 40, 40, 64, 64, true), 100 * 16 * 18.0 + 2 * 36 * 64 * 64 / 21.76, 1e-6);
 }
 
 }  // namespace

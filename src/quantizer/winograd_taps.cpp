@@ -23,6 +23,16 @@ constexpr int64_t kLargestWeightShift = 3;  // above the shift that clips nothin
 constexpr int kRounds = 2;
 constexpr int kScales = 12;  // candidates of a channel, 5 % apart
 
+// G w G^T of one output and input channel.
+std::array<double, HAI_WINOGRAD_MAX_TAPS> transformed(std::span<const float> weights, size_t o, size_t c,
+                                                      size_t channels, int tile) {
+  std::array<double, 9> w{};
+  std::array<double, HAI_WINOGRAD_MAX_TAPS> u{};
+  for (size_t k = 0; k < 9; ++k) w[k] = static_cast<double>(weights[(o * 9 + k) * channels + c]);
+  hai_winograd_weights(tile, w.data(), u.data());
+  return u;
+}
+
 size_t tap_count(int tile) { return static_cast<size_t>((tile + 2) * (tile + 2)); }
 
 // The largest |v| of each tap: every input at 255 with the sign of its coefficient.
@@ -117,10 +127,7 @@ class TapChooser {
     real_.resize(outputs_ * taps_ * channels_);
     for (size_t o = 0; o < outputs_; ++o) {
       for (size_t c = 0; c < channels_; ++c) {
-        std::array<double, 9> w{};
-        std::array<double, HAI_WINOGRAD_MAX_TAPS> u{};
-        for (size_t k = 0; k < 9; ++k) w[k] = static_cast<double>(weights[(o * 9 + k) * channels_ + c]);
-        hai_winograd_weights(tile_, w.data(), u.data());
+        const auto u = transformed(weights, o, c, channels_, tile_);
         for (size_t t = 0; t < taps_; ++t) real_[(o * taps_ + t) * channels_ + c] = static_cast<float>(u[t]);
       }
     }
@@ -220,6 +227,27 @@ WinogradTaps choose_taps(std::span<const float> weights, int64_t channels, std::
                                                        out.input_shifts.data(), out.weight_shifts.data(), e.data()));
   chooser.store(least_scales, out);
   return out;
+}
+
+WinogradTaps half_taps(std::span<const float> weights, int64_t channels, int tile) {
+  WinogradTaps out;
+  out.tile = tile;
+  const size_t taps = tap_count(tile);
+  const auto depth = static_cast<size_t>(channels);
+  const size_t outputs = weights.size() / 9 / depth;
+  out.halves.resize(outputs * taps * depth);
+  for (size_t o = 0; o < outputs; ++o) {
+    for (size_t c = 0; c < depth; ++c) {
+      const auto u = transformed(weights, o, c, depth, tile);
+      for (size_t t = 0; t < taps; ++t) out.halves[(o * taps + t) * depth + c] = hai_f64_to_f16(u[t]);
+    }
+  }
+  return out;
+}
+
+double input_gain(int tile) {
+  const std::vector<int64_t> largest = largest_magnitudes(tile);
+  return static_cast<double>(*std::max_element(largest.begin(), largest.end())) / 255.0;
 }
 
 }  // namespace hai::quantizer

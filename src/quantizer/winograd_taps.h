@@ -1,5 +1,5 @@
 // Taps of winograd_conv2d: the powers of two of each tap, from what calibration saw of transformed inputs, and weights
-// rounded for them.
+// rounded for them; or of f16, rounded once.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,17 @@ struct WinogradTaps {
   int tile = 4;
   std::vector<int64_t> input_shifts;
   std::vector<int64_t> weight_shifts;
-  std::vector<int8_t> values;  // [O][taps][C]
-  std::vector<float> scales;   // s_u of each output channel
-  double base = 1.0;           // 2^base: s_w = s_u * base
+  std::vector<int8_t> values;    // [O][taps][C]
+  std::vector<float> scales;     // s_u of each output channel
+  double base = 1.0;             // 2^base: s_w = s_u * base
+  std::vector<uint16_t> halves;  // of f16: [O][taps][C], and nothing else but `tile`
 };
+
+// Of f16: transformed in f64 and rounded once. `weights`: [O][3][3][C].
+WinogradTaps half_taps(std::span<const float> weights, int64_t channels, int tile);
+
+// How much larger than every input a transformed one may be: 4 or 100.
+double input_gain(int tile);
 
 // `weights`: [O][3][3][C]. Shifts of taps and scales of channels are chosen in turns, each for the least mean-square
 // error of the output that rounding the weights makes, which a tap adds to as far as its inputs and the output

@@ -112,10 +112,10 @@ void add_quantization(CLI::App& command, CompileArguments& a) {
       command.add_flag("!--no-wide-points", a.wide_points,
                        "8 bits also for what a function or an addition rounds at once (tables of 256 entries)"),
       command
-          .add_option(
-              "--winograd", a.winograd,
-              "8-bit 3x3 convolutions of stride 1 by Winograd's tiles: off, auto (where modelled cycles fall and "
-              "the measured error stays small), all")
+          .add_option("--winograd", a.winograd,
+                      "3x3 convolutions of stride 1 in 8 bits or f16 by Winograd's tiles: off, auto (where modelled "
+                      "cycles fall and "
+                      "the measured error stays small), all")
           ->check(CLI::IsMember({"off", "auto", "all"}))
           ->capture_default_str(),
       command

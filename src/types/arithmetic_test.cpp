@@ -257,6 +257,7 @@ const std::map<std::string, Function>& functions() {
        [](const Example& e) { return hai_store_f64(e.real("real") / static_cast<double>(e.f32("scale")), e.range()); }},
       {"winograd_input", winograd_tap},
       {"winograd_requantize", [](const Example& e) { return hai_winograd_requantize(e.i32("v"), e.i32("shift")); }},
+      {"winograd_round_f16", [](const Example& e) { return static_cast<double>(hai_winograd_round_f16(e.f32("v"))); }},
       {"winograd_store",
        [](const Example& e) { return hai_winograd_store(static_cast<int64_t>(e.real("acc")), e.f32("m"), e.range()); }},
       {"add", add_or_sub},

@@ -11,6 +11,8 @@
  *   acc = A^T (M[t] * 2^e[t]) A                       i64 (or f64: |acc| < 2^53 is proved beforehand)
  * with e[t] = input_shifts[t] + weight_shifts[t] - base, base the least of these sums; then
  *   real = s_x * s_u * 2^base * (acc + bias)
+ * Of f16 x, with stored U of f16: v = B^T d B in f32, V[t] = f16(v[t]), M[t] the f32 sum of U V over ascending c from 0
+ * (each product is exact), y = A^T M A + bias in f32; what follows is f16's epilogue (types/half.h).
  * The transforms are macros of one expression an output, so that every type has the same operations in the same order:
  * columns first (each column of the tile is transformed), then rows. Integers are exact in any order; of f32 this is
  * the definition, each operation rounded, none fused.
@@ -21,6 +23,7 @@
 #include <stdint.h>
 
 #include "types/arithmetic.h"
+#include "types/float_format.h"
 
 #define HAI_WINOGRAD_MAX_SIDE 6
 #define HAI_WINOGRAD_MAX_TAPS 36
@@ -142,6 +145,20 @@ HAI_WINOGRAD_TILE_FUNCTIONS(int32_t, s32)
 HAI_WINOGRAD_TILE_FUNCTIONS(int64_t, s64)
 HAI_WINOGRAD_TILE_FUNCTIONS(float, f32)
 HAI_WINOGRAD_TILE_FUNCTIONS(double, f64)
+
+/* --- f16 --- */
+/* V[t] of v[t]: the nearest f16, half to even, as f32. Beyond 65504 an infinity, NaN stays NaN; zeros lose their sign,
+ * which no sum shows that starts from 0. Between 2^e and 2^(e + 1) f16 has steps of 2^(e - 10), below 2^-14 of 2^-24: a
+ * number whose last place is a step is added and taken away again. 65536 becomes an infinity by its exponent. */
+static inline float hai_winograd_round_f16(float v) {
+  hai_f32_bits power;
+  power.value = v;
+  power.bits &= 0x7f800000U;
+  const float least = power.value < 6.103515625e-5F ? 6.103515625e-5F : power.value; /* 2^-14 */
+  const float magic = (least > 65536.0F ? 65536.0F : least) * 12288.0F;              /* 1.5 * 2^13 */
+  const float rounded = (v + magic) - magic;
+  return rounded * 5.1922968585348276e33F * 1.9259299443872359e-34F; /* 2^112, 2^-112 */
+}
 
 /* --- integers --- */
 /* V[t] of v[t]: |v| < 2^30, 0 <= shift <= 15. Half to even by the parity of the quotient: to v are added half a step

@@ -10,6 +10,8 @@
 #include <random>
 #include <vector>
 
+#include "types/half.h"
+
 namespace hai {
 namespace {
 
@@ -163,6 +165,38 @@ TEST(Winograd, SumsAreRoundedOnceToF32) {
   EXPECT_EQ(hai_winograd_real_sum((int64_t{1} << 24) + 3), 16777220.0F);
   EXPECT_EQ(hai_winograd_store(int64_t{1} << 52, 256.0F, range), 127);
   EXPECT_EQ(hai_winograd_store(-(int64_t{1} << 52), 256.0F, range), -128);
+}
+
+// Around the middles between neighbours, where ties and their two sides lie, and at bits drawn at random.
+TEST(Winograd, RoundsToF16AsEverythingElseDoes) {
+  const auto expect_same = [](uint32_t bits) {
+    hai_f32_bits given;
+    given.bits = bits;
+    const float got = hai_winograd_round_f16(given.value);
+    const float want = hai_f16_to_f32(half_of(given.value));
+    if (std::isnan(want)) {
+      EXPECT_TRUE(std::isnan(got)) << std::hex << bits;
+      return;
+    }
+    EXPECT_EQ(got, want) << std::hex << bits;
+  };
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    hai_f32_bits value;
+    value.value = hai_f16_to_f32(static_cast<uint16_t>(half));
+    // Half of a step above: that of subnormal numbers is 2^-25.
+    hai_f32_bits middle = value;
+    if ((half & 0x7c00U) != 0) {
+      middle.bits += 0x1000;
+    } else {
+      middle.value += (half & 0x8000U) != 0 ? -0x1p-25F : 0x1p-25F;
+    }
+    for (uint32_t next = 0; next < 3; ++next) {
+      expect_same(value.bits + next - 1);
+      expect_same(middle.bits + next - 1);
+    }
+  }
+  std::mt19937 random(5);
+  for (int i = 0; i < 1000000; ++i) expect_same(static_cast<uint32_t>(random()));
 }
 
 }  // namespace

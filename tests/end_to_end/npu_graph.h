@@ -248,6 +248,16 @@ class NpuGraph {
     }
     return convolve(x, c);
   }
+  void add_shifts(int64_t tile, ir::Attributes& attributes) {
+    Ints input_shifts;
+    Ints weight_shifts;
+    for (int64_t t = 0; t < (tile + 2) * (tile + 2); ++t) {
+      input_shifts.push_back(b_.pick(tile - 2, tile + 1));
+      weight_shifts.push_back(b_.pick(-1, 2));
+    }
+    attributes["input_shifts"] = input_shifts;
+    attributes["weight_shifts"] = weight_shifts;
+  }
   Value winograd_convolution(ir::ValueId x) {
     if (is_wide(x)) return {};
     const int64_t tile = b_.chance(50) ? 2 : 4;
@@ -258,18 +268,12 @@ class NpuGraph {
     if (b_.chance(40)) std::generate(pads.begin(), pads.end(), [&] { return b_.pick(0, 2); });
     const Ints dims = {size(x, 1) + pads[0] + pads[2] - 2, size(x, 2) + pads[1] + pads[3] - 2, out};
     if (dims[0] < 1 || dims[1] < 1 || Dims(dims).count() * 9 * in > kMostMacs) return {};
-    Ints input_shifts;
-    Ints weight_shifts;
-    for (int64_t t = 0; t < side * side; ++t) {
-      input_shifts.push_back(b_.pick(tile - 2, tile + 1));
-      weight_shifts.push_back(b_.pick(-1, 2));
-    }
-    const ir::TensorType y = random_type(random_dtype());
+    ir::Attributes attributes = {{"tile", tile}, {"pads", pads}};
+    if (!is_half(x)) add_shifts(tile, attributes);
+    const ir::TensorType y = random_type(is_half(x) ? DataType::kF16 : random_dtype());
     if (y.dtype == DataType::kI16 && !has_wide_) return {};
     // As if so many more terms were added up: shifts and A^T make sums larger.
     const ir::ValueId w = weights(x, DataType::kI8, {out, side, side, in}, 0, in * (tile == 2 ? 500 : 20000), y);
-    ir::Attributes attributes = {
-        {"tile", tile}, {"pads", pads}, {"input_shifts", input_shifts}, {"weight_shifts", weight_shifts}};
     add_activation(attributes, y);
     std::vector<ir::ValueId> inputs = {x, w};
     if (b_.chance(60)) inputs.push_back(bias(x, out));
@@ -604,7 +608,7 @@ class NpuGraph {
       case 1:
       case 2:
       case 3:
-        if (b_.chance(25)) return keep(winograd_convolution(x));
+        if (b_.chance(is_half(x) ? 60 : 25)) return keep(winograd_convolution(x));
         return keep(b_.chance(15) ? transposed_convolution(x) : random_convolution(x));
       case 4:
         return inverted_residual(x);

@@ -122,6 +122,8 @@ struct Seen {
   std::map<std::string, int> layers;  // by operator, on the NPU
   int64_t packs = 0;                  // commands that make weights of activations
   int64_t waiting_taps = 0;           // commands that leave sums of a transform
+  int64_t half_taps = 0;              // commands that transform f16
+  int64_t waiting_half_taps = 0;      // of these, the ones that leave sums
 };
 
 struct Case {
@@ -148,11 +150,13 @@ std::string difference(const Case& test_case, const compiler::CompileOptions& op
     seen.spilled += static_cast<int64_t>(report.spilled.size());
   }
   for (const testing::NpuProgram& program : programs) {
-    seen.waiting_taps +=
-        std::count_if(program.commands.begin(), program.commands.end(), [](const sd3403::Command& command) {
-          const auto* c = std::get_if<sd3403::Convolve>(&command.body);
-          return c != nullptr && c->transform != sd3403::kDirect && c->last_sum == 0;
-        });
+    for (const sd3403::Command& command : program.commands) {
+      const auto* c = std::get_if<sd3403::Convolve>(&command.body);
+      if (c == nullptr || c->transform == sd3403::kDirect) continue;
+      const bool half = c->input_type == sd3403::kF16;
+      seen.half_taps += half ? 1 : 0;
+      if (c->last_sum == 0) ++(half ? seen.waiting_half_taps : seen.waiting_taps);
+    }
     seen.packs += std::count_if(program.commands.begin(), program.commands.end(), [](const sd3403::Command& command) {
       return std::holds_alternative<sd3403::WeightPack>(command.body);
     });
@@ -244,6 +248,8 @@ TEST(NpuGraphs, ConvolutionalNetworksGiveTheSameIntegersInEveryTiling) {
   EXPECT_GT(seen.spilled, 10);
   EXPECT_GT(seen.packs, 500);
   EXPECT_GT(seen.waiting_taps, 100);
+  EXPECT_GT(seen.half_taps, 100);
+  EXPECT_GT(seen.waiting_half_taps, 10);
   EXPECT_GT(seen.groups, 4 * seen.segments);
   for (const std::string_view op : {"conv2d",
                                     "conv_transpose2d",

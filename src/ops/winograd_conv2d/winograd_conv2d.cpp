@@ -3,7 +3,7 @@
 // Integers: tap-wise quantization (Andri et al., MICRO 2022), an arithmetic of its own (types/winograd.h) that is not
 // conv2d's; the quantizer chooses it from cost and measured error. A graph whose sums could reach 2^53 is refused
 // from shapes and shifts alone, since weights need not be constants. The reference goes tile by tile: integers in i64,
-// floats in f64. Samples are in winograd_conv2d_samples.cpp.
+// f16 in f32 in the stated order, other floats in f64. Samples are in winograd_conv2d_samples.cpp.
 #include "ops/winograd_conv2d/winograd_conv2d.h"
 
 #include <array>
@@ -90,7 +90,7 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
   return infer_product_output(schema, context, std::move(shape), 3);
 }
 
-// One image position of tiles: what the transforms and products need. T is int64_t or double.
+// One image position of tiles: what the transforms and products need. T is int64_t, double, or float for f16.
 template <typename T>
 struct Tiles {
   const std::vector<T>& x;
@@ -215,9 +215,35 @@ Status float_reference(const ReferenceContext& context, const WinogradAttributes
   });
 }
 
+// f16: sums of f32 in the order of the loops, of transformed inputs that are rounded to f16.
+Status half_reference(const ReferenceContext& context, const WinogradAttributes& attributes) {
+  const TensorView& x = context.inputs[0];
+  const Dims& y = context.outputs[0].dims;
+  const int tile = static_cast<int>(attributes.tile);
+  HAI_TRY(const ReferenceEpilogue epilogue, ReferenceEpilogue::make(context, y[3], context.inputs[3]));
+  const std::vector<float> values = load_all_f32(x);
+  const std::vector<float> weights = load_all_f32(context.inputs[1]);
+  Tiles<float> tiles{values, weights, x.dims, tile, attributes.pads[0], attributes.pads[1], {}};
+  return for_each_tile(y, tile, [&](int64_t n, int64_t row, int64_t column) -> Status {
+    tiles.transform(n, row, column, hai_winograd_input_f32, [](int64_t, float v) { return hai_winograd_round_f16(v); });
+    for (int64_t o = 0; o < y[3]; ++o) {
+      std::array<float, HAI_WINOGRAD_MAX_TAPS> m{};
+      for (int64_t t = 0; t < tiles.side() * tiles.side(); ++t) m[static_cast<size_t>(t)] = tiles.product(o, t);
+      std::array<float, 16> out{};
+      hai_winograd_output_f32(tile, m.data(), out.data());
+      HAI_TRY_STATUS(store_tile(y, tile, n, row, column, o, out, [&](int64_t element, float sum) -> Status {
+        epilogue.store_half(element, sum + epilogue.half_start(o));
+        return {};
+      }));
+    }
+    return {};
+  });
+}
+
 Status reference(const OpSchema&, const ReferenceContext& context) {
   const bool integer = is_integer(context.inputs[0].dtype);
   HAI_TRY(const WinogradAttributes attributes, winograd_attributes(context.node, integer));
+  if (context.inputs[0].dtype == DataType::kF16) return half_reference(context, attributes);
   return integer ? integer_reference(context, attributes) : float_reference(context, attributes);
 }
 
@@ -241,13 +267,16 @@ OpSchema make_schema() {
       "= "
       "f(bias[o] + A^T (sum over c of U[o, :, :, c] * V[c]) A) with V = B^T d B, d the (tile + 2) x (tile + 2) inputs "
       "of the tile, U = G g G^T the taps of the weights g, f conv2d's epilogue. Integers round V and U to 8 bits, each "
-      "tap with a power of two of its own, and sum exactly: results are not conv2d's (docs/reference/arithmetic.md, "
-      "\"Winograd\").";
+      "tap with a power of two of its own, and sum exactly; f16 rounds V to f16 and sums in f32 in a stated order: "
+      "results are not conv2d's (docs/reference/arithmetic.md, \"Winograd\").";
   schema.inputs = {{"x", "[N, H, W, C]: float, or i8, u8 with one scale"},
                    {"weights",
                     "[O, tile + 2, tile + 2, C], transformed: x's float type; or i8, symmetric, with one scale or a "
                     "scale per entry of O, to be multiplied by 2^weight_shifts of the tap"},
-                   {"bias", "[O]: float, or i32 with scale s_x s_w 2^base, base the least sum of a tap's shifts", true},
+                   {"bias",
+                    "[O]: x's float type, or f32 where x is f16, or i32 with scale s_x s_w 2^base, base the least sum "
+                    "of a tap's shifts",
+                    true},
                    {"residual", "[N, OH, OW, O]: added after the activation", true}};
   schema.outputs = {{"y", "[N, OH, OW, O]; a quantized x needs a declared integer type, or f32"}};
   schema.attributes = {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/half_product.h"
 #include "devices/cpu/exec/product_operands.h"
 #include "devices/cpu/exec/winograd_convolution.h"
 
@@ -64,10 +65,16 @@ Status check_types(const KernelContext& context, const ProductInputs& inputs) {
   }
   const bool fits = (x == DataType::kI8 || x == DataType::kU8) && context.inputs[1]->dtype == DataType::kI8 &&
                     inputs.weights.i8 != nullptr && inputs.i8.empty();
-  return fits ? Status{} : Status(context.refuse("x must be f32, i8 or u8, integer taps symmetric i8"));
+  return fits ? Status{} : Status(context.refuse("x must be f32, f16, i8 or u8, integer taps symmetric i8"));
 }
 
 Result<std::unique_ptr<CpuKernel>> make_winograd_conv2d(const KernelContext& context) {
+  if (is_half_product(context)) {
+    HAI_TRY(const std::vector<float> weights, half_weights(context));
+    if (context.instruction.attributes.count("rounding") != 0) return context.refuse("takes no other rounding");
+    HAI_TRY(const WinogradGeometry geometry, read_geometry(context));
+    return make_half_winograd(context, geometry, weights);
+  }
   HAI_TRY(ProductInputs inputs, read_product_inputs(context, 3, 0));
   HAI_TRY_STATUS(check_types(context, inputs));
   HAI_TRY(const WinogradGeometry geometry, read_geometry(context));

@@ -1,7 +1,7 @@
-// winograd_conv2d on the CPU: f32, and i8 or u8 with i8 taps; one instruction as it is.
+// winograd_conv2d on the CPU: f32, f16, and i8 or u8 with i8 taps; one instruction as it is.
 //
-// supports() proves the sums as exec does (devices/cpu/exec/winograd_convolution.cpp), from the taps themselves. Float
-// types other than f32 have the reference only.
+// supports() proves the sums as exec does (devices/cpu/exec/winograd_convolution.cpp), from the taps themselves. The
+// other float types have the reference only.
 #include <array>
 #include <cmath>
 
@@ -48,7 +48,8 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   const bool integer = is_integer(x.dtype);
   HAI_TRY(const ops::WinogradAttributes attributes, ops::winograd_attributes(node, integer));
   if (!integer) {
-    if (x.dtype != DataType::kF32) return refuse(fmt::format("{} has the reference only", data_type_name(x.dtype)));
+    if (x.dtype != DataType::kF32 && x.dtype != DataType::kF16)
+      return refuse(fmt::format("{} has the reference only", data_type_name(x.dtype)));
     return supports_product(graph, node, 0);
   }
   std::array<int32_t, HAI_WINOGRAD_MAX_TAPS> e{};

@@ -24,7 +24,7 @@ struct Instruction {
     x.dtype = weights.dtype = y.dtype = type;
     x.shape = {1, 13, 19, 5};
     weights.shape = {7, side, side, 5};
-    bias.dtype = integer ? DataType::kI32 : DataType::kF32;
+    bias.dtype = integer ? DataType::kI32 : DataType::kF32;  // of f16 too
     bias.shape = {7};
     y.shape = {1, 13, 19, 7};
     if (integer) {
@@ -67,7 +67,7 @@ void expect_refused(DataType type, const char* what, const std::function<void(In
 }
 
 TEST(WinogradConv2dExec, HostileShapesAreRefused) {
-  for (const DataType type : {DataType::kF32, DataType::kI8}) {
+  for (const DataType type : {DataType::kF32, DataType::kF16, DataType::kI8}) {
     const auto refused = [&](const char* what, const std::function<void(Instruction&)>& damage) {
       expect_refused(type, what, damage);
     };
@@ -89,7 +89,7 @@ TEST(WinogradConv2dExec, HostileShapesAreRefused) {
     });
     refused("varying taps", [](Instruction& i) { i.weight_view = {}; });
     refused("short bias", [](Instruction& i) { i.bias_view.dims = Dims{6}; });
-    refused("f16 output", [](Instruction& i) { i.y.dtype = DataType::kF16; });
+    refused("bf16 output", [](Instruction& i) { i.y.dtype = DataType::kBF16; });
     refused("TensorFlow Lite's rounding",
             [](Instruction& i) { i.attributes()["rounding"] = std::string("fixed_point"); });
   }

@@ -113,6 +113,7 @@ Sample make_sample(const Geometry& g, int tile, const std::string& suffix, const
 
 void add_epilogues(std::vector<Sample>& out, const Geometry& g, int tile) {
   constexpr ProductTypes kFloat{};
+  constexpr ProductTypes kHalf{DataType::kF16, DataType::kF16, DataType::kF16, true, true};
   constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
   constexpr ProductTypes kUint8{DataType::kU8, DataType::kU8, DataType::kI8, true, true};
   constexpr ProductTypes kPoints{DataType::kI8, DataType::kI8, DataType::kI8, true, true, false, 0, true};
@@ -122,6 +123,7 @@ void add_epilogues(std::vector<Sample>& out, const Geometry& g, int tile) {
       const std::string name = "_" + std::string(activation) + (residual ? "_residual" : "");
       const EpilogueSample epilogue{activation, residual, residual ? "relu" : "none"};
       out.push_back(make_sample(g, tile, name + "_f32", kFloat, epilogue));
+      out.push_back(make_sample(g, tile, name + "_f16", kHalf, epilogue));
       out.push_back(make_sample(g, tile, name + "_i8", kInt8, epilogue));
       out.push_back(make_sample(g, tile, name + "_u8", kUint8, epilogue));
       out.push_back(make_sample(g, tile, name + "_i8_points_i16", kPoints, epilogue));
@@ -134,12 +136,14 @@ void add_epilogues(std::vector<Sample>& out, const Geometry& g, int tile) {
 
 std::vector<Sample> winograd_conv2d_samples(const OpSchema&) {
   constexpr ProductTypes kFloat{};
+  constexpr ProductTypes kHalf{DataType::kF16, DataType::kF16, DataType::kF16, true, true};
   constexpr ProductTypes kInt8{DataType::kI8, DataType::kI8, DataType::kI8, true, true};
   constexpr ProductTypes kUint8{DataType::kU8, DataType::kU8, DataType::kI8, true, true};
   std::vector<Sample> out;
   for (const int tile : {2, 4}) {
     for (const Geometry& g : geometries()) {
       out.push_back(make_sample(g, tile, "_f32", kFloat));
+      out.push_back(make_sample(g, tile, "_f16", kHalf));
       out.push_back(make_sample(g, tile, "_i8", kInt8));
       out.push_back(make_sample(g, tile, "_u8", kUint8));
     }
@@ -153,7 +157,13 @@ std::vector<Sample> winograd_conv2d_samples(const OpSchema&) {
     // Sums far beyond 32 bits.
     out.push_back(make_sample(odd, tile, "_long_sums_i8", kInt8, {"relu6", true, "none"}, 16));
     out.push_back(make_sample(odd, tile, "_long_sums_u8", kUint8, {"silu"}, 16));
-    for (const DataType real : {DataType::kF64, DataType::kF16, DataType::kBF16}) {
+    out.push_back(
+        make_sample(odd, tile, "_f16_no_bias", {DataType::kF16, DataType::kF16, DataType::kF16, true, false}));
+    // Some transformed inputs pass f16's 65504.
+    out.push_back(make_sample(odd, tile, "_f16_overflow", kHalf));
+    out.back().inputs[0].low = tile == 2 ? -20000.0 : -1000.0;
+    out.back().inputs[0].high = -out.back().inputs[0].low;
+    for (const DataType real : {DataType::kF64, DataType::kBF16}) {
       out.push_back(make_sample(odd, tile, "_" + std::string(data_type_name(real)), {real, real, real, true, true},
                                 {"relu6", true, "none"}));
     }

@@ -2,7 +2,7 @@
 //
 // The taps of the weights take the place of the window, in the same blocks. Shifts become the table beside them: what
 // inputs are shifted down by, and what sums are shifted up by above the least, which goes into the scales of the
-// weights. Tiles begin at row 0 of the layer, so whatever cuts its rows does so at multiples of a tile.
+// weights; f16 has none. Tiles begin at row 0 of the layer, so whatever cuts its rows does so at multiples of a tile.
 #include "devices/sd3403/lower/product.h"
 #include "ops/winograd_conv2d/winograd_conv2d.h"
 #include "types/winograd.h"
@@ -12,28 +12,35 @@ namespace {
 
 Status supports(const ir::Graph& graph, const ir::Node& node) {
   const DataType x = graph.value(node.inputs[0]).type.dtype;
-  if (x != DataType::kI8 && x != DataType::kU8) return refuse(node, "it transforms tiles of i8 and u8 only");
+  if (x != DataType::kI8 && x != DataType::kU8 && x != DataType::kF16)
+    return refuse(node, "it transforms tiles of i8, u8 and f16 only");
   // The schema has proved that sums fit, and bounds shifts and pads.
   return product_supports(graph, node, 0);
 }
 
-Status lower(SegmentBuilder& builder) {
-  const ir::Node& node = builder.node();
-  HAI_TRY(const ops::WinogradAttributes attributes, ops::winograd_attributes(node, true));
+// The tap table of integers.
+void set_shifts(const ops::WinogradAttributes& attributes, Constants& constants) {
   const auto taps = static_cast<int32_t>(attributes.input_shifts.size());
   int32_t sum_shifts[HAI_WINOGRAD_MAX_TAPS];
   const int32_t base =
       hai_winograd_exponents(taps, attributes.input_shifts.data(), attributes.weight_shifts.data(), sum_shifts);
+  for (int32_t t = 0; t < taps; ++t) {
+    constants.taps.push_back(static_cast<uint8_t>(attributes.input_shifts[static_cast<size_t>(t)]));
+    constants.taps.push_back(static_cast<uint8_t>(sum_shifts[t]));
+  }
+  constants.weight_factor = hai_winograd_power(base);
+}
+
+Status lower(SegmentBuilder& builder) {
+  const ir::Node& node = builder.node();
+  const bool integer = is_integer(builder.type(node.inputs[0]).dtype);
+  HAI_TRY(const ops::WinogradAttributes attributes, ops::winograd_attributes(node, integer));
   Layer layer;
   layer.macs = builder.macs();
   layer.row_unit = attributes.tile;
-  for (int32_t t = 0; t < taps; ++t) {
-    layer.constants.taps.push_back(static_cast<uint8_t>(attributes.input_shifts[static_cast<size_t>(t)]));
-    layer.constants.taps.push_back(static_cast<uint8_t>(sum_shifts[t]));
-  }
-  layer.constants.weight_factor = hai_winograd_power(base);
+  if (integer) set_shifts(attributes, layer.constants);
   const Slice x = builder.operand(node.inputs[0]);
-  layer.constants.window = taps;
+  layer.constants.window = (attributes.tile + 2) * (attributes.tile + 2);
   layer.constants.depth = x.channels;
   layer.constants.weights = centred_weights(builder.graph(), node, 0);
   Convolve c;

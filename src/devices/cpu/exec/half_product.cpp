@@ -8,7 +8,7 @@
 
 #include <cmath>
 #include <limits>
-#include <variant>
+#include <type_traits>
 
 #include "base/checked.h"
 #include "devices/cpu/exec/depthwise_convolution.h"
@@ -18,7 +18,32 @@
 namespace hai::cpu {
 namespace {
 
-using Product = std::variant<Convolution, DepthwiseConvolution>;
+// Sums of f32, whichever way they are made.
+struct Product {
+  virtual ~Product() = default;
+  virtual int64_t scratch_bytes_per_thread() const = 0;
+  virtual int64_t packed_bytes() const = 0;
+  virtual int64_t padded_channels() const = 0;
+  virtual std::vector<int64_t> channel_positions() const = 0;
+  virtual Status take_bias(ProductEpilogue& sums) = 0;
+  virtual void run(const ProductEpilogue& sums, const Convolution::Buffers& buffers, ThreadPool& threads) const = 0;
+};
+template <typename P>
+struct ProductOf final : Product {
+  explicit ProductOf(P given) : product(std::move(given)) {}
+  int64_t scratch_bytes_per_thread() const override { return product.scratch_bytes_per_thread(); }
+  int64_t packed_bytes() const override { return product.packed_bytes(); }
+  int64_t padded_channels() const override { return product.padded_channels(); }
+  std::vector<int64_t> channel_positions() const override { return product.channel_positions(); }
+  Status take_bias(ProductEpilogue& sums) override {
+    if constexpr (std::is_same_v<P, DepthwiseConvolution>) return product.take_bias(sums);
+    return {};
+  }
+  void run(const ProductEpilogue& sums, const Convolution::Buffers& buffers, ThreadPool& threads) const override {
+    product.run(sums, buffers, threads);
+  }
+  P product;
+};
 
 int64_t elements_of(const Shape& shape, int64_t batch) {
   int64_t count = 1;
@@ -28,22 +53,20 @@ int64_t elements_of(const Shape& shape, int64_t batch) {
 
 class HalfProduct final : public CpuKernel {
  public:
-  HalfProduct(const KernelContext& context, const ConvolutionGeometry& geometry, Product product, ProductEpilogue sums,
-              HalfEpilogue epilogue)
+  HalfProduct(const KernelContext& context, int64_t image_elements, std::unique_ptr<Product> product,
+              ProductEpilogue sums, HalfEpilogue epilogue)
       : x_shape_(context.inputs[0]->shape),
         y_shape_(context.outputs[0]->shape),
-        image_elements_(geometry.in_rows * geometry.in_cols * geometry.in_channels),
+        image_elements_(image_elements),
         product_(std::move(product)),
         sums_(std::move(sums)),
         epilogue_(std::move(epilogue)) {}
 
   int64_t scratch_bytes(int64_t batch, int thread_count) const override {
-    const auto own = std::visit([](const auto& p) { return p.scratch_bytes_per_thread(); }, product_);
-    return x_bytes(batch) + align_up(elements_of(y_shape_, batch) * 4, 64) + own * thread_count;
+    return x_bytes(batch) + align_up(elements_of(y_shape_, batch) * 4, 64) +
+           product_->scratch_bytes_per_thread() * thread_count;
   }
-  int64_t packed_bytes() const override {
-    return std::visit([](const auto& p) { return p.packed_bytes(); }, product_) + sums_.bytes();
-  }
+  int64_t packed_bytes() const override { return product_->packed_bytes() + sums_.bytes(); }
 
   void run(const RunContext& context) const override {
     const int64_t x_count = context.inputs[0].count();
@@ -58,7 +81,7 @@ class HalfProduct final : public CpuKernel {
     buffers.y = reinterpret_cast<std::byte*>(y);
     buffers.scratch = reinterpret_cast<std::byte*>(y) + align_up(elements_of(y_shape_, context.batch) * 4, 64);
     buffers.images = x_count / image_elements_;
-    std::visit([&](const auto& product) { product.run(sums_, buffers, context.threads); }, product_);
+    product_->run(sums_, buffers, context.threads);
     const bool adds = context.inputs.size() > 3 && context.inputs[3].data != nullptr;
     const auto* residual = adds ? data_of<uint16_t>(context.inputs[3]) : nullptr;
     auto* out = data_of<uint16_t>(context.outputs[0]);
@@ -72,7 +95,7 @@ class HalfProduct final : public CpuKernel {
 
   Shape x_shape_, y_shape_;
   int64_t image_elements_;
-  Product product_;
+  std::unique_ptr<Product> product_;
   ProductEpilogue sums_;
   HalfEpilogue epilogue_;
 };
@@ -109,16 +132,24 @@ Result<HalfEpilogue> read_epilogue(const KernelContext& context) {
   return HalfEpilogue(parsed->activation, parsed->residual_activation);
 }
 
-// Sums from `bias`, stored as they are.
+Result<std::unique_ptr<CpuKernel>> make_kernel(const KernelContext& context, int64_t image_elements,
+                                               std::unique_ptr<Product> product) {
+  const std::vector<int64_t> positions = product->channel_positions();
+  HAI_TRY(const std::vector<float> bias, read_bias(context, static_cast<int64_t>(positions.size())));
+  HAI_TRY(HalfEpilogue epilogue, read_epilogue(context));
+  ProductEpilogue sums;  // from the bias, stored as they are
+  sums.lo = -std::numeric_limits<float>::infinity();
+  sums.hi = std::numeric_limits<float>::infinity();
+  sums.bias_f32.assign(static_cast<size_t>(product->padded_channels()), 0.0F);
+  for (size_t c = 0; c < bias.size(); ++c) sums.bias_f32[static_cast<size_t>(positions[c])] = bias[c];
+  HAI_TRY_STATUS(product->take_bias(sums));
+  return std::unique_ptr<CpuKernel>(
+      std::make_unique<HalfProduct>(context, image_elements, std::move(product), std::move(sums), std::move(epilogue)));
+}
+
 template <typename P>
-ProductEpilogue sums_from(const P& product, const std::vector<float>& bias) {
-  ProductEpilogue out;
-  out.lo = -std::numeric_limits<float>::infinity();
-  out.hi = std::numeric_limits<float>::infinity();
-  out.bias_f32.assign(static_cast<size_t>(product.padded_channels()), 0.0F);
-  const std::vector<int64_t> positions = product.channel_positions();
-  for (size_t c = 0; c < bias.size(); ++c) out.bias_f32[static_cast<size_t>(positions[c])] = bias[c];
-  return out;
+std::unique_ptr<Product> held(P&& product) {
+  return std::make_unique<ProductOf<std::remove_cvref_t<P>>>(std::forward<P>(product));
 }
 
 }  // namespace
@@ -145,22 +176,24 @@ Result<std::vector<float>> half_weights(const KernelContext& context) {
 
 Result<std::unique_ptr<CpuKernel>> make_half_product(const KernelContext& context, const ConvolutionGeometry& geometry,
                                                      const std::vector<float>& weights) {
-  HAI_TRY(const std::vector<float> bias, read_bias(context, geometry.out_channels));
-  HAI_TRY(HalfEpilogue epilogue, read_epilogue(context));
   const ConvolutionWeights real{.f32 = weights.data()};
+  const int64_t elements = geometry.in_rows * geometry.in_cols * geometry.in_channels;
   const bool depthwise =
       geometry.groups > 1 && geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels;
   if (depthwise) {
     HAI_TRY(DepthwiseConvolution filter, DepthwiseConvolution::make(geometry, real, DataType::kF32, 0, context.isa));
-    ProductEpilogue sums = sums_from(filter, bias);
-    HAI_TRY_STATUS(filter.take_bias(sums));
-    return std::unique_ptr<CpuKernel>(
-        std::make_unique<HalfProduct>(context, geometry, std::move(filter), std::move(sums), std::move(epilogue)));
+    return make_kernel(context, elements, held(std::move(filter)));
   }
   HAI_TRY(Convolution product, Convolution::make(geometry, real, DataType::kF32, 0, context.isa));
-  ProductEpilogue sums = sums_from(product, bias);
-  return std::unique_ptr<CpuKernel>(
-      std::make_unique<HalfProduct>(context, geometry, std::move(product), std::move(sums), std::move(epilogue)));
+  return make_kernel(context, elements, held(std::move(product)));
+}
+
+Result<std::unique_ptr<CpuKernel>> make_half_winograd(const KernelContext& context, const WinogradGeometry& geometry,
+                                                      const std::vector<float>& weights) {
+  const ConvolutionWeights real{.f32 = weights.data()};
+  HAI_TRY(WinogradConvolution product, WinogradConvolution::make(geometry, {}, real, DataType::kF32, 0, context.isa));
+  product.round_inputs();
+  return make_kernel(context, geometry.in_rows * geometry.in_cols * geometry.in_channels, held(std::move(product)));
 }
 
 }  // namespace hai::cpu

@@ -7,6 +7,7 @@
 
 #include "devices/cpu/exec/convolution.h"
 #include "devices/cpu/exec/exec_registry.h"
+#include "devices/cpu/exec/winograd_convolution.h"
 
 namespace hai::cpu {
 
@@ -21,5 +22,9 @@ Result<std::vector<float>> half_weights(const KernelContext& context);
 // and y that of its results.
 Result<std::unique_ptr<CpuKernel>> make_half_product(const KernelContext& context, const ConvolutionGeometry& geometry,
                                                      const std::vector<float>& weights);
+
+// The same by tiles: `weights` are taps, [O][taps][C].
+Result<std::unique_ptr<CpuKernel>> make_half_winograd(const KernelContext& context, const WinogradGeometry& geometry,
+                                                      const std::vector<float>& weights);
 
 }  // namespace hai::cpu

@@ -209,6 +209,7 @@ void WinogradConvolution::transform_inputs(const Task& task, const std::byte* x)
   transform.tap_stride_bytes = most_tiles_ * row_bytes_;
   transform.shifts = shifts_.input.data();
   transform.left = kernel_->left;
+  transform.rounds = rounds_ ? 1 : 0;
   for (int64_t i = 0; i < task.count; ++i) {
     const Place at = place(task.first + i);
     stripe.image = x + at.image * g.in_rows * g.in_cols * g.in_channels * x_element_bytes_;
@@ -302,19 +303,20 @@ void WinogradConvolution::store(const Place& at, const ProductEpilogue& epilogue
   const int64_t nr = kernel_->nr;
   const int64_t rows = std::min<int64_t>(g.tile, g.out_rows - at.row);
   const auto pixels = static_cast<int32_t>(std::min<int64_t>(g.tile, g.out_cols - at.col));
+  const bool whole = epilogue.to_float || (!integer_ && epilogue.stores_in_kernel());  // nothing follows
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t first = ((at.image * g.out_rows + at.row + row) * g.out_cols + at.col) * g.out_channels + panel * nr;
     std::byte* from = results + row * g.tile * nr * 4;
     std::byte* out = buffers.y + first * epilogue.output_element_bytes();
     const std::byte* residual = buffers.residual_at(first, epilogue);
-    if (!integer_) {
-      epilogue.finish_f32(reinterpret_cast<float*>(from), nr, pixels, columns(panel),
-                          reinterpret_cast<const float*>(residual), g.out_channels, reinterpret_cast<float*>(out),
-                          g.out_channels);
-    } else if (epilogue.to_float) {
+    if (whole) {
       for (int32_t pixel = 0; pixel < pixels; ++pixel) {
         std::memcpy(out + pixel * g.out_channels * 4, from + pixel * nr * 4, static_cast<size_t>(columns(panel)) * 4);
       }
+    } else if (!integer_) {
+      epilogue.finish_f32(reinterpret_cast<float*>(from), nr, pixels, columns(panel),
+                          reinterpret_cast<const float*>(residual), g.out_channels, reinterpret_cast<float*>(out),
+                          g.out_channels);
     } else {
       epilogue.finish_steps(reinterpret_cast<int32_t*>(from), nr, pixels, columns(panel), panel * nr, residual,
                             g.out_channels, out, g.out_channels);

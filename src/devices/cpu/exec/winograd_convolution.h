@@ -41,6 +41,8 @@ class WinogradConvolution {
 
   std::vector<int64_t> channel_positions() const;
   int64_t padded_channels() const { return panels_ * kernel_->nr; }
+  // Of f16, whose x and weights are given as f32: transformed inputs are rounded to f16.
+  void round_inputs() { rounds_ = true; }
   // The integer bias ([O], or none), folded with what the products' form adds. An error names a channel whose sums may
   // reach 2^53. Must be called once before run().
   Status take_bias(const KernelContext& context, const int32_t* bias);
@@ -82,6 +84,7 @@ class WinogradConvolution {
   Isa isa_ = Isa::kScalar;
   const hai_gemm_kernel* kernel_ = nullptr;
   bool integer_ = false;
+  bool rounds_ = false;
   DataType x_dtype_ = DataType::kF32;
   int32_t zero_point_ = 0;
   int64_t x_element_bytes_ = 4;

@@ -7,11 +7,12 @@
 // times slower than those of i8, and multipliers of 16 bits are 2 or 4 times slower; the slower of the two counts, not
 // their product. Depthwise: blocks of 16 channels, depthwise_outputs at a time, straight into post-processing.
 // Transformed (Winograd): a tile is its taps instead of a pixel, so half of the accumulators holds 14 tiles of 6x6 or
-// 32 of 4x4; for each tap a block of weights takes array_pixels tiles a cycle, and a block loads behind the one before
-// it as above, which 14 tiles just hide. Both transforms run beside the array on tiles of 16 channels,
-// winograd_tile_cycles each for 36 taps. Inputs are transformed once where half of the line buffer holds the taps of a
-// pass for all channels, else again for each block of output channels; each time the window of a tile is read. Before
-// the first products the tiles of a pass are transformed ("fill"), behind the last ones those of the last pass
+// 32 of 4x4; for each tap a block of weights takes array_pixels tiles a cycle, of f16 as many times longer as its
+// products are slower, and a block loads behind the one before it as above, which 14 tiles just hide. Both transforms
+// run beside the array on tiles of 16 channels, winograd_tile_cycles each for 36 taps. Inputs are transformed once
+// where half of the line buffer holds the taps of a pass for all channels, else again for each block of output
+// channels; each time the window of a tile is read. Before the first products the tiles of a pass are transformed
+// ("fill"), behind the last ones those of the last pass
 // ("drain"). Line buffer: where it holds what a pass reads of 16 channels, a window reads the scratchpad once instead
 // of once a tap. Scratchpad: words of sram_word_bytes; a run that is no multiple of it moves whole words (alignment is
 // not looked at). Not here: bank conflicts, refresh and page misses of external memory other than by its efficiency.
@@ -277,20 +278,24 @@ void Count::sum_transformed(const Convolve& c, CommandCycles& out) const {
   const int64_t side = transform_tile(c.transform) + 2;
   const int64_t taps = taps_of(c);
   const int64_t tiles = sums_of(c) / taps;
-  const int64_t pass = std::min(pass_tiles(machine, c.transform), tiles);
+  const int64_t pass = std::min(pass_tiles(machine, c.transform, c.input_type), tiles);
   const int64_t lanes = whole(machine.array_input_channels);
+  const int64_t element = element_bytes(c.input_type);
   const int64_t blocks = ceil_div(c.output_channels, whole(machine.array_output_channels));
   const int64_t steps = ceil_div(c.input_channels, lanes);
-  const int64_t load = whole(machine.block_load_cycles);
+  // Products of f16 use a few of the lanes, so that a block takes more steps.
+  const int64_t used = std::max<int64_t>(1, lanes / slowdown(machine, c));
+  const int64_t products = ceil_div(c.input_channels, used);
+  const int64_t loads = times(whole(machine.block_load_cycles), steps);
   const auto sums = [&](int64_t count) {
-    return times(taps, steps, std::max(load, ceil_div(count, whole(machine.array_pixels))));
+    return times(taps, std::max(loads, times(ceil_div(count, whole(machine.array_pixels)), products)));
   };
   const int64_t passes = tiles / pass;
   const int64_t rest = tiles % pass;
   out.array_cycles = times(blocks, times(passes, sums(pass)) + (rest == 0 ? 0 : sums(rest)));
 
   const int64_t half = whole(machine.line_buffer_bytes) / 2;
-  const bool once = times(pass, taps, align_up(c.input_channels, lanes)) <= half;
+  const bool once = times(pass, taps, align_up(c.input_channels, lanes), element) <= half;
   const int64_t transformed = times(tiles, steps, once ? 1 : blocks);  // tiles of 16 channels
   const auto transform = [&](int64_t count) {
     return ceil_div(times(count, taps, whole(machine.winograd_tile_cycles)), kTransformedTaps);
@@ -298,12 +303,12 @@ void Count::sum_transformed(const Convolve& c, CommandCycles& out) const {
   out.transform_cycles = transform(transformed);
   out.fill_cycles = transform(pass);
   out.adds = times(tiles, c.input_channels, once ? 1 : blocks, input_adds(c.transform));
-  out.sram_read_bytes = times(transformed, words(std::min(lanes, c.input_channels), side * side));
-  out.line_bytes = times(taps, lanes, transformed + times(tiles, steps, blocks));
+  out.sram_read_bytes = times(transformed, words(std::min(lanes, c.input_channels) * element, side * side));
+  out.line_bytes = times(taps, lanes * element, transformed + times(tiles, steps, blocks));
   out.cache_read_bytes =
-      tap_table_bytes(c.transform) + times(whole(machine.array_input_channels * machine.array_output_channels), steps,
-                                           taps, blocks, passes + (rest == 0 ? 0 : 1));
-  out.sum_bytes = times(8, tiles, taps, blocks * whole(machine.array_output_channels), steps);
+      tap_table_bytes(c) + times(whole(machine.array_input_channels * machine.array_output_channels) * element, steps,
+                                 taps, blocks, passes + (rest == 0 ? 0 : 1));
+  out.sum_bytes = times(8, tiles, taps, blocks * whole(machine.array_output_channels), products);
   if (c.last_sum == 0) return;
   out.transform_cycles = std::max(out.transform_cycles, transform(times(tiles, blocks)));
   out.adds += times(tiles, c.output_channels, output_adds(c.transform));
@@ -320,7 +325,7 @@ int64_t Count::last_pass_cycles(const Convolve& c) const {
     pixels = last_of(pixels, std::min(pass_pixels(machine, accumulates_wide(c)), pixels));
   } else {
     const int64_t tiles = sums_of(c) / taps_of(c);
-    const int64_t last = last_of(tiles, std::min(pass_tiles(machine, c.transform), tiles));
+    const int64_t last = last_of(tiles, std::min(pass_tiles(machine, c.transform, c.input_type), tiles));
     const int64_t tile = transform_tile(c.transform);
     pixels = std::min(pixels, last * tile * tile);
     transform = ceil_div(times(last, taps_of(c), whole(machine.winograd_tile_cycles)), kTransformedTaps);
@@ -430,10 +435,10 @@ int64_t pass_pixels(const Machine& machine, bool wide_sums) {
   return std::max(pixels, whole(machine.accumulator_bytes) / 2 / block / pixels * pixels);
 }
 
-int64_t pass_tiles(const Machine& machine, int64_t transform) {
+int64_t pass_tiles(const Machine& machine, int64_t transform, int64_t input_type) {
   const int64_t taps = transform_taps(transform);
   const int64_t sums = taps * whole(machine.array_output_channels) * 4;
-  const int64_t inputs = taps * whole(machine.array_input_channels);
+  const int64_t inputs = taps * whole(machine.array_input_channels) * element_bytes(input_type);
   return std::max<int64_t>(
       1, std::min(whole(machine.accumulator_bytes) / 2 / sums, whole(machine.line_buffer_bytes) / 2 / inputs));
 }

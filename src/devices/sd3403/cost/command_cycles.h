@@ -63,7 +63,7 @@ CommandCycles cycles_of(const Machine& machine, const Command& command, int64_t 
 // Output pixels of a block of output channels that are summed up in one half of the accumulators.
 int64_t pass_pixels(const Machine& machine, bool wide_sums);
 // The same of the tiles of a transform, with all their taps.
-int64_t pass_tiles(const Machine& machine, int64_t transform);
+int64_t pass_tiles(const Machine& machine, int64_t transform, int64_t input_type);
 
 // Share of the peak that external memory reaches with this many contiguous bytes at a time.
 double ddr_efficiency(const Machine& machine, int64_t contiguous_bytes);

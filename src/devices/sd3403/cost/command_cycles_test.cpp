@@ -133,8 +133,8 @@ Convolve transformed(int64_t size, int64_t channels, int64_t outputs, int64_t tr
 }
 
 TEST(CommandCycles, WinogradOfFewChannels) {
-  EXPECT_EQ(pass_tiles(kMachine, kWinograd4), 14);  // 32 KB of 36 taps of 16 sums of 4 bytes
-  EXPECT_EQ(pass_tiles(kMachine, kWinograd2), 32);
+  EXPECT_EQ(pass_tiles(kMachine, kWinograd4, kI8), 14);  // 32 KB of 36 taps of 16 sums of 4 bytes
+  EXPECT_EQ(pass_tiles(kMachine, kWinograd2, kI8), 32);
   const CommandCycles c = count(transformed(20, 16, 32, kWinograd4));  // 25 tiles: passes of 14 and 11
   EXPECT_EQ(c.array_cycles, 2 * 36 * (4 + 4));                         // 11 tiles take 3, but a block loads in 4
   EXPECT_EQ(c.transform_cycles, 25 * 2 * 9);                           // of outputs; inputs are transformed once
@@ -170,6 +170,26 @@ TEST(CommandCycles, WinogradOfManyChannels) {
   EXPECT_EQ(c.cycles, 25600 + 128 + 16 * 4);
 }
 
+TEST(CommandCycles, WinogradOfF16) {
+  Convolve f16 = transformed(40, 64, 64, kWinograd4);
+  f16.input_type = f16.output_type = kF16;
+  f16.weights = kWeightF16;
+  EXPECT_EQ(pass_tiles(kMachine, kWinograd4, kF16), 14);
+  EXPECT_EQ(pass_tiles(kMachine, kWinograd2, kF16), 32);  // 16 KB of 16 taps of 16 inputs of 2 bytes
+  CommandCycles c = count(f16);
+  EXPECT_EQ(c.array_cycles, 4 * 36 * (7 * 4 * 16 + 16));  // 4 lanes: 16 steps, which hide the loads of 4 blocks
+  EXPECT_EQ(c.transform_cycles, 100 * 4 * 4 * 9);
+  EXPECT_EQ(c.sram_read_bytes, 100 * 4 * 4 * 36 * 16 * 2);
+  EXPECT_EQ(c.line_bytes, 36 * 16 * 2 * (100 * 4 * 4 + 100 * 4 * 4));
+  EXPECT_EQ(c.cache_read_bytes, 8 * 4 * 4 * 36 * 512 + 64 * 8);  // no tap table
+  EXPECT_EQ(c.sum_bytes, 8 * 100 * 36 * 64 * 16);
+  EXPECT_EQ(c.product_kind, ProductKind::kF16);
+  EXPECT_EQ(c.products, 100 * 36 * 64 * 64);
+  EXPECT_EQ(c.cycles, 66816 + 126 + 18);
+  f16.transform = kDirect;
+  EXPECT_EQ(count(f16).array_cycles, 230400);  // 3.4 times as many
+}
+
 TEST(CommandCycles, WinogradOnEdgesAndInParts) {
   Convolve c = transformed(7, 20, 17, kWinograd4);  // 2x2 tiles
   c.last_sum = 0;
@@ -186,9 +206,9 @@ TEST(CommandCycles, WinogradOnEdgesAndInParts) {
   EXPECT_EQ(cycles.values, 49 * 17);
   Machine machine;
   machine.line_buffer_bytes = 4 * 36 * 32;  // holds two tiles of 16 channels twice
-  EXPECT_EQ(pass_tiles(machine, kWinograd4), 4);
+  EXPECT_EQ(pass_tiles(machine, kWinograd4, kI8), 4);
   machine.line_buffer_bytes = 0;
-  EXPECT_EQ(pass_tiles(machine, kWinograd4), 1);
+  EXPECT_EQ(pass_tiles(machine, kWinograd4, kI8), 1);
 }
 
 TEST(CommandCycles, Depthwise) {

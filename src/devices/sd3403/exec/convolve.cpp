@@ -101,6 +101,7 @@ Result<StepPointer> ConvolveMaker::make_plain(const Convolve& c, const WeightCac
 
 Result<StepPointer> ConvolveMaker::make_half(const Convolve& c, const WeightCache& cache) {
   HAI_TRY(SharedWeights weights, weights_of(c, cache, Form::kHalves));
+  if (c.transform != kDirect) return make_half_winograd(c, std::move(weights), cache, isa_);
   return make_half_convolve(c, std::move(weights), cache, isa_);
 }
 

@@ -41,7 +41,7 @@ class ConvolveMaker {
   ConvolveMaker(std::span<const Command> commands, cpu::Isa isa);
 
   // To be called for the convolutions of a core in the order of its queue; `number` among all commands. Errors N064 to
-  // N071, N078, N084, N087, N097, C020.
+  // N071, N078, N084, N087, N096, N097, C020.
   Result<StepPointer> make(size_t number, const Command& command, const WeightCache& cache);
 
   int64_t packed_bytes() const { return packed_bytes_; }
@@ -97,9 +97,11 @@ Result<StepPointer> make_plain_convolve(const Convolve& command, SharedWeights w
 
 // f16. Error N084: weights that are not finite.
 Result<cpu::AlignedBuffer> pack_halves(const Convolve& command, std::span<const std::byte> blocks, cpu::Isa isa);
-HalfEpilogue half_epilogue(const Convolve& command);
 // Errors N097: a window that needs too much scratch, N064: a channel table that nobody wrote.
 Result<StepPointer> make_half_convolve(const Convolve& command, SharedWeights weights, const WeightCache& cache,
+                                       cpu::Isa isa);
+// Of a transform. Errors N096: a row of windows that is too large, N064 as above.
+Result<StepPointer> make_half_winograd(const Convolve& command, SharedWeights weights, const WeightCache& cache,
                                        cpu::Isa isa);
 
 }  // namespace hai::sd3403

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "devices/cpu/exec/product_kernels.h"
 #include "devices/sd3403/exec/convolve.h"
+#include "devices/sd3403/exec/convolve_half.h"
 #include "devices/sd3403/exec/half_rules.h"
 #include "devices/sd3403/isa/access.h"
 
@@ -31,16 +32,13 @@ class HalfConvolve final : public Step {
   HalfConvolve(const Convolve& command, SharedWeights weights, std::vector<float> bias, cpu::Isa isa)
       : c_(command),
         input_(input_tile(command)),
-        output_(output_tile(command)),
-        residual_(residual_tile(command)),
         weights_(std::move(weights)),
         bias_(std::move(bias)),
         kernel_(gemm_f32_for(isa)()),
         depth_(command.input_channels),
         columns_((command.output_columns - 1) * command.stride_columns +
-                 (command.window_columns - 1) * command.dilation_columns + 1) {
-    if (command.last_sum != 0) epilogue_ = half_epilogue(command);
-  }
+                 (command.window_columns - 1) * command.dilation_columns + 1),
+        results_(command) {}
 
   Status choose_scratch() {
     const auto pixels = checked_mul(columns_, c_.window_rows);
@@ -135,7 +133,7 @@ class HalfConvolve final : public Step {
         if (c_.last_sum == 0) continue;
         const int64_t channels = std::min(nr(), c_.output_channels - first);
         for (int64_t i = 0; i < tile.in.rows; ++i)
-          finish(context, tile.out + i * tile.out_stride, row, column + i, first, channels);
+          results_.store(context, tile.out + i * tile.out_stride, row, column + i, first, channels);
       }
     }
   }
@@ -154,7 +152,7 @@ class HalfConvolve final : public Step {
           for (int64_t c = 0; c < channels; ++c) sums[c] += x[c] * weight[c];
         }
       }
-      if (c_.last_sum != 0) finish(context, sums, row, column, 0, channels);
+      if (c_.last_sum != 0) results_.store(context, sums, row, column, 0, channels);
     }
   }
 
@@ -162,46 +160,60 @@ class HalfConvolve final : public Step {
     return reinterpret_cast<float*>(context.accumulators) + (row * c_.output_columns + column) * padded();
   }
 
-  void finish(const StepContext& context, const float* sums, int64_t row, int64_t column, int64_t first,
-              int64_t channels) const {
-    std::byte* out = context.sram + output_.row_address(row) + column * output_.pixel_stride;
-    if (c_.output_type == kF32) {
-      std::memcpy(out + 4 * first, sums, static_cast<size_t>(4 * channels));
-      return;
-    }
-    const uint16_t* residual = nullptr;
-    if (c_.adds_residual != 0) {
-      residual = reinterpret_cast<const uint16_t*>(context.sram + residual_.row_address(row) +
-                                                   column * residual_.pixel_stride) +
-                 first;
-    }
-    epilogue_.run(sums, residual, reinterpret_cast<uint16_t*>(out) + first, channels);
-  }
-
   Convolve c_;
-  Tile input_, output_, residual_;
+  Tile input_;
   SharedWeights weights_;
   std::vector<float> bias_;  // empty: sums go on
-  HalfEpilogue epilogue_;
   const hai_gemm_kernel* kernel_;
   int64_t depth_, columns_;  // channels and columns of a copied row
+  HalfResults results_;
   int64_t segments_at_ = 0, sums_at_ = 0, scratch_ = 0;
 };
 
 }  // namespace
 
-HalfEpilogue half_epilogue(const Convolve& c) {
-  HalfEpilogue out;
+HalfResults::HalfResults(const Convolve& c)
+    : output_(output_tile(c)),
+      residual_(residual_tile(c)),
+      real_(c.output_type == kF32),
+      adds_residual_(c.adds_residual != 0) {
+  if (c.last_sum == 0) return;
   const bool twice = c.function != kNoFunction || c.adds_residual != 0;
-  if (twice) out.first = half_bounds_of(c.sum_least, c.sum_greatest);
-  out.last = half_bounds_of(c.least, c.greatest);
-  if (c.function == kReal) out.function = half_table(real_function_of(c));
-  return out;
+  if (twice) epilogue_.first = half_bounds_of(c.sum_least, c.sum_greatest);
+  epilogue_.last = half_bounds_of(c.least, c.greatest);
+  if (c.function == kReal) epilogue_.function = half_table(real_function_of(c));
+}
+
+void HalfResults::store(const StepContext& context, const float* sums, int64_t row, int64_t column, int64_t first,
+                        int64_t channels) const {
+  std::byte* out = context.sram + output_.row_address(row) + column * output_.pixel_stride;
+  if (real_) {
+    std::memcpy(out + 4 * first, sums, static_cast<size_t>(4 * channels));
+    return;
+  }
+  const uint16_t* residual = nullptr;
+  if (adds_residual_) {
+    residual =
+        reinterpret_cast<const uint16_t*>(context.sram + residual_.row_address(row) + column * residual_.pixel_stride) +
+        first;
+  }
+  epilogue_.run(sums, residual, reinterpret_cast<uint16_t*>(out) + first, channels);
+}
+
+Result<std::vector<float>> half_bias(const Convolve& c, const WeightCache& cache, int64_t padded) {
+  std::vector<float> bias;
+  if (!reads_channel_table(c)) return bias;
+  const int64_t entry = channel_entry_bytes(has_wide_sums(c));
+  HAI_TRY(const auto channels, cache.read(c.channel_table, entry * c.output_channels));
+  bias.assign(static_cast<size_t>(align_up(c.output_channels, padded)), 0.0F);
+  for (int64_t o = 0; o < c.output_channels; ++o)
+    std::memcpy(&bias[static_cast<size_t>(o)], channels.data() + o * entry, sizeof(float));
+  return bias;
 }
 
 Result<cpu::AlignedBuffer> pack_halves(const Convolve& c, std::span<const std::byte> blocks, cpu::Isa isa) {
   const bool dense = c.connection == kDense;
-  const int64_t length = c.window_rows * c.window_columns * depth_of(c);  // of an output channel
+  const int64_t length = taps_of(c) * depth_of(c);  // of an output channel
   const int64_t nr = dense ? gemm_f32_for(isa)()->nr : c.output_channels;
   HAI_TRY(cpu::AlignedBuffer packed, cpu::AlignedBuffer::zeros(ceil_div(c.output_channels, nr) * nr * length * 4));
   float* to = packed.as<float>().data();
@@ -220,14 +232,7 @@ Result<cpu::AlignedBuffer> pack_halves(const Convolve& c, std::span<const std::b
 
 Result<StepPointer> make_half_convolve(const Convolve& command, SharedWeights weights, const WeightCache& cache,
                                        cpu::Isa isa) {
-  std::vector<float> bias;
-  if (command.first_sum != 0) {
-    const int64_t entry = channel_entry_bytes(has_wide_sums(command));
-    HAI_TRY(const auto channels, cache.read(command.channel_table, entry * command.output_channels));
-    bias.assign(static_cast<size_t>(align_up(command.output_channels, int64_t{gemm_f32_for(isa)()->nr})), 0.0F);
-    for (int64_t o = 0; o < command.output_channels; ++o)
-      std::memcpy(&bias[static_cast<size_t>(o)], channels.data() + o * entry, sizeof(float));
-  }
+  HAI_TRY(std::vector<float> bias, half_bias(command, cache, gemm_f32_for(isa)()->nr));
   auto step = std::make_unique<HalfConvolve>(command, std::move(weights), std::move(bias), isa);
   HAI_TRY_STATUS(step->choose_scratch());
   return StepPointer(std::move(step));

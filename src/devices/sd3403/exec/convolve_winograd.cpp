@@ -330,7 +330,7 @@ void WinogradConvolve::transform_sums(const Task& task, const Stretch& stretch, 
 }  // namespace
 
 Result<TapTable> TapTable::make(const Convolve& c, const WeightCache& cache) {
-  HAI_TRY(const auto bytes, cache.read(c.tap_table, tap_table_bytes(c.transform)));
+  HAI_TRY(const auto bytes, cache.read(c.tap_table, tap_table_bytes(c)));
   TapTable out;
   for (int64_t t = 0; t < taps_of(c); ++t) {
     const int64_t input = std::to_integer<int64_t>(bytes[static_cast<size_t>(2 * t)]);

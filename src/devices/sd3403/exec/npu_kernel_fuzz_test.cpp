@@ -62,6 +62,33 @@ void add_attention(ProgramBuilder& b, const Tile& tile) {
   b.compute(norm);
 }
 
+// Sums of f16 in two parts, direct or by tiles.
+void add_halves(ProgramBuilder& b) {
+  Convolve c;
+  c.input_type = c.output_type = kF16;
+  c.weights = kWeightF16;
+  c.transform = b.uniform(0, 2);
+  c.window_rows = c.window_columns = 3;
+  c.pad_top = c.pad_left = 1;
+  c.input_rows = c.output_rows = 6;
+  c.input_columns = c.output_columns = 7;
+  c.input_channels = 5;
+  c.output_channels = 18;
+  c.sum_least = c.least = 0xfc00;
+  c.sum_greatest = c.greatest = 0x7c00;
+  set_output_tile(c, b.tile(kF16, 6, 7, 18));
+  Bytes channels(8 * 18);
+  channels[3] = std::byte{0x3f};
+  c.channel_table = b.load(channels);
+  for (int64_t part = 0; part < 2; ++part) {
+    c.first_sum = 1 - part;
+    c.last_sum = part;
+    set_input_tile(c, b.tile(kF16, 6, 7, 5));
+    c.weight_address = b.load(Bytes(static_cast<size_t>(weight_bytes(c)), std::byte{0x30}));
+    b.compute(c);
+  }
+}
+
 // Every command once, over a few small tiles.
 Instance sound(ProgramBuilder& b) {
   Convolve c;
@@ -79,8 +106,7 @@ Instance sound(ProgramBuilder& b) {
   set_input_tile(c, b.tile(c.input_type, 6, 7, 18));
   set_output_tile(c, b.tile(b.one_of<int64_t>({kI8, kI16}), 6, 7, 18));
   if (c.connection == kDense && c.input_type != kI16) c.transform = b.uniform(0, 2);
-  if (c.transform != kDirect)
-    c.tap_table = b.load(Bytes(static_cast<size_t>(tap_table_bytes(c.transform)), std::byte{2}));
+  if (c.transform != kDirect) c.tap_table = b.load(Bytes(static_cast<size_t>(tap_table_bytes(c)), std::byte{2}));
   c.weight_address = b.load(Bytes(static_cast<size_t>(weight_bytes(c)), std::byte{3}));
   const auto channel = static_cast<size_t>(channel_entry_bytes(has_wide_sums(c)));
   Bytes channels(18 * channel);
@@ -143,6 +169,7 @@ Instance sound(ProgramBuilder& b) {
   set_output_tile(copy, b.tile(kI8, 5, 5, 18));
   b.compute(copy);
   add_attention(b, output_tile(copy));
+  add_halves(b);
   return b.finish();
 }
 

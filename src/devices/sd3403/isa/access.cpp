@@ -42,10 +42,8 @@ class Collector {
       const int64_t channels = blocks_of(c.output_channels) * kBlockChannels;
       bytes("sums", Memory::kAccumulators, core_, true, 0, sums_of(c) * channels * (accumulates_wide(c) ? 8 : 4), 1);
     }
-    if (c.transform != kDirect)
-      bytes("tap_table", Memory::kCache, core_, false, c.tap_table, tap_table_bytes(c.transform), 16);
-    const bool reads_channels = c.input_type == kF16 ? c.first_sum != 0 : c.last_sum != 0;
-    if (reads_channels) {
+    if (has_tap_table(c)) bytes("tap_table", Memory::kCache, core_, false, c.tap_table, tap_table_bytes(c), 16);
+    if (reads_channel_table(c)) {
       bytes("channel_table", Memory::kCache, core_, false, c.channel_table,
             c.output_channels * channel_entry_bytes(has_wide_sums(c)), 8);
     }

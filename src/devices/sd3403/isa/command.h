@@ -69,9 +69,9 @@ constexpr int64_t element_bytes(int64_t element) {
   return kBytes[element];
 }
 inline constexpr int64_t kBlockChannels = 16;  // output channels of a block of weights
-// Sums of i16 input, and those of a transform behind its taps, have 64 bits.
+// Sums of i16 input, and those of a transform of integers behind its taps, have 64 bits.
 constexpr bool has_wide_sums(int64_t input_type, int64_t transform) {
-  return input_type == kI16 || transform != kDirect;
+  return input_type == kI16 || (transform != kDirect && input_type != kF16);
 }
 constexpr bool has_wide_sums(const Convolve& c) { return has_wide_sums(c.input_type, c.transform); }
 // Of an entry of Convolve's channel table.
@@ -88,8 +88,13 @@ constexpr int64_t transform_taps(int64_t transform) {
 constexpr int64_t taps_of(const Convolve& c) {
   return c.transform == kDirect ? c.window_rows * c.window_columns : transform_taps(c.transform);
 }
-constexpr int64_t tap_table_bytes(int64_t transform) {
-  return transform == kDirect ? 0 : 2 * transform_taps(transform);
+// None of f16, whose taps are not scaled.
+constexpr bool has_tap_table(const Convolve& c) { return c.transform != kDirect && c.input_type != kF16; }
+constexpr int64_t tap_table_bytes(const Convolve& c) { return has_tap_table(c) ? 2 * transform_taps(c.transform) : 0; }
+// The command of a chain that reads the channel table: sums of f16 start from their bias, but those of taps, to which
+// it is added behind the transform.
+constexpr bool reads_channel_table(const Convolve& c) {
+  return c.input_type == kF16 && c.transform == kDirect ? c.first_sum != 0 : c.last_sum != 0;
 }
 inline constexpr int64_t kMostInputShift = 15;  // of a tap table
 inline constexpr int64_t kMostSumShift = 38;

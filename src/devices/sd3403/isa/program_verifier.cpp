@@ -158,10 +158,12 @@ class CommandVerifier {
   Status transforms(const Convolve& c, bool bytes) const {
     const bool plain = c.window_rows == 3 && c.window_columns == 3 && c.stride_rows == 1 && c.stride_columns == 1 &&
                        c.dilation_rows == 1 && c.dilation_columns == 1;
-    if (plain && bytes && c.weights == kWeightI8 && c.connection == kDense && c.weight_zero_point == 0) return {};
-    return refuse("N021",
-                  "a transform goes with a dense convolution of i8 or u8 and i8 weights without weight_zero_point, a "
-                  "window of 3x3, strides and dilations of 1");
+    const bool weights = bytes ? c.weights == kWeightI8 : c.weights == kWeightF16;
+    if (plain && weights && c.connection == kDense && c.weight_zero_point == 0) return {};
+    return refuse(
+        "N021",
+        "a transform goes with a dense convolution of i8 or u8 and i8 weights without weight_zero_point, or of "
+        "f16, a window of 3x3, strides and dilations of 1");
   }
 
   Status types(const Combine& c) const {
@@ -269,7 +271,8 @@ Status check_sums(std::span<const Command> commands, const Queues& queues) {
       const bool continues = c->first_sum == 0;
       const bool same = open != nullptr && open->output_rows == c->output_rows &&
                         open->output_columns == c->output_columns && open->output_channels == c->output_channels &&
-                        (open->input_type == kI16) == (c->input_type == kI16) && open->transform == c->transform &&
+                        (open->input_type == kI16) == (c->input_type == kI16) &&
+                        (open->input_type == kF16) == (c->input_type == kF16) && open->transform == c->transform &&
                         open->narrow_sums == c->narrow_sums;
       if (continues != (open != nullptr) || (continues && !same)) {
         return make_error(StatusCode::kInvalidArgument, "N023", "{}: first_sum is {}, but the accumulators hold {}",

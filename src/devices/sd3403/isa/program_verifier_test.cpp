@@ -91,6 +91,8 @@ TEST(ProgramVerifier, DamageIsNamed) {
   refused("convolve ", "convolve transform=winograd_4 weights=i4 ", "N021");
   refused("convolve ", "convolve transform=winograd_4 input_type=i16 ", "N021");
   refused("convolve ", "convolve transform=winograd_4 connection=depthwise ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 input_type=f16 weights=i8 ", "N021");
+  refused("convolve ", "convolve transform=winograd_4 input_type=f16 weights=f16 output_type=i8 ", "N021");
   refused("convolve ", "convolve transform=winograd_4 weight_zero_point=1 ", "N021");
   refused("input_pixel_stride=16", "input_pixel_stride=0", "N021");
   refused("window_columns=3", "window_columns=2 transform=winograd_2", "N021");

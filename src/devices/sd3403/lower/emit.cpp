@@ -504,7 +504,7 @@ class Emitter {
       c->last_sum = last_sum ? 1 : 0;
       c->weight_address = at.pack ? found.pack : base + packed->weights;
       c->channel_table = base + packed->channels;
-      if (c->transform != kDirect) c->tap_table = base + packed->taps;
+      if (!at.constants.taps.empty()) c->tap_table = base + packed->taps;
       if (has_table(*c)) c->function_table = found.table;
       if (c->adds_residual != 0) {
         const Rows residual = input_rows(at.reads[1], rows);

@@ -1,7 +1,8 @@
 // The epilogue of an f16 product as fields of Convolve, and what of f16 is legal.
 //
 // A sum has one order (docs/reference/arithmetic.md): a window of several taps cannot be cut along its channels, so
-// that the weights of 16 output channels must fit the cache at once; a window of one tap can.
+// that the weights of 16 output channels must fit the cache at once; a window of one tap can, and so can the taps of a
+// transform, each of which has sums of its own.
 #include "devices/sd3403/lower/half.h"
 
 #include <fmt/format.h>
@@ -98,7 +99,7 @@ Status half_product_supports(const ir::Graph& graph, const ir::Node& node) {
   if (!epilogue->activation.is_clamp() && !real_function_of(epilogue->activation))
     return refuse(node, "a function that it does not have in f16, or parameters that are no f32");
   const Shape& shape = weights.type.shape;
-  if (shape.size() != 4 || shape[1].value * shape[2].value == 1) return {};
+  if (shape.size() != 4 || shape[1].value * shape[2].value == 1 || node.op == "winograd_conv2d") return {};
   const int64_t bytes = 2 * kBlockChannels * shape[1].value * shape[2].value * shape[3].value;
   if (bytes <= kMostWeightBytes) return {};
   return refuse(node,

@@ -191,8 +191,9 @@ std::vector<Chunk> chunks_of(const Layer& layer, const Machine& machine, const R
   width = align_up(ceil_div(channels.count, parts), kBlockChannels);
   const bool waits = sums_can_wait(layer, machine);
   const int64_t most = waits ? cache / 2 : cache;
-  // Sums of f16 keep their order, which is by tap, then by channel.
-  const bool dense = convolve->connection == kDense && (convolve->weights != kWeightF16 || layer.constants.window == 1);
+  // Sums of f16 keep their order, which is by tap, then by channel; those of a transform are of one tap each.
+  const bool ordered = convolve->weights == kWeightF16 && layer.constants.window > 1 && convolve->transform == kDirect;
+  const bool dense = convolve->connection == kDense && !ordered;
   int64_t deep = depth.count;
   const auto is_beyond = [&](int64_t limit) { return dense && bytes({0, width}, {0, deep}) > limit; };
   while (deep > kBlockChannels && is_beyond(most)) deep = align_up(deep, kBlockChannels) - kBlockChannels;

@@ -127,7 +127,7 @@ Layer transformed(int64_t rows, int64_t columns, int64_t in, int64_t out, int64_
   auto& c = std::get<Convolve>(layer.body);
   c.transform = transform;
   c.window_rows = c.window_columns = 3;
-  layer.constants.taps.resize(static_cast<size_t>(tap_table_bytes(transform)));
+  layer.constants.taps.resize(static_cast<size_t>(2 * transform_taps(transform)));
   layer.row_unit = transform_tile(transform);
   return layer;
 }
@@ -154,6 +154,22 @@ TEST(Pieces, DeepTapsAreCutAlongTheInputChannels) {
   EXPECT_EQ(chunks[0].depth.count, 96);
   EXPECT_EQ(chunks[2].depth.count, 64);
   EXPECT_EQ(chunks[0].bytes, 16 * 36 * 96 + 16 * 16 + 80);  // taps of two bytes, to a multiple of 16
+}
+
+TEST(Pieces, TapsOfF16AreCutLikeOthersAndWindowsAreNot) {
+  Layer layer = transformed(8, 200, 256, 64, kWinograd2);
+  layer.constants.taps.clear();
+  layer.reads[0].slice.type = kF16;
+  std::get<Convolve>(layer.body).weights = kWeightF16;
+  std::vector<Chunk> chunks = chunks_of(layer, {}, {0, 64});
+  ASSERT_EQ(chunks.size(), 4U * 3);
+  EXPECT_EQ(chunks[0].depth.count, 96);
+  EXPECT_EQ(chunks[0].bytes, 2 * 16 * 16 * 96 + 16 * 8);
+  std::get<Convolve>(layer.body).transform = kDirect;
+  layer.constants.window = 9;
+  chunks = chunks_of(layer, {}, {0, 64});
+  ASSERT_EQ(chunks.size(), 4U);
+  EXPECT_EQ(chunks[0].depth.count, 256);
 }
 
 TEST(Pieces, AccumulatorsHoldHalfOfTheirBytes) {

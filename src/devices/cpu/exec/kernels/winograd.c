@@ -113,6 +113,7 @@ void HAI_KERNEL(winograd_input_f32)(const hai_winograd_input* w) {
   float* d = (float*)w->d;
   input_axis_f32(w->tile, d, side * channels, side * channels);
   for (int i = 0; i < side; ++i) input_axis_f32(w->tile, d + i * side * channels, channels, channels);
+  for (int64_t i = 0; w->rounds != 0 && i < side * side * channels; ++i) d[i] = hai_winograd_round_f16(d[i]);
   for (int t = 0; t < side * side; ++t) {
     __builtin_memcpy((char*)w->out + t * w->tap_stride_bytes, d + t * channels, (uint64_t)channels * 4);
   }

@@ -16,6 +16,7 @@ typedef struct {
   void* out;
   int64_t tap_stride_bytes;
   const int32_t* shifts; /* of each tap */
+  int32_t rounds;        /* f32: V is rounded to f16 */
   hai_gemm_left left;    /* integers: the form in which the product reads V: V, V + 128, or 16 bits */
 } hai_winograd_input;
 

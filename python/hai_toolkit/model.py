@@ -194,18 +194,33 @@ class Model:
         print_ir: Sequence[str] = (),
         print_sink: Callable[[str, str], None] | None = None,
         compress: bool | None = None,
+        halo: str | None = None,
     ) -> CompiledModel:
         """Compiles for ``device``.
 
         ``compress``: store weights compressed; ``None``: where that saves at least a tenth (f32: a fifth) of them.
         ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
+        ``halo``, of device ``sd3403``: rows that two stripes of a cascade need are ``kept``, ``recomputed``, or, by
+        default, ``auto``: what is quicker.
         """
+        if halo is not None and device != "sd3403":
+            raise HaiError(
+                "HAI-Y039", f"halo= is for device sd3403, and the model is compiled for {device}; leave it out"
+            )
         sink = print_sink or (lambda place, text: print(printable(f"// {place}\n{text}")))
         report = json.dumps(self.quantization_report) if self.quantization_report else ""
         rule = self.preprocessing.to_native() if self.preprocessing is not None else None
         compiled = CompiledModel(
             _core.compile(
-                self._graph, device, _dim_ranges(dims), list(disabled_passes), list(print_ir), sink, rule, report
+                self._graph,
+                device,
+                _dim_ranges(dims),
+                list(disabled_passes),
+                list(print_ir),
+                sink,
+                rule,
+                report,
+                "auto" if halo is None else str(halo),
             ),
             compress,
         )

@@ -93,9 +93,11 @@ nb::dict report_dict(const compiler::CompileReport& report) {
 compiler::CompiledModel compile(const ir::Graph& graph, const std::string& device, const PythonDims& dims,
                                 const std::vector<std::string>& disabled_passes,
                                 const std::vector<std::string>& print_ir, const nb::object& print_sink,
-                                const nb::object& preprocessing, const std::string& quantization_report) {
+                                const nb::object& preprocessing, const std::string& quantization_report,
+                                const std::string& halo) {
   compiler::CompileOptions options;
   options.device = device;
+  options.sd3403.schedule.halo = value_or_raise(sd3403::parse_halo(halo));
   options.dims = dim_ranges(dims);
   options.disabled_passes = disabled_passes;
   options.print_ir = print_ir;
@@ -132,7 +134,7 @@ void bind_compile(nb::module_& module) {
       .def("report", [](const compiler::CompiledModel& compiled) { return report_dict(compiled.report); });
   module.def("compile", &compile, nb::arg("graph"), nb::arg("device"), nb::arg("dims"), nb::arg("disabled_passes"),
              nb::arg("print_ir"), nb::arg("print_sink").none(), nb::arg("preprocessing").none(),
-             nb::arg("quantization_report"));
+             nb::arg("quantization_report"), nb::arg("halo"));
   module.def(
       "read_graph",
       [](const std::string& path) {

@@ -231,7 +231,7 @@ def test_options_of_the_npu_for_a_model_without_one(files: Path, tmp_path: Path)
         for flag, value in (("--clock", "600"), ("--deadline", "4"), ("--camera", "640x480")):
             error = run(*arguments, model, flag, value, code=1)
             assert "HAI-L084" in error and flag in error
-    for flag in (["--machine", "sd3403"], ["--machine", "rk3588-core"], ["--no-cascade"]):
+    for flag in (["--machine", "sd3403"], ["--machine", "rk3588-core"], ["--no-cascade"], ["--halo", "auto"]):
         error = run("compile", files / "cpu.hai", "-o", tmp_path / "no.hai", *flag, code=1)
         assert "HAI-L060" in error and flag[0] in error
     assert "N091" in run(*arguments, empty, "--inject", "semaphore,number=1", code=1)
@@ -473,6 +473,42 @@ def test_small_machines_give_the_same_values(files: Path, tmp_path: Path) -> Non
         run("compile", files / "cpu.hai", "--device", "sd3403", "--machine", machine, "-o", target)
         outputs.append(hai.load(target).session(threads=1).run({"x": pictures(2, 9)})["y"])
     assert all(np.array_equal(outputs[0], other) for other in outputs[1:])
+
+
+def test_every_halo_gives_the_same_values(files: Path, tmp_path: Path) -> None:
+    # Little room and slow memory: layers run in groups of stripes.
+    tight = {"profile": "tight", "values": {"sram_bytes": 16384, "ddr_gigabytes": 0.5}}
+    (tmp_path / "tight.json").write_text(json.dumps(tight))
+    given = {"x": pictures(2, 9)}
+    want = hai.load(files / "cpu.hai").session(threads=1).run(given)["y"]
+    recomputed = {}
+    for halo in ("auto", "kept", "recomputed"):
+        target = tmp_path / f"{halo}.hai"
+        report = run(
+            "compile", files / "cpu.hai", "--device", "sd3403", "--machine", tmp_path / "tight.json", "--halo", halo,
+            "-o", target, "--json",
+        )  # fmt: skip
+        recomputed[halo] = sum(segment["recomputed_groups"] for segment in json.loads(report)["segments"])
+        assert np.array_equal(hai.load(target).session(threads=1).run(given)["y"], want)
+    assert recomputed["kept"] == 0 < recomputed["recomputed"]
+    model = hai.Model.from_file(files / "cpu.hai")
+    for halo in ("kept", "recomputed"):
+        model.compile(device="sd3403", halo=halo).save(tmp_path / "again.hai")
+        assert np.array_equal(hai.load(tmp_path / "again.hai").session(threads=1).run(given)["y"], want)
+
+
+def test_a_halo_that_does_not_exist_is_refused(files: Path, tmp_path: Path) -> None:
+    arguments = ("compile", files / "cpu.hai", "--device", "sd3403", "-o", tmp_path / "o.hai")
+    for wrong in ("none", "", "Kept"):
+        run(*arguments, f"--halo={wrong}", code=2)
+    run(*arguments, "--halo", "kept", "--no-cascade", code=2)
+    model = hai.Model.from_file(files / "cpu.hai")
+    for bad in ("none", "", 3):
+        with pytest.raises(hai.HaiError, match=r"choose one of auto, kept, recomputed.*N111"):
+            model.compile(device="sd3403", halo=bad)  # type: ignore[arg-type]
+    with pytest.raises(hai.HaiError, match=r"for device sd3403.*Y039"):
+        model.compile(halo="kept")
+    assert not (tmp_path / "o.hai").exists()
 
 
 def test_what_is_too_large_runs_on_the_cpu(tmp_path: Path) -> None:

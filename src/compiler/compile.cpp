@@ -271,11 +271,12 @@ std::string to_string(const CompileReport& report) {
   }
   for (const sd3403::SegmentReport& segment : report.segments) {
     text += fmt::format(
-        "{}: {} layers in {} groups and {} stripes, {} commands, {} bytes of constants (weights and tables: {}, "
+        "{}: {} layers in {} groups ({} with a recomputed halo) and {} stripes, {} commands, {} bytes of constants "
+        "(weights and tables: {}, "
         "expanded {}); scratchpad {} bytes, lower bound {}; external memory at least {}\n",
-        segment.name, segment.layers, segment.groups, segment.stripes, segment.commands, segment.constant_bytes,
-        segment.stream_bytes, segment.expanded_bytes, segment.sram_bytes, segment.sram_lower_bound_bytes,
-        segment.external_lower_bound_bytes);
+        segment.name, segment.layers, segment.groups, segment.recomputed_groups, segment.stripes, segment.commands,
+        segment.constant_bytes, segment.stream_bytes, segment.expanded_bytes, segment.sram_bytes,
+        segment.sram_lower_bound_bytes, segment.external_lower_bound_bytes);
     for (const std::string& tensor : segment.spilled)
       text += fmt::format("  {} waits in external memory\n", printable(tensor));
   }

@@ -152,7 +152,13 @@ void add_compile(CLI::App& app, CompileArguments& a, Chosen& chosen) {
   command->add_option("--device", a.device, "device to compile for")->capture_default_str();
   command->add_option("--machine", a.machine,
                       "sd3403: profile of the machine, a built-in name or a JSON file (default: sd3403)");
-  command->add_flag("!--no-cascade", a.cascade, "sd3403: run every layer whole, never several in stripes");
+  CLI::Option* no_cascade =
+      command->add_flag("!--no-cascade", a.cascade, "sd3403: run every layer whole, never several in stripes");
+  command
+      ->add_option("--halo", a.halo,
+                   "sd3403: rows that two stripes of a cascade need are kept, recomputed, or auto: what is quicker")
+      ->check(CLI::IsMember({"auto", "kept", "recomputed"}))
+      ->excludes(no_cascade);
   command->add_option("--dim", a.dims, "bind a named dimension: height=640, or a range for the batch: N=1..16");
   add_quantization(*command, a);
   command->add_option("--resize", a.resize,

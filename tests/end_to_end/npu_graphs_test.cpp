@@ -83,6 +83,36 @@ std::vector<Variant> variants() {
       });
     }
   }
+  for (const double sram : {16384.0, 32768.0}) {
+    for (const auto& [halo, name] :
+         {std::pair{sd3403::HaloChoice::kKept, "kept"}, std::pair{sd3403::HaloChoice::kRecomputed, "recomputed"}}) {
+      add(fmt::format("halos {}, scratchpad {}", name, sram), [&](Options& options) {
+        options.schedule.halo = halo;
+        options.machine.sram_bytes = sram;
+        options.machine.ddr_gigabytes = 1;
+      });
+    }
+  }
+  for (const int64_t layers : {2, 3, 5, 9}) {
+    for (const int64_t stripes : {2, 3, 5}) {
+      add(fmt::format("groups of {} layers in {} stripes, halos recomputed", layers, stripes), [&](Options& options) {
+        options.schedule.halo = sd3403::HaloChoice::kRecomputed;
+        options.schedule.force_layers = layers;
+        options.schedule.force_stripes = stripes;
+        options.machine.weight_cache_bytes = 32768;
+      });
+    }
+  }
+  for (const auto& [split, name] :
+       {std::pair{sd3403::Split::kRows, "rows"}, std::pair{sd3403::Split::kChannels, "channels"},
+        std::pair{sd3403::Split::kOneCore, "one core"}, std::pair{sd3403::Split::kBranches, "branches"}}) {
+    add(fmt::format("split by {}, halos recomputed", name), [&](Options& options) {
+      options.emit.split = split;
+      options.schedule.halo = sd3403::HaloChoice::kRecomputed;
+      options.schedule.force_layers = 4;
+      options.schedule.force_stripes = 3;
+    });
+  }
   for (const double sram : {16384.0, 24576.0, 49152.0}) {
     add(fmt::format("no cascades, scratchpad {}", sram), [&](Options& options) {
       options.schedule.cascade = false;
@@ -118,7 +148,7 @@ std::vector<ops::Tensor> inputs_of(const ir::Graph& graph, uint32_t seed, int64_
 struct Seen {
   int compared = 0;
   int64_t too_large = 0;  // operators that a machine is too small for
-  int64_t striped = 0, spilled = 0, segments = 0, groups = 0;
+  int64_t striped = 0, recomputed = 0, spilled = 0, segments = 0, groups = 0;
   std::map<std::string, int> layers;  // by operator, on the NPU
   int64_t packs = 0;                  // commands that make weights of activations
   int64_t waiting_taps = 0;           // commands that leave sums of a transform
@@ -147,6 +177,7 @@ std::string difference(const Case& test_case, const compiler::CompileOptions& op
     seen.segments += 1;
     seen.groups += report.groups;
     seen.striped += report.stripes > report.groups ? 1 : 0;
+    seen.recomputed += report.recomputed_groups;
     seen.spilled += static_cast<int64_t>(report.spilled.size());
   }
   for (const testing::NpuProgram& program : programs) {
@@ -245,6 +276,7 @@ TEST(NpuGraphs, ConvolutionalNetworksGiveTheSameIntegersInEveryTiling) {
   EXPECT_LT(seen.too_large, 400)
       << "tables of 16-bit functions beside a small cache, tensors that must be whole in a small scratchpad";
   EXPECT_GT(seen.striped, 700);
+  EXPECT_GT(seen.recomputed, 200);
   EXPECT_GT(seen.spilled, 10);
   EXPECT_GT(seen.packs, 500);
   EXPECT_GT(seen.waiting_taps, 100);

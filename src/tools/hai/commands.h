@@ -21,6 +21,7 @@ struct CompileArguments {
   std::string device = "cpu";
   std::optional<std::string> machine;  // of device sd3403: a built-in profile (default sd3403) or a JSON file
   bool cascade = true;                 // of device sd3403: layers in stripes through the scratchpad
+  std::optional<std::string> halo;     // of those stripes: "auto" (the default), "kept", "recomputed"
   std::vector<std::string> dims;       // "name=number" or "name=low..high"
   std::string quantize;                // "", "int8", "w8a16", "mixed", ...
   std::optional<double> max_drop;      // points, for "mixed"

@@ -155,7 +155,10 @@ Result<Source> load_source(const CompileArguments& arguments) {
 // What is for a device that the model is not compiled for.
 Status check_device(const CompileArguments& arguments) {
   if (arguments.device == "sd3403") return {};
-  const char* flag = arguments.machine ? "--machine" : arguments.cascade ? nullptr : "--no-cascade";
+  const char* flag = arguments.machine    ? "--machine"
+                     : arguments.halo     ? "--halo"
+                     : !arguments.cascade ? "--no-cascade"
+                                          : nullptr;
   if (flag == nullptr) return {};
   return make_error(StatusCode::kInvalidArgument, "L060",
                     "{} is for device sd3403, and the model is compiled for {}; add --device sd3403, or leave it out",
@@ -366,6 +369,7 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
       document["segments"].push_back({{"name", segment.name},
                                       {"layers", segment.layers},
                                       {"groups", segment.groups},
+                                      {"recomputed_groups", segment.recomputed_groups},
                                       {"stripes", segment.stripes},
                                       {"commands", segment.commands},
                                       {"constant_bytes", segment.constant_bytes},
@@ -414,6 +418,7 @@ Status compile_command(const CompileArguments& arguments) {
   options.device = arguments.device;
   HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine.value_or("sd3403")));
   options.sd3403.schedule.cascade = arguments.cascade;
+  HAI_TRY(options.sd3403.schedule.halo, sd3403::parse_halo(arguments.halo.value_or("auto")));
   options.dims = std::move(source.dims);
   options.disabled_passes = arguments.disabled_passes;
   options.print_ir = arguments.print_ir;

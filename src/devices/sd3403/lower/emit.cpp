@@ -230,7 +230,7 @@ class Emitter {
       if (own.in_parts) {
         for (const LayerId l : uses_[own.buffer].producers) {
           if (l < group_->begin || l >= group_->end) continue;
-          const int64_t first = group_->first_row(l, stripe);
+          const int64_t first = group_->first_new_row(l, stripe);
           const int64_t last = group_->last_row(l, stripe);
           if (first < last) store_part(l, first, last);
         }

@@ -73,7 +73,10 @@ class Lowering {
     report.name = fmt::format("npu{}", segments_++);
     report.layers = static_cast<int64_t>(segment.layers.size());
     report.groups = static_cast<int64_t>(plan.groups.size());
-    for (const Group& group : plan.groups) report.stripes += group.stripes;
+    for (const Group& group : plan.groups) {
+      report.stripes += group.stripes;
+      report.recomputed_groups += group.halo == Halo::kRecomputed ? 1 : 0;
+    }
     report.commands = static_cast<int64_t>(code.commands.size());
     report.constant_bytes = static_cast<int64_t>(code.constants.size());
     report.stream_bytes = code.stream_bytes;

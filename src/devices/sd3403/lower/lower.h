@@ -30,6 +30,7 @@ struct LowerOptions {
 struct SegmentReport {
   std::string name;
   int64_t layers = 0, groups = 0, stripes = 0;
+  int64_t recomputed_groups = 0;  // of those, with a recomputed halo
   int64_t commands = 0;
   int64_t constant_bytes = 0;
   int64_t stream_bytes = 0, expanded_bytes = 0;  // of weights and tables: as stored, and once in the weight cache

@@ -4,8 +4,15 @@
 // is possible when its own buffers (rings, staging) and the buffers that other groups keep alive across it fit. Groups
 // of several layers are tried only where a layer alone does not fit or would wait for external memory. Where no order
 // is possible, the largest buffer alive at the place that stopped it is spilled, and the search starts again. Addresses
-// are planned over groups as time (passes/plan_memory.h); if they come out higher than the scratchpad because of gaps,
-// the search runs again with less room.
+// are planned over groups as time, and over the layers of a group whose buffers come and go in a stripe
+// (passes/plan_memory.h); if they come out higher than the scratchpad because of gaps, the search runs again with less
+// room.
+//
+// Spilling as little as possible is not always quickest: a group that must not be cut for it may load its constants for
+// each of many stripes. Where the first search spills or finds such a group, others begin with the tensors above a half
+// or a quarter of the scratchpad spilled, or with all (one that a group makes and reads itself stays inside it), and
+// the least cost wins. A recomputed halo costs cycles and saves room, so a group has one only where it does not fit
+// with a kept one, and such groups are tried last, and only there.
 #include "devices/sd3403/lower/schedule.h"
 
 #include <fmt/format.h>
@@ -33,8 +40,9 @@ struct Life {
 
 class Search {
  public:
-  Search(Segment& segment, const Machine& machine, const ScheduleOptions& options, int64_t room)
-      : segment_(segment), machine_(machine), options_(options), room_(room), uses_(uses_of(segment)) {
+  Search(const Segment& segment, LayerCosts& costs, const Machine& machine, const ScheduleOptions& options,
+         int64_t room)
+      : segment_(segment), costs_(costs), machine_(machine), options_(options), room_(room), uses_(uses_of(segment)) {
     for (BufferId b = 0; b < segment.buffers.size(); ++b) {
       Life life;
       const Buffer& buffer = segment.buffers[b];
@@ -75,10 +83,12 @@ class Search {
     if (least[count] == kNever) return groups;
     for (LayerId at = count; at > 0; at = groups.back().begin) groups.push_back(last[at]);
     std::reverse(groups.begin(), groups.end());
+    cycles_ = least[count];
     return groups;
   }
 
   LayerId stuck_at() const { return stuck_at_; }
+  double cycles() const { return cycles_; }
 
   // The largest buffer that another group would keep across `layer`, or else the largest that it touches.
   std::optional<BufferId> largest_alive(LayerId layer) const {
@@ -128,8 +138,18 @@ class Search {
     return group.own_bytes + across <= (alone ? static_cast<int64_t>(machine_.sram_bytes) : room_);
   }
 
+  // Whether the group fits, with the halo that it then has.
+  bool choose_halo(Group& group) const {
+    const bool one_form = group.end - group.begin == 1 || group.stripes == 1;
+    if (options_.halo == HaloChoice::kKept || one_form) return fits(group);
+    if (options_.halo == HaloChoice::kAuto && fits(group)) return true;
+    group = with_recomputed_halo(segment_, uses_, group);
+    return fits(group);
+  }
+
   void try_group(LayerId begin, LayerId end, std::vector<double>& least, std::vector<Group>& last) {
     const bool is_forced = options_.force_stripes != 0;
+    if (!is_forced && least[begin] + costs_.least_cycles(begin, end) >= least[end]) return;
     std::vector<int64_t> forms(std::begin(kStripes), std::end(kStripes));
     if (is_forced && end - begin > 1) forms = {options_.force_stripes};
     if (is_forced && end - begin == 1) forms.insert(forms.begin() + 1, options_.force_stripes);
@@ -140,86 +160,135 @@ class Search {
         if (stripes == 1) return;
         continue;
       }
-      if (!fits(*group)) continue;
-      double cost = least[begin] + group_cycles(segment_, uses_, machine_, *group);
       // A forced form is taken wherever it is possible, of as many layers as may be: all of them together cost less
       // than one cycle.
-      if (is_forced && stripes == options_.force_stripes && stripes != 1)
-        cost = least[begin] + 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin));
+      const bool is_wanted = is_forced && stripes == options_.force_stripes && stripes != 1;
+      const auto cost_of = [&] {
+        return least[begin] +
+               (is_wanted ? 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin)) : costs_.group_cycles(*group));
+      };
+      if (cost_of() >= least[end] || !choose_halo(*group)) continue;  // a recomputed halo costs no less
+      const double cost = cost_of();
       if (cost >= least[end]) continue;
       least[end] = cost;
       last[end] = std::move(*group);
     }
   }
 
-  Segment& segment_;
+  const Segment& segment_;
+  LayerCosts& costs_;
   const Machine& machine_;
   const ScheduleOptions& options_;
   int64_t room_;
   std::vector<BufferUses> uses_;
   std::vector<Life> lives_;
   LayerId stuck_at_ = 0;
+  double cycles_ = 0;
 };
 
 // Addresses for all groups.
-Result<Schedule> place(const Segment& segment, std::vector<Group> groups) {
+Result<Schedule> place(const Segment& segment, const std::vector<BufferUses>& uses, std::vector<Group> groups) {
   Schedule out;
   out.groups = std::move(groups);
   out.homes.assign(out.groups.size(), std::vector<Home>(segment.buffers.size()));
   std::vector<passes::MemoryBuffer> memory;
   struct Owner {
     BufferId buffer;
-    int64_t first, last;
+    size_t first, last;  // groups
     int64_t ring_rows;
   };
+  constexpr size_t kNone = std::numeric_limits<size_t>::max();
   std::vector<Owner> owners;
-  std::vector<int64_t> first(segment.buffers.size(), -1);
-  std::vector<int64_t> last(segment.buffers.size(), -1);
+  std::vector<Owner> residents;
+  for (BufferId b = 0; b < segment.buffers.size(); ++b) residents.push_back({b, kNone, 0, 0});
+  std::vector<int64_t> begins;  // of each group: a step, or one for each layer
+  int64_t step = 0;
   for (size_t g = 0; g < out.groups.size(); ++g) {
-    const auto time = static_cast<int64_t>(g);
-    for (const GroupBuffer& own : out.groups[g].buffers) owners.push_back({own.buffer, time, time, own.ring_rows});
-    for (const GroupBuffer& own : out.groups[g].buffers)
-      memory.push_back({own.bytes, time, time, passes::MemoryRegion::kFixed});
-    for (const BufferId b : out.groups[g].resident) {
-      if (first[b] < 0) first[b] = time;
-      last[b] = time;
+    const Group& group = out.groups[g];
+    const bool by_layers = group.halo == Halo::kRecomputed;
+    begins.push_back(step);
+    for (const GroupBuffer& own : group.buffers) {
+      const Span span = by_layers ? span_of(uses[own.buffer], group, own) : Span{group.begin, group.begin};
+      owners.push_back({own.buffer, g, g, own.ring_rows});
+      memory.push_back(
+          {own.bytes, step + span.first - group.begin, step + span.last - group.begin, passes::MemoryRegion::kFixed});
     }
+    for (const BufferId b : group.resident) {
+      residents[b].first = std::min(residents[b].first, g);
+      residents[b].last = g;
+    }
+    step += by_layers ? group.end - group.begin : 1;
   }
-  for (BufferId b = 0; b < segment.buffers.size(); ++b) {
-    if (first[b] < 0) continue;
-    owners.push_back({b, first[b], last[b], 0});
-    memory.push_back({segment.buffers[b].bytes(), first[b], last[b], passes::MemoryRegion::kFixed});
+  begins.push_back(step);
+  for (const Owner& resident : residents) {
+    if (resident.first == kNone) continue;
+    owners.push_back(resident);
+    memory.push_back({segment.buffers[resident.buffer].bytes(), begins[resident.first], begins[resident.last + 1] - 1,
+                      passes::MemoryRegion::kFixed});
   }
   HAI_TRY(const passes::MemoryPlan plan, passes::plan_memory(memory));
   for (size_t i = 0; i < owners.size(); ++i) {
-    for (int64_t g = owners[i].first; g <= owners[i].last; ++g) {
-      Home& home = out.homes[static_cast<size_t>(g)][owners[i].buffer];
+    for (size_t g = owners[i].first; g <= owners[i].last; ++g) {
+      Home& home = out.homes[g][owners[i].buffer];
       if (home.address < 0 || owners[i].first == owners[i].last) home = {plan.offset_bytes[i], owners[i].ring_rows};
     }
   }
   out.sram_bytes = plan.fixed_bytes;
   out.sram_lower_bound_bytes = plan.fixed_lower_bound_bytes;
-  out.scratch_offset.assign(segment.buffers.size(), 0);
+  return out;
+}
+
+// Places in the scratch image; what was spilled and yet never leaves a group needs none.
+void place_spilled(Segment& segment, Schedule& plan) {
+  for (const Group& group : plan.groups) {
+    for (const GroupBuffer& own : group.buffers) {
+      if (own.keep == Keep::kInside) segment.buffers[own.buffer].spilled = false;
+    }
+  }
+  plan.scratch_offset.assign(segment.buffers.size(), 0);
   for (BufferId b = 0; b < segment.buffers.size(); ++b) {
     if (!segment.buffers[b].spilled) continue;
-    out.scratch_offset[b] = out.scratch_bytes;
-    out.scratch_bytes += align_up(segment.buffers[b].bytes(), 256);
+    plan.scratch_offset[b] = plan.scratch_bytes;
+    plan.scratch_bytes += align_up(segment.buffers[b].bytes(), 256);
+  }
+}
+
+std::vector<bool> spilled_of(const Segment& segment) {
+  std::vector<bool> out;
+  for (const Buffer& buffer : segment.buffers) out.push_back(buffer.spilled);
+  return out;
+}
+
+void set_spilled(Segment& segment, const std::vector<bool>& spilled) {
+  for (BufferId b = 0; b < segment.buffers.size(); ++b) segment.buffers[b].spilled = spilled[b];
+}
+
+// `given`, and what is larger than that.
+std::vector<bool> with_large_spilled(const Segment& segment, const std::vector<bool>& given, int64_t bytes) {
+  std::vector<bool> out = given;
+  for (BufferId b = 0; b < out.size(); ++b) {
+    if (!segment.buffers[b].is_given() && segment.buffers[b].bytes() > bytes) out[b] = true;
   }
   return out;
 }
 
-}  // namespace
-
-Result<Schedule> schedule(Segment& segment, const Machine& machine, const ScheduleOptions& options) {
+// The best schedule of those that spill what is spilled already and as little more as they can, and what it spills; of
+// kAuto with a recomputed halo where a kept one does not fit.
+Result<Schedule> schedule_with(Segment& segment, LayerCosts& costs, const Machine& machine,
+                               const ScheduleOptions& options) {
   const auto sram = static_cast<int64_t>(machine.sram_bytes);
   int64_t room = sram;
   for (int tries = 0;;) {
-    Search search(segment, machine, options, room);
+    Search search(segment, costs, machine, options, room);
     std::vector<Group> groups = search.run();
     const bool possible = !groups.empty();
     if (possible) {
-      HAI_TRY(Schedule found, place(segment, std::move(groups)));
-      if (found.sram_bytes <= sram) return found;
+      HAI_TRY(Schedule found, place(segment, uses_of(segment), std::move(groups)));
+      found.cycles = search.cycles();
+      if (found.sram_bytes <= sram) {
+        place_spilled(segment, found);
+        return found;
+      }
       if (++tries < kMostTries) {
         room = static_cast<int64_t>(static_cast<double>(room) * kRoomSteps);
         continue;
@@ -233,6 +302,45 @@ Result<Schedule> schedule(Segment& segment, const Machine& machine, const Schedu
       room = sram;
     }
   }
+}
+
+}  // namespace
+
+Result<HaloChoice> parse_halo(std::string_view name) {
+  if (name == "auto") return HaloChoice::kAuto;
+  if (name == "kept") return HaloChoice::kKept;
+  if (name == "recomputed") return HaloChoice::kRecomputed;
+  return make_error(StatusCode::kInvalidArgument, "N111",
+                    "halo \"{}\" does not exist; choose one of auto, kept, recomputed", name);
+}
+
+Result<Schedule> schedule(Segment& segment, const Machine& machine, const ScheduleOptions& options) {
+  const std::vector<bool> given = spilled_of(segment);
+  LayerCosts costs(segment, machine);
+  ScheduleOptions form = options;
+  if (options.halo == HaloChoice::kAuto) form.halo = HaloChoice::kKept;
+  HAI_TRY(Schedule best, schedule_with(segment, costs, machine, form));
+  std::vector<bool> spilled = spilled_of(segment);
+  const bool is_tight = spilled != given || std::any_of(best.groups.begin(), best.groups.end(),
+                                                        [&](const Group& group) { return costs.loads_again(group); });
+  if (!options.cascade || !is_tight) return best;
+  const auto try_from = [&](const std::vector<bool>& start) {
+    set_spilled(segment, start);
+    Result<Schedule> other = schedule_with(segment, costs, machine, form);
+    if (!other || other->cycles >= best.cycles) return;
+    best = std::move(*other);
+    spilled = spilled_of(segment);
+  };
+  const auto sram = static_cast<int64_t>(machine.sram_bytes);
+  for (const int64_t limit : {sram / 2, sram / 4}) try_from(with_large_spilled(segment, given, limit));
+  const std::vector<bool> all = with_large_spilled(segment, given, 0);
+  try_from(all);
+  if (options.halo == HaloChoice::kAuto) {
+    form.halo = HaloChoice::kAuto;
+    for (const std::vector<bool>& start : {std::vector<bool>(spilled), given, all}) try_from(start);
+  }
+  set_spilled(segment, spilled);
+  return best;
 }
 
 }  // namespace hai::sd3403

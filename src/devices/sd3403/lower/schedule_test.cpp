@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
 
 namespace hai::sd3403 {
 namespace {
@@ -49,11 +50,21 @@ Machine machine_of(double sram_bytes) {
   return machine;
 }
 
+// The layers of a group during which it needs the buffer.
+Span span_in(const std::vector<BufferUses>& uses, const Group& group, BufferId buffer) {
+  for (const GroupBuffer& own : group.buffers) {
+    if (own.buffer == buffer) return span_of(uses[buffer], group, own);
+  }
+  return {group.begin, group.end - 1};
+}
+
 // Buffers that are there at one time do not overlap, and lie inside.
 void expect_places_apart(const Segment& segment, const Schedule& plan, int64_t sram_bytes) {
   EXPECT_LE(plan.sram_bytes, sram_bytes);
   EXPECT_GE(plan.sram_bytes, plan.sram_lower_bound_bytes);
-  for (const auto& homes : plan.homes) {
+  const std::vector<BufferUses> uses = uses_of(segment);
+  for (size_t g = 0; g < plan.groups.size(); ++g) {
+    const std::vector<Home>& homes = plan.homes[g];
     for (BufferId a = 0; a < homes.size(); ++a) {
       if (homes[a].address < 0) continue;
       const auto end_of = [&](BufferId b) {
@@ -63,6 +74,9 @@ void expect_places_apart(const Segment& segment, const Schedule& plan, int64_t s
       EXPECT_LE(end_of(a), sram_bytes);
       for (BufferId b = a + 1; b < homes.size(); ++b) {
         if (homes[b].address < 0) continue;
+        const Span one = span_in(uses, plan.groups[g], a);
+        const Span other = span_in(uses, plan.groups[g], b);
+        if (one.last < other.first || other.last < one.first) continue;
         EXPECT_TRUE(end_of(a) <= homes[b].address || end_of(b) <= homes[a].address) << a << " and " << b;
       }
     }
@@ -135,10 +149,100 @@ TEST(Schedule, ForcedFormsAreTakenWhereTheyCan) {
       for (const Group& group : plan->groups) {
         EXPECT_LE(static_cast<int64_t>(group.end - group.begin), layers);
         EXPECT_EQ(group.stripes, stripes);
+        EXPECT_EQ(group.halo, Halo::kKept);
       }
       expect_places_apart(chain.segment, *plan, 1 << 20);
+      Chain again = residual(16, 64);
+      const auto other = schedule(again.segment, machine_of(1 << 20), {true, layers, stripes, HaloChoice::kRecomputed});
+      ASSERT_TRUE(other);
+      for (const Group& group : other->groups) {
+        EXPECT_EQ(group.stripes, stripes);
+        EXPECT_EQ(group.halo == Halo::kRecomputed, group.end - group.begin > 1);
+      }
+      expect_places_apart(again.segment, *other, 1 << 20);
     }
   }
+}
+
+// Eight layers whose buffers have 64 rows of 512 bytes.
+Chain line() {
+  Chain chain(64, 512);
+  BufferId last = chain.buffer("x", 100);
+  for (int i = 0; i < 8; ++i) {
+    const BufferId next = i == 7 ? chain.buffer("y", ir::kNone, 101) : chain.buffer("b" + std::to_string(i));
+    chain.copy(last, next);
+    last = next;
+  }
+  return chain;
+}
+
+// In 64 stripes two rows of input and of output and one of each of seven between are 11 rows.
+TEST(Schedule, AHaloIsRecomputedWhereThatSavesATripToMemory) {
+  for (const int64_t rows : {6, 7, 10, 11}) {
+    Chain one = line();
+    Chain two = line();
+    Machine machine = machine_of(static_cast<double>(rows * 512));
+    machine.ddr_gigabytes = 1;
+    const auto kept = schedule(one.segment, machine, {true, 0, 0, HaloChoice::kKept});
+    const auto chosen = schedule(two.segment, machine, {});
+    ASSERT_TRUE(kept && chosen);
+    expect_places_apart(two.segment, *chosen, rows * 512);
+    if (rows == 11) {
+      EXPECT_EQ(kept->scratch_bytes, 0);
+      EXPECT_EQ(chosen->groups[0].halo, Halo::kKept) << "where both fit, nothing is computed twice";
+      continue;
+    }
+    EXPECT_GT(kept->scratch_bytes, 0);
+    for (const Group& group : kept->groups) EXPECT_EQ(group.halo, Halo::kKept);
+    EXPECT_EQ(chosen->scratch_bytes, 0);
+    ASSERT_EQ(chosen->groups.size(), 1U);
+    EXPECT_EQ(chosen->groups[0].halo, Halo::kRecomputed);
+    EXPECT_LT(chosen->cycles, kept->cycles);
+  }
+}
+
+// Three convolutions of 144 KB of weights over pictures of 32 KB: in stripes together each would load its weights for
+// every stripe, because the weight cache of a core does not take half of what two have.
+TEST(Schedule, SpillsWhereStripesWouldLoadConstantsAgain) {
+  Chain chain(16, 16 * 128);
+  BufferId last = chain.buffer("x", 100);
+  for (const char* name : {"a", "b", "y"}) {
+    const BufferId next = chain.buffer(name, ir::kNone, *name == 'y' ? 101 : ir::kNone);
+    chain.copy(last, next);
+    last = next;
+  }
+  for (Buffer& buffer : chain.segment.buffers) {
+    buffer.columns = 16;
+    buffer.channels = 128;
+  }
+  for (Layer& layer : chain.segment.layers) {
+    Convolve body;
+    body.input_type = kI8;
+    body.input_columns = body.output_columns = 16;
+    body.input_channels = 128;
+    body.window_rows = body.window_columns = 3;
+    layer.body = body;
+    layer.constants.window = 9;
+    layer.constants.depth = 128;
+    layer.reads[0].window = {3, 1, 1, 1, {}, {}};
+    for (Slice* slice : {&layer.reads[0].slice, &layer.writes}) {
+      slice->columns = 16;
+      slice->channels = 128;
+      slice->pixel_stride = 128;
+    }
+  }
+  const auto plan = schedule(chain.segment, machine_of(40 << 10), {});
+  ASSERT_TRUE(plan) << plan.error().to_string();
+  expect_places_apart(chain.segment, *plan, 40 << 10);
+  EXPECT_TRUE(chain.segment.buffers[1].spilled && chain.segment.buffers[2].spilled);
+  EXPECT_EQ(plan->groups.size(), 3U);
+}
+
+TEST(Schedule, HalosHaveNames) {
+  EXPECT_EQ(*parse_halo("auto"), HaloChoice::kAuto);
+  EXPECT_EQ(*parse_halo("kept"), HaloChoice::kKept);
+  EXPECT_EQ(*parse_halo("recomputed"), HaloChoice::kRecomputed);
+  EXPECT_EQ(parse_halo("Kept").error().id, "N111");
 }
 
 TEST(Schedule, ARowThatDoesNotFitIsNamed) {

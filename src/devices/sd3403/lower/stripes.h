@@ -1,5 +1,9 @@
 // Stripes: layers that follow each other, run a few rows at a time, so that what stands between them needs only the
 // rows that are still to be read.
+//
+// Windows of neighbouring stripes overlap, and the rows in which they do are the halo. It is kept in a ring from stripe
+// to stripe, or computed again by each: then a buffer needs its place only from the layer that makes it to the last one
+// that reads it, and others may lie there in the rest of the stripe.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +24,9 @@ struct BufferUses {
 };
 std::vector<BufferUses> uses_of(const Segment& segment);
 
+// What becomes of the halo of what a group makes and reads itself.
+enum class Halo : uint8_t { kKept, kRecomputed };
+
 // How a group keeps a buffer.
 enum class Keep : uint8_t {
   kResident,  // whole, and other groups may read it
@@ -39,28 +46,45 @@ struct GroupBuffer {
   bool is_loaded() const { return keep == Keep::kLoaded || keep == Keep::kUpdated; }
 };
 
-// Layers [begin, end) of a segment in stripes. Rows of layer l that are done after stripe s: done[l - begin][s].
+// Layers [begin, end) of a segment in stripes.
 struct Group {
   LayerId begin = 0, end = 0;
   int64_t stripes = 1;
-  std::vector<std::vector<int64_t>> done;
-  std::vector<GroupBuffer> buffers;  // of this group alone: inside, loaded, stored
-  std::vector<BufferId> resident;    // read or written here, whole
-  int64_t own_bytes = 0;             // of `buffers`
+  Halo halo = Halo::kKept;
+  std::vector<std::vector<int64_t>> done;   // rows of layer l that are done after stripe s: [l - begin][s]
+  std::vector<std::vector<int64_t>> again;  // of those, how many at the end stripe s computes again; empty: none
+  std::vector<GroupBuffer> buffers;         // of this group alone: inside, loaded, stored
+  std::vector<BufferId> resident;           // read or written here, whole
+  int64_t own_bytes = 0;                    // the most of `buffers` that is needed at one time
 
+  // Rows [first_row, last_row) are computed in the stripe, of those [first_new_row, last_row) for the first time.
   int64_t first_row(LayerId layer, int64_t stripe) const {
+    const int64_t first = first_new_row(layer, stripe);
+    return again.empty() ? first : first - again[layer - begin][static_cast<size_t>(stripe)];
+  }
+  int64_t first_new_row(LayerId layer, int64_t stripe) const {
     return stripe == 0 ? 0 : done[layer - begin][static_cast<size_t>(stripe - 1)];
   }
   int64_t last_row(LayerId layer, int64_t stripe) const { return done[layer - begin][static_cast<size_t>(stripe)]; }
 };
+
+// Layers of a group during which a buffer of it is needed: all of them, or of what recomputed stripes make and read
+// from the first that makes it to the last that reads it.
+struct Span {
+  LayerId first = 0, last = 0;
+};
+Span span_of(const BufferUses& uses, const Group& group, const GroupBuffer& own);
 
 // None when these layers cannot run in so many stripes: a layer that needs all of another's rows at once stands among
 // them, or the rows are too few.
 std::optional<Group> make_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end,
                                 int64_t stripes);
 
+// The same stripes of a group with a kept halo, with a recomputed one.
+Group with_recomputed_halo(const Segment& segment, const std::vector<BufferUses>& uses, const Group& kept);
+
 // Rows of a loaded or inside buffer that the group's readers have reached after `stripe`, and the first that they still
-// read in it.
+// read in it or later.
 int64_t rows_read(const Segment& segment, const BufferUses& uses, const Group& group, BufferId buffer, int64_t stripe);
 int64_t first_row_read(const Segment& segment, const BufferUses& uses, const Group& group, BufferId buffer,
                        int64_t stripe);

@@ -35,6 +35,9 @@ class Builder {
     const auto last = end == 0 ? static_cast<LayerId>(segment.layers.size()) : end;
     return make_group(segment, uses_of(segment), begin, last, stripes);
   }
+  Group recomputed(int64_t stripes) const {
+    return with_recomputed_halo(segment, uses_of(segment), group(stripes).value());
+  }
 
   Segment segment;
 };
@@ -98,6 +101,103 @@ TEST(Stripes, RingsHoldWhatIsAlive) {
   EXPECT_EQ(find(*group, 2)->keep, Keep::kStored);
   EXPECT_EQ(find(*group, 2)->ring_rows, 8);
   EXPECT_EQ(group->own_bytes, (6 + 10 + 8) * 32);
+}
+
+using Rows = std::pair<int64_t, int64_t>;
+
+std::vector<Rows> rows_of(const Group& group, LayerId layer) {
+  std::vector<Rows> out;
+  for (int64_t s = 0; s < group.stripes; ++s) out.emplace_back(group.first_row(layer, s), group.last_row(layer, s));
+  return out;
+}
+
+TEST(Stripes, ARecomputedStripeMakesAllThatItReads) {
+  const Builder b = two_windows();
+  const Group group = b.recomputed(3);
+  EXPECT_EQ(rows_of(group, 1), (std::vector<Rows>{{0, 4}, {4, 8}, {8, 12}}));
+  // Rows 4 to 7 read rows 3 to 8 of the middle, rows 8 to 11 its rows 7 to 11.
+  EXPECT_EQ(rows_of(group, 0), (std::vector<Rows>{{0, 5}, {3, 9}, {7, 12}}));
+  EXPECT_EQ(group.first_new_row(0, 1), 5);
+  EXPECT_EQ(find(group, 1)->ring_rows, 6) << "of the second stripe";
+  // The input is loaded once: the second stripe still reads row 2 of it.
+  EXPECT_EQ(first_row_read(b.segment, uses_of(b.segment)[0], group, 0, 1), 2);
+  EXPECT_EQ(rows_read(b.segment, uses_of(b.segment)[0], group, 0, 0), 6);
+  EXPECT_EQ(find(group, 0)->ring_rows, 10);
+}
+
+TEST(Stripes, RecomputedTilesBeginAtWholeOnes) {
+  Builder b = two_windows();
+  for (Layer& layer : b.segment.layers) layer.row_unit = 4;
+  const Group group = b.recomputed(3);
+  EXPECT_EQ(rows_of(group, 1), (std::vector<Rows>{{0, 4}, {4, 8}, {8, 12}}));
+  EXPECT_EQ(rows_of(group, 0), (std::vector<Rows>{{0, 8}, {0, 12}, {4, 12}}));  // from 0, 3 and 7, which are read
+}
+
+// x -> a -> b -> 3x3 -> c -> y, all of 12 rows
+TEST(Stripes, RecomputedBuffersShareTheirPlace) {
+  Builder b;
+  std::vector<BufferId> at = {b.buffer(12, 100), b.buffer(12), b.buffer(12), b.buffer(12),
+                              b.buffer(12, ir::kNone, 101)};
+  for (size_t i = 0; i + 1 < at.size(); ++i)
+    b.layer({{b.slice(at[i]), i == 2 ? kThree : RowWindow{}}}, b.slice(at[i + 1]));
+  const Group kept = b.group(3).value();
+  const Group group = b.recomputed(3);
+  EXPECT_EQ(rows_of(kept, 0), (std::vector<Rows>{{0, 5}, {5, 9}, {9, 12}}));
+  EXPECT_EQ(rows_of(group, 0), (std::vector<Rows>{{0, 5}, {3, 9}, {7, 12}}));
+  const auto rings = [&](const Group& of) {
+    std::vector<int64_t> rows;
+    for (const BufferId id : at) rows.push_back(find(of, id)->ring_rows);
+    return rows;
+  };
+  EXPECT_EQ(rings(kept), (std::vector<int64_t>{9, 5, 6, 4, 8}));
+  EXPECT_EQ(rings(group), (std::vector<int64_t>{9, 6, 6, 4, 8}));
+  // Rows of 32 bytes, places in units of 64.
+  EXPECT_EQ(kept.own_bytes, (10 + 6 + 6 + 4 + 8) * 32);
+  EXPECT_EQ(group.own_bytes, (10 + 8 + 6 + 6) * 32) << "never more than two of a, b and c at one time";
+  const auto uses = uses_of(b.segment);
+  const auto span = [&](BufferId id) {
+    const Span of = span_of(uses[id], group, *find(group, id));
+    return std::pair(of.first, of.last);
+  };
+  EXPECT_EQ(span(at[0]), std::pair(LayerId{0}, LayerId{3})) << "what is loaded is there throughout";
+  EXPECT_EQ(span(at[1]), std::pair(LayerId{0}, LayerId{1}));
+  EXPECT_EQ(span(at[2]), std::pair(LayerId{1}, LayerId{2}));
+  EXPECT_EQ(span(at[3]), std::pair(LayerId{2}, LayerId{3}));
+}
+
+TEST(Stripes, WhatLeavesTheGroupIsMadeOnce) {
+  Builder b = two_windows();
+  b.segment.buffers[1].output = 102;
+  const Group group = b.recomputed(3);
+  EXPECT_EQ(find(group, 1)->keep, Keep::kStored);
+  EXPECT_EQ(rows_of(group, 0), (std::vector<Rows>{{0, 5}, {5, 9}, {9, 12}}));
+}
+
+TEST(Stripes, ABorderIsFilledAgainUnderItsPicture) {
+  Builder b;
+  const BufferId x = b.buffer(8, 100);
+  const BufferId padded = b.buffer(12);
+  const BufferId y = b.buffer(10, ir::kNone, 101);
+  b.layer({}, b.slice(padded));
+  b.layer({{b.slice(x), {}}}, b.slice(padded, 2, 8));  // rows 2 to 9
+  b.layer({{b.slice(padded), {3, 1, 1, 0, {}, {}}}}, b.slice(y));
+  const Group group = b.recomputed(2);
+  EXPECT_EQ(rows_of(group, 2), (std::vector<Rows>{{0, 5}, {5, 10}}));
+  EXPECT_EQ(rows_of(group, 0), (std::vector<Rows>{{0, 7}, {5, 12}}));
+  EXPECT_EQ(rows_of(group, 1), (std::vector<Rows>{{0, 5}, {3, 8}}));
+}
+
+TEST(Stripes, RowsThatAreDoneAreMadeAgainForALaterReader) {
+  Builder b;
+  const BufferId x = b.buffer(2, 100);
+  const BufferId middle = b.buffer(2);
+  const BufferId y = b.buffer(8, ir::kNone, 101);
+  RowWindow window;
+  window.first = window.last = {0, 0, 0, 0, 1, 1, 1, 1};
+  b.layer({{b.slice(x), {}}}, b.slice(middle));
+  b.layer({{b.slice(middle), window}}, b.slice(y));
+  EXPECT_EQ(rows_of(b.group(4).value(), 0), (std::vector<Rows>{{0, 1}, {1, 1}, {1, 2}, {2, 2}}));
+  EXPECT_EQ(rows_of(b.recomputed(4), 0), (std::vector<Rows>{{0, 1}, {0, 1}, {1, 2}, {1, 2}}));
 }
 
 TEST(Stripes, ARingThatWouldHoldAllIsNone) {

@@ -1,39 +1,33 @@
-// matmul_weight_gradient on the CPU, f32: tasks are groups of four rows of dw, each summed over all rows of x and dy by
-// one thread, so the bits do not depend on the number of threads. In place is impossible: operands are read until the
-// end.
+// matmul_weight_gradient on the CPU, f32: WeightSums of the rows of x and dy (devices/cpu/train/weight_sums.h).
+//
+// Rows of dw go with columns of x: x takes the place of a convolution's dy. In place is impossible: operands are read
+// until the end.
+#include <algorithm>
+
 #include "devices/cpu/exec/kernel_checks.h"
-#include "devices/cpu/exec/kernel_dispatch.h"
+#include "devices/cpu/train/weight_sums.h"
 
 namespace hai::cpu {
 namespace {
 
-HAI_KERNEL_FAMILY(hai_weight_gradient_f32, void,
-                  (const float*, int64_t, int32_t, const float*, int64_t, int64_t, int64_t, float*, int64_t));
-
-constexpr int64_t kColumns = 4;  // of x, a call of the kernel
-
 class WeightGradientF32 final : public CpuKernel {
  public:
-  explicit WeightGradientF32(Isa isa) : kernel_(hai_weight_gradient_f32_for(isa)) {}
+  WeightGradientF32(int64_t rows, int64_t columns, Isa isa)
+      : empty_(rows == 0 || columns == 0),
+        rows_(rows),
+        sums_(WeightSums::of_matrix(std::max<int64_t>(1, rows), std::max<int64_t>(1, columns), isa)) {}
   bool needs_constant(size_t) const override { return true; }
+  int64_t scratch_bytes(int64_t, int thread_count) const override { return sums_.scratch_bytes(thread_count); }
   void run(const RunContext& context) const override {
-    const Dims& out = context.outputs[0].dims;
-    const int64_t k = out[0];
-    const int64_t n = out[1];
-    if (k == 0 || n == 0) return;
-    const int64_t rows = context.inputs[0].count() / k;
-    const auto* x = data_of<float>(context.inputs[0]);
-    const auto* dy = data_of<float>(context.inputs[1]);
-    auto* dw = data_of<float>(context.outputs[0]);
-    context.threads.parallel((k + kColumns - 1) / kColumns, [&](int64_t group, int) {
-      const int64_t first = group * kColumns;
-      const auto columns = static_cast<int32_t>(std::min(kColumns, k - first));
-      kernel_(x + first, k, columns, dy, n, n, rows, dw + first * n, n);
-    });
+    if (empty_) return;
+    sums_.run(data_of<float>(context.inputs[1]), data_of<float>(context.inputs[0]), context.inputs[0].count() / rows_,
+              data_of<float>(context.outputs[0]), context.scratch, context.threads);
   }
 
  private:
-  hai_weight_gradient_f32_function kernel_;
+  bool empty_;
+  int64_t rows_;
+  WeightSums sums_;
 };
 
 Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
@@ -47,7 +41,8 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
                     std::equal(x.shape.begin(), x.shape.end() - 1, dy.shape.begin()) && dw.shape[0] == x.shape.back() &&
                     dw.shape[1] == dy.shape.back() && is_static(dw.shape);
   if (!fits) return context.refuse("its operands do not fit");
-  return std::unique_ptr<CpuKernel>(std::make_unique<WeightGradientF32>(context.isa));
+  return std::unique_ptr<CpuKernel>(
+      std::make_unique<WeightGradientF32>(dw.shape[0].value, dw.shape[1].value, context.isa));
 }
 
 }  // namespace

@@ -14,14 +14,6 @@ struct ClampBounds {
   float high = std::numeric_limits<float>::infinity();
 };
 
-inline Result<ClampBounds> clamp_activation(const KernelContext& context) {
-  HAI_TRY(const std::string name, context.string_attribute("activation", "none"));
-  ClampBounds out;
-  if (name == "none") return out;
-  if (name != "relu" && name != "relu6") return context.refuse("its activation must be none, relu or relu6");
-  out.low = 0.0F;
-  if (name == "relu6") out.high = 6.0F;
-  return out;
-}
+Result<ClampBounds> clamp_activation(const KernelContext& context);
 
 }  // namespace hai::cpu

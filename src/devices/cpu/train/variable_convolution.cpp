@@ -201,26 +201,32 @@ void VariableConvolution::run(const RunContext& context) const {
     for (size_t c = 0; c < positions_.size(); ++c) bias[positions_[c]] = values[c];
     buffers.bias = bias;
   }
+  buffers.panels = context.scratch;
+  if (depthwise_) {
+    run_depthwise(buffers, context.threads);
+    return;
+  }
   for (const Phase& phase : phases_) {
     buffers.panels = context.scratch + phase.packed;
-    if (depthwise_) {
-      run_depthwise(phase, buffers, context.threads);
-    } else {
-      phase.product->run(epilogue_, buffers, context.threads);
-    }
+    phase.product->run(epilogue_, buffers, context.threads);
   }
 }
 
-void VariableConvolution::run_depthwise(const Phase& phase, const Convolution::Buffers& buffers,
-                                        ThreadPool& threads) const {
-  const int64_t rows = buffers.images * phase.what.geometry.out_rows;
+// Row by row of the output, all phases that store there: each row is written while it is in the cache.
+void VariableConvolution::run_depthwise(const Convolution::Buffers& buffers, ThreadPool& threads) const {
+  const int64_t image_rows = phases_.front().what.geometry.store_rows;
+  const int64_t rows = buffers.images * image_rows;
   const int64_t wanted = threads.thread_count() == 1 ? 1 : kTasksPerThread * threads.thread_count();
   const int64_t rows_a_task = std::max<int64_t>(1, rows / wanted);
   threads.parallel(ceil_div(rows, rows_a_task), [&](int64_t task, int thread) {
     const int64_t end = std::min(rows, (task + 1) * rows_a_task);
     for (int64_t row = task * rows_a_task; row < end; ++row) {
-      run_row(phase, buffers, buffers.scratch + thread * thread_bytes_, row / phase.what.geometry.out_rows,
-              row % phase.what.geometry.out_rows);
+      for (const Phase& phase : phases_) {
+        const ConvolutionGeometry& g = phase.what.geometry;
+        const int64_t at = row % image_rows - g.out_row_offset;
+        if (at < 0 || at % g.out_row_step != 0 || at / g.out_row_step >= g.out_rows) continue;
+        run_row(phase, buffers, buffers.scratch + thread * thread_bytes_, row / image_rows, at / g.out_row_step);
+      }
     }
   });
 }
@@ -247,7 +253,7 @@ void VariableConvolution::run_row(const Phase& phase, const Convolution::Buffers
   d.dilation_cols = g.dilation_cols;
   d.pad_left = g.pad_left;
   d.col_count = g.out_cols;
-  d.weights = reinterpret_cast<const float*>(buffers.panels);
+  d.weights = reinterpret_cast<const float*>(buffers.panels + phase.packed);
   d.bias = buffers.bias;
   d.lo = epilogue_.lo;
   d.hi = epilogue_.hi;

@@ -51,7 +51,7 @@ class VariableConvolution {
   void pack(const float* weights, std::byte* scratch, ThreadPool& threads) const;
   void pack_panel(const Phase& phase, const float* weights, int64_t number, float* to) const;
   void pack_filter(const Phase& phase, const float* weights, float* to) const;
-  void run_depthwise(const Phase& phase, const Convolution::Buffers& buffers, ThreadPool& threads) const;
+  void run_depthwise(const Convolution::Buffers& buffers, ThreadPool& threads) const;
   void run_row(const Phase& phase, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image,
                int64_t row) const;
 

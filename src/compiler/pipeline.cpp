@@ -38,6 +38,7 @@ constexpr PipelineStep kCanonical[] = {
 constexpr PipelineStep kFusing[] = {
     {"simplify", passes::simplify},
     {"merge_duplicates", passes::merge_duplicates},
+    {"fuse_batch_norm_activation", passes::fuse_batch_norm_activation},
     {"fuse_conv_activation", passes::fuse_conv_activation},
     {"fuse_conv_residual", passes::fuse_conv_residual},
 };

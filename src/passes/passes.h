@@ -49,6 +49,8 @@ Result<PassStats> fold_pad(ir::Graph& graph);
 Result<PassStats> fold_batch_norm(ir::Graph& graph);
 // Lets convolutions and matrix products apply the activation that alone reads their result.
 Result<PassStats> fuse_conv_activation(ir::Graph& graph);
+// Lets batch_norm_train apply the relu or relu6 behind it, and its gradient that of the activation.
+Result<PassStats> fuse_batch_norm_activation(ir::Graph& graph);
 // Lets convolutions and matrix products add the residual, and clamp the sum.
 Result<PassStats> fuse_conv_residual(ir::Graph& graph);
 

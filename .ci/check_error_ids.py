@@ -19,13 +19,13 @@ from check_layers import read_rules
 ROOM_OF_LETTER = {
     "A": "public interface", "B": "base", "C": "devices/cpu", "D": "data", "F": "format", "I": "ir", "K": "compiler",
     "L": "command line", "O": "ops", "P": "passes", "Q": "quantizer", "R": "runtime", "T": "types", "X": "importers",
-    "N": "devices/sd3403", "Y": "python",
+    "N": "devices/sd3403", "Y": "python", "E": "training",
 }  # fmt: skip
 LETTERS_OF_LAYER = {
     "base": "B", "types": "T", "format": "F", "ir": "I", "ops": "O", "passes": "P", "importers": "X", "cpu_exec": "C",
     "cpu_lower": "C", "cpu_train_exec": "C", "sd3403_isa": "N", "sd3403_machine": "N", "sd3403_profile": "N", "sd3403_cost": "N",
     "sd3403_exec": "N", "sd3403_simulator": "N", "sd3403_lower": "N",
-    "compiler": "K", "runtime": "RA", "data": "D", "quantizer": "Q", "tools": "L", "tool_device": "L",
+    "compiler": "K", "runtime": "RA", "training": "E", "data": "D", "quantizer": "Q", "tools": "L", "tool_device": "L",
     "python": "Y", "public": "A",
 }  # fmt: skip
 STRING = r'"(?:[^"\\]|\\.)*"'

@@ -20,6 +20,7 @@ from .report import Report, compare
 from .runtime import LoadedModel, Session, load
 from .state_dict import read_state_dict
 from .tensorflow import from_tflite
+from .trainer import Schedule, StepResult, Trainer
 
 __version__: str = version()
 
@@ -39,9 +40,12 @@ __all__ = [
     "QuantizedModel",
     "Quantizer",
     "Report",
+    "Schedule",
     "Session",
+    "StepResult",
     "Tensor",
     "TensorInfo",
+    "Trainer",
     "WrittenFile",
     "checkpoints",
     "compare",

@@ -195,8 +195,12 @@ class Model:
         print_sink: Callable[[str, str], None] | None = None,
         compress: bool | None = None,
         halo: str | None = None,
+        train: str | Mapping[str, str | float] | None = None,
     ) -> CompiledModel:
         """Compiles for ``device``.
+
+        ``train`` also compiles a step of training, for :class:`Trainer`: ``{"loss": "cross_entropy", "optimizer": "adamw",
+        "trainable": "last:2"}``, or the same as text, as after ``hai compile --train``.
 
         ``compress``: store weights compressed; ``None``: where that saves at least a tenth (f32: a fifth) of them.
         ``dims`` binds symbols, or gives the batch symbol a range; ``print_ir`` takes ``before:PASS`` and ``after:PASS``.
@@ -221,6 +225,7 @@ class Model:
                 rule,
                 report,
                 "auto" if halo is None else str(halo),
+                _training_text(train),
             ),
             compress,
         )
@@ -241,6 +246,12 @@ def _dim_ranges(dims: Mapping[str, int | tuple[int, int]] | None) -> dict[str, t
             raise HaiError("HAI-Y038", f"dims: {name} is {dim!r}; give a whole number, or (least, most) for the batch")
         ranges[name] = (int(numbers[0]), int(numbers[1]))
     return ranges
+
+
+def _training_text(train: str | Mapping[str, str | float] | None) -> str | None:
+    if train is None or isinstance(train, str):
+        return train
+    return ",".join(f"{key}={int(value) if isinstance(value, bool) else value}" for key, value in train.items())
 
 
 def _options_json(options: Mapping[str, Any]) -> str:

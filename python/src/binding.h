@@ -53,6 +53,7 @@ using MutableBytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device:
 void bind_graph(nb::module_& module);
 void bind_compile(nb::module_& module);
 void bind_runtime(nb::module_& module);
+void bind_training(nb::module_& module);
 void bind_data(nb::module_& module);
 void bind_metrics(nb::module_& module);
 void bind_accuracy(nb::module_& module);

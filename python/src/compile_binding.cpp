@@ -10,6 +10,7 @@
 #include "binding.h"
 #include "compiler/compile.h"
 #include "compiler/portable_graph.h"
+#include "compiler/training.h"
 #include "format/model.h"
 #include "importers/onnx/onnx_import.h"
 #include "preprocessing_rule.h"
@@ -94,7 +95,7 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
                                 const std::vector<std::string>& disabled_passes,
                                 const std::vector<std::string>& print_ir, const nb::object& print_sink,
                                 const nb::object& preprocessing, const std::string& quantization_report,
-                                const std::string& halo) {
+                                const std::string& halo, const std::optional<std::string>& train) {
   compiler::CompileOptions options;
   options.device = device;
   options.sd3403.schedule.halo = value_or_raise(sd3403::parse_halo(halo));
@@ -102,6 +103,7 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
   options.disabled_passes = disabled_passes;
   options.print_ir = print_ir;
   options.quantization_report = quantization_report;
+  if (train) options.training = value_or_raise(compiler::parse_training(*train));
   if (!preprocessing.is_none()) options.preprocessing = preprocessing_from(nb::cast<nb::dict>(preprocessing));
   if (!print_sink.is_none()) {
     options.print_sink = [&](std::string_view place, std::string_view text) {
@@ -134,7 +136,7 @@ void bind_compile(nb::module_& module) {
       .def("report", [](const compiler::CompiledModel& compiled) { return report_dict(compiled.report); });
   module.def("compile", &compile, nb::arg("graph"), nb::arg("device"), nb::arg("dims"), nb::arg("disabled_passes"),
              nb::arg("print_ir"), nb::arg("print_sink").none(), nb::arg("preprocessing").none(),
-             nb::arg("quantization_report"), nb::arg("halo"));
+             nb::arg("quantization_report"), nb::arg("halo"), nb::arg("train").none());
   module.def(
       "read_graph",
       [](const std::string& path) {

@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "compiler/pipeline.h"
 #include "compiler/portable_graph.h"
+#include "compiler/training.h"
 #include "devices/cpu/lower/lower.h"
 #include "ops/build.h"
 #include "ops/verify.h"
@@ -222,15 +223,35 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
     return make_error(StatusCode::kNotFound, "K019", "there is no device \"{}\"; devices are cpu, sd3403",
                       options.device);
   }
+  if (options.training && options.device != "cpu") {
+    return make_error(StatusCode::kUnsupported, "K033",
+                      "--train with --device {}: training runs on the CPU; compile for cpu, train, then compile the "
+                      "trained file for {}",
+                      options.device, options.device);
+  }
   CompiledModel model;
   HAI_TRY_STATUS(ops::verify(graph));
   HAI_TRY_STATUS(bind_dims(graph, options));
   std::vector<std::string> output_names;
   for (const ir::ValueId output : graph.outputs()) output_names.push_back(graph.value(output).name);
   HAI_TRY_STATUS(separate_outputs(graph));
-  HAI_TRY_STATUS(run_steps(graph, canonical_steps(), options, &model.report.passes));
+  const CompileOptions steps = options.training ? without_folding(options) : options;
+  HAI_TRY_STATUS(run_steps(graph, canonical_steps(), steps, &model.report.passes));
 
   WeightTable weights;
+  std::vector<passes::Parameter> parameters;
+  if (options.training) {
+    graph.erase_dead();
+    graph = graph.compact();
+    HAI_TRY(parameters, passes::trainable_parameters(graph, options.training->trainable));
+    const std::vector<ir::ValueId> changed = passes::changed_constants(graph, *options.training, parameters);
+    restore_names(graph, changed);
+    for (const ir::ValueId id : changed) {
+      ir::Value& value = graph.value(id);
+      value.constant = ir::ConstantData::copy_of(value.constant->bytes());  // other constants may share the memory
+      weights.keep_apart(value.constant);
+    }
+  }
   format::ModelFile& file = model.file;
   file.name = graph.name;
   file.metadata = graph.metadata;
@@ -239,7 +260,10 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   graph.erase_dead();
   HAI_TRY(file.graph, to_portable(graph, weights));
   name_outputs(*file.graph, output_names);
-  HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &model.report.passes));
+  if (options.training) {
+    HAI_TRY(file.training, compile_training(graph, *options.training, parameters, options, weights, model.report));
+  }
+  HAI_TRY_STATUS(run_steps(graph, fusing_steps(), steps, &model.report.passes));
   graph.erase_dead();
   graph = graph.compact();
   HAI_TRY(format::Program program, lower_for(graph, options, weights, model.report));
@@ -261,6 +285,13 @@ std::string to_string(const CompileReport& report) {
   }
   text += fmt::format("working memory {} bytes at batch 1, lower bound {}; weights {} bytes; {} MACs\n",
                       report.arena_bytes, report.arena_lower_bound_bytes, report.weights_bytes, report.macs);
+  if (const TrainingReport& training = report.training; training.instructions > 0) {
+    text += fmt::format(
+        "training: {} parameters of {} bytes, states {} bytes, {} instructions; working memory {} bytes and {} a "
+        "sample, lower bound at batch 1 {}\n",
+        training.parameters, training.parameter_bytes, training.state_bytes, training.instructions,
+        training.fixed_bytes, training.per_sample_bytes, training.lower_bound_bytes);
+  }
   std::map<std::string, std::pair<int64_t, int64_t>> by_device;  // layers, MACs
   for (const PlacementRecord& placed : report.placement) {
     ++by_device[placed.device].first;

@@ -16,6 +16,7 @@
 #include "devices/sd3403/lower/lower.h"
 #include "format/model.h"
 #include "ir/graph.h"
+#include "passes/training_graph.h"
 #include "types/dim_range.h"
 
 namespace hai::compiler {
@@ -36,6 +37,8 @@ struct CompileOptions {
   int64_t print_max_constant_bytes = 64;  // larger constants are elided in what is printed
   std::optional<format::Preprocessing> preprocessing;
   std::string quantization_report;  // JSON
+  // Also compile a step of training, for the CPU (compiler/training.h); batch norms are then not folded.
+  std::optional<passes::TrainingOptions> training;
 };
 
 struct PassRecord {
@@ -52,6 +55,16 @@ struct PlacementRecord {
   int64_t macs = 0;        // per sample
   bool too_large = false;  // that is why: the model runs elsewhere than was meant
 };
+// Of the training program; all zero without one.
+struct TrainingReport {
+  int64_t parameters = 0;
+  int64_t parameter_bytes = 0;
+  int64_t state_bytes = 0;  // parameters and what the optimizer keeps
+  int64_t instructions = 0;
+  int64_t fixed_bytes = 0;  // of the arena: gradients of parameters and what does not depend on the batch
+  int64_t per_sample_bytes = 0;
+  int64_t lower_bound_bytes = 0;  // of the arena at batch 1
+};
 struct CompileReport {
   // What is probably not meant: layers too large for the NPU, nothing on the NPU at all. A sentence each.
   std::vector<std::string> warnings;
@@ -63,6 +76,7 @@ struct CompileReport {
   int64_t weights_bytes = 0;
   int64_t macs = 0;     // per sample
   int64_t time_us = 0;  // the whole compile
+  TrainingReport training;
 };
 // The report as a person reads it: passes, memory, placement.
 std::string to_string(const CompileReport& report);

@@ -128,6 +128,7 @@ class Reader {
 
 int64_t WeightTable::add(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
   if (bytes.empty()) return 0;  // any offset would do, if only it lies in the section
+  if (const auto apart = apart_.find(bytes.data()); apart != apart_.end()) return apart->second;
   const size_t hash = passes::quick_hash(bytes);
   const auto [begin, end] = piece_by_hash_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {
@@ -136,8 +137,17 @@ int64_t WeightTable::add(std::span<const std::byte> bytes, std::shared_ptr<const
       return piece.offset_bytes;
     }
   }
-  const int64_t offset = align_up(end_, format::kWeightAlignmentBytes);
   piece_by_hash_.emplace(hash, pieces_.size());
+  return append(bytes, std::move(owner));
+}
+
+void WeightTable::keep_apart(const std::shared_ptr<const ir::ConstantData>& data) {
+  if (!data->bytes().empty() && !apart_.contains(data->bytes().data()))
+    apart_[data->bytes().data()] = append(data->bytes(), data);
+}
+
+int64_t WeightTable::append(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
+  const int64_t offset = align_up(end_, format::kWeightAlignmentBytes);
   pieces_.push_back({offset, bytes, std::move(owner)});
   end_ = offset + static_cast<int64_t>(bytes.size());
   return offset;

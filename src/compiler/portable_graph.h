@@ -5,6 +5,7 @@
 // instructions are nodes. The two directions are inverse to each other, names and order included.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -22,12 +23,18 @@ class WeightTable {
  public:
   // Offset of these bytes in the weights section, a multiple of 64. `owner` keeps them alive.
   int64_t add(std::span<const std::byte> bytes, std::shared_ptr<const void> owner);
+  // These bytes get a place of their own, which no equal bytes share: they may change. Every add() of the same memory
+  // returns it.
+  void keep_apart(const std::shared_ptr<const ir::ConstantData>& data);
   int64_t size_bytes() const { return end_; }
   std::vector<format::WeightPiece> take() { return std::move(pieces_); }
 
  private:
   std::vector<format::WeightPiece> pieces_;
+  int64_t append(std::span<const std::byte> bytes, std::shared_ptr<const void> owner);
+
   std::unordered_multimap<size_t, size_t> piece_by_hash_;
+  std::map<const std::byte*, int64_t> apart_;  // by where they lie in memory
   int64_t end_ = 0;
 };
 

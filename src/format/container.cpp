@@ -162,6 +162,8 @@ std::string_view section_kind_name(uint32_t kind) {
       return "metadata";
     case SectionKind::kCompressedWeights:
       return "compressed_weights";
+    case SectionKind::kTraining:
+      return "training";
     case SectionKind::kWeightChunks:
       return "weight_chunks";
   }

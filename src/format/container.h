@@ -60,6 +60,7 @@ enum class SectionKind : uint32_t {
   // Instead of kWeights and kWeightDigests where that makes the file smaller (chunk_coding.h):
   kCompressedWeights = 8,  // the stored chunks one after the other; checked by chunk
   kWeightChunks = 9,       // how each chunk is stored, and its digest (weight_chunks.h)
+  kTraining = 10,          // program.fbs: one step of training on the device that names it
 };
 
 // "graph", "program", ...; "unknown".

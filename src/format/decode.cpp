@@ -104,7 +104,7 @@ ProgramTensor decode_tensor(Decoder& decoder, const fb::Tensor& source, UnknownN
   ProgramTensor tensor;
   tensor.name = decoder.text(source.name());
   if (source.dtype() >= kDataTypeCount) unknown = {"data type", source.dtype()};
-  if (source.place() > static_cast<uint8_t>(TensorPlace::kValue)) unknown = {"tensor place", source.place()};
+  if (source.place() > static_cast<uint8_t>(TensorPlace::kState)) unknown = {"tensor place", source.place()};
   tensor.dtype = static_cast<DataType>(source.dtype());
   tensor.place = static_cast<TensorPlace>(source.place());
   tensor.index = source.index();
@@ -171,6 +171,9 @@ Result<Program> decode_program(std::span<const std::byte> bytes) {
   });
   program.inputs = decoder.numbers(source->inputs());
   program.outputs = decoder.numbers(source->outputs());
+  decoder.each(source->states(), [&](const fb::State& state) {
+    program.states.push_back({state.tensor(), state.offset_bytes(), state.is_parameter()});
+  });
   program.per_sample_bytes = source->per_sample_bytes();
   program.fixed_bytes = source->fixed_bytes();
   program.arena_lower_bound_bytes = source->arena_lower_bound_bytes();

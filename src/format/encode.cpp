@@ -100,9 +100,14 @@ std::vector<std::byte> encode_program(const Program& program) {
   const auto all_instructions = builder.CreateVector(instructions);
   const auto inputs = builder.CreateVector(program.inputs);
   const auto outputs = builder.CreateVector(program.outputs);
-  fb::FinishProgramBuffer(
-      builder, fb::CreateProgram(builder, device, all_symbols, all_tensors, all_instructions, inputs, outputs,
-                                 program.per_sample_bytes, program.fixed_bytes, program.arena_lower_bound_bytes));
+  std::vector<Offset<fb::State>> states;
+  states.reserve(program.states.size());
+  for (const ProgramState& state : program.states)
+    states.push_back(fb::CreateState(builder, state.tensor, state.is_parameter, state.offset_bytes));
+  const auto all_states = states.empty() ? 0 : builder.CreateVector(states);
+  fb::FinishProgramBuffer(builder, fb::CreateProgram(builder, device, all_symbols, all_tensors, all_instructions,
+                                                     inputs, outputs, program.per_sample_bytes, program.fixed_bytes,
+                                                     program.arena_lower_bound_bytes, all_states));
   return take_bytes(builder);
 }
 

@@ -181,6 +181,9 @@ Result<Layout> lay_out(const ModelFile& model, const WriteOptions& options) {
   for (const Program& program : model.programs) {
     add_section(layout, SectionKind::kProgram, true, program.device, encode_program(program));
   }
+  if (model.training) {
+    add_section(layout, SectionKind::kTraining, false, model.training->device, encode_program(*model.training));
+  }
   if (model.preprocessing) {
     add_section(layout, SectionKind::kPreprocessing, false, "", encode_preprocessing(*model.preprocessing));
   }
@@ -237,8 +240,9 @@ Status verify_pieces(const ModelFile& model) {
   return {};
 }
 
-Result<ModelFile> read_whole(std::shared_ptr<const ByteSource> source, const std::string& where) {
-  HAI_TRY(const auto reader, ModelReader::open(std::move(source), where));
+}  // namespace
+
+Result<ModelFile> read_whole_model(const std::shared_ptr<const ModelReader>& reader) {
   HAI_TRY_STATUS(reader->verify_all());
   ModelFile model;
   model.name = reader->metadata().name;
@@ -251,6 +255,9 @@ Result<ModelFile> read_whole(std::shared_ptr<const ByteSource> source, const std
   for (const std::string& device : reader->devices()) {
     HAI_TRY(Program program, reader->program(device));
     model.programs.push_back(std::move(program));
+  }
+  if (reader->has_training()) {
+    HAI_TRY(model.training, reader->training());
   }
   if (reader->weights_bytes() > 0) {
     // 64-byte blocks: constants are aligned inside the section, and so must its beginning be.
@@ -265,8 +272,6 @@ Result<ModelFile> read_whole(std::shared_ptr<const ByteSource> source, const std
   }
   return model;
 }
-
-}  // namespace
 
 int64_t ModelFile::weights_bytes() const {
   return weights.empty() ? 0 : weights.back().offset_bytes + static_cast<int64_t>(weights.back().bytes.size());
@@ -329,6 +334,7 @@ Status verify_model(const ModelFile& model) {
                         model.graph->device);
     }
     HAI_TRY_STATUS(verify_program(*model.graph, model.weights_bytes()));
+    HAI_TRY_STATUS(check_stateless(*model.graph));
   }
   for (size_t i = 0; i < model.programs.size(); ++i) {
     const Program& program = model.programs[i];
@@ -341,9 +347,11 @@ Status verify_model(const ModelFile& model) {
                         "'{}' cannot name the device of a program, or names a second one", program.device);
     }
     HAI_TRY_STATUS(verify_program(program, model.weights_bytes()));
+    HAI_TRY_STATUS(check_stateless(program));
     if (model.graph) HAI_TRY_STATUS(check_same_interface(*model.graph, program));
     if (i > 0) HAI_TRY_STATUS(check_same_interface(model.programs[0], program));
   }
+  if (model.training) HAI_TRY_STATUS(verify_program(*model.training, model.weights_bytes()));
   if (model.preprocessing) HAI_TRY_STATUS(verify_preprocessing(*model.preprocessing));
   return {};
 }
@@ -372,9 +380,13 @@ Result<WrittenBytes> write_model_file(const std::string& path, const ModelFile& 
 
 Result<ModelFile> read_model_file(const std::string& path) {
   HAI_TRY(auto source, open_file(path));
-  return read_whole(std::move(source), path);
+  HAI_TRY(const auto reader, ModelReader::open(std::move(source), path));
+  return read_whole_model(reader);
 }
 
-Result<ModelFile> parse_model(std::span<const std::byte> bytes) { return read_whole(memory_source(bytes), "model"); }
+Result<ModelFile> parse_model(std::span<const std::byte> bytes) {
+  HAI_TRY(const auto reader, ModelReader::open(memory_source(bytes), "model"));
+  return read_whole_model(reader);
+}
 
 }  // namespace hai::format

@@ -34,7 +34,9 @@ struct ModelFile {
   std::string name;  // of the network
   // The portable graph: device "graph", tensors at kInput, kConstant and kValue only.
   std::optional<Program> graph;
-  std::vector<Program> programs;     // at most one per device
+  std::vector<Program> programs;  // at most one per device
+  // One step of training: takes what the programs take and what they should have answered, and has states.
+  std::optional<Program> training;
   std::vector<WeightPiece> weights;  // ascending offsets, no overlap; gaps are written as zeros
   std::optional<Preprocessing> preprocessing;
   std::string quantization_report;              // JSON text, empty when none
@@ -71,7 +73,10 @@ struct WrittenBytes {
 Result<WrittenBytes> write_model_file(const std::string& path, const ModelFile& model,
                                       const WriteOptions& options = {});
 
-// Reads and verifies everything, all weights included (one piece).
+class ModelReader;
+// Everything that an open file holds, verified, all weights included (one piece).
+Result<ModelFile> read_whole_model(const std::shared_ptr<const ModelReader>& reader);
+// The same of a file.
 Result<ModelFile> read_model_file(const std::string& path);
 // The same from memory; the weights are copied.
 Result<ModelFile> parse_model(std::span<const std::byte> bytes);

@@ -62,6 +62,12 @@ Status check_same_interface(const Program& graph_or_program, const Program& prog
   return check(graph_or_program.outputs, program.outputs);
 }
 
+Status check_stateless(const Program& graph_or_program) {
+  if (graph_or_program.states.empty()) return {};
+  return make_error(StatusCode::kCorrupt, "F074", "the program of '{}' has {} states, which only training may change",
+                    graph_or_program.device, graph_or_program.states.size());
+}
+
 Result<std::shared_ptr<const ModelReader>> ModelReader::open(std::shared_ptr<const ByteSource> source,
                                                              std::string where) {
   const std::shared_ptr<ModelReader> reader(new ModelReader);
@@ -171,6 +177,9 @@ Result<Program> ModelReader::load_program(const Section& section) const {
   if (graph != (program->device == "graph") || (!graph && program->device != section.name)) {
     return with_where(make_error(StatusCode::kCorrupt, "F045", "it holds a program for '{}'", program->device), place);
   }
+  if (!section.is(SectionKind::kTraining)) {
+    if (auto stateless = check_stateless(*program); !stateless) return with_where(std::move(stateless).error(), place);
+  }
   return program;
 }
 
@@ -199,6 +208,18 @@ Result<Program> ModelReader::program(std::string_view device) const {
                                "the file holds no program for device '{}'; it holds: {}. Compile the model for it",
                                device, available.empty() ? "none" : available),
                     where_);
+}
+
+Result<Program> ModelReader::training() const {
+  const Section* section = container_.find(SectionKind::kTraining);
+  if (section == nullptr) {
+    return with_where(
+        make_error(StatusCode::kNotFound, "F073", "the file holds no training program; compile the model with --train"),
+        where_);
+  }
+  Result<Program> program = load_program(*section);
+  if (!program) return with_where(std::move(program).error(), where_);
+  return program;
 }
 
 Status ModelReader::verify_all() const {

@@ -33,6 +33,8 @@ Interface interface_of(const Program& program);
 // The portable graph and the programs made from it have the same inputs and outputs; the symbols of a device's program
 // may be bound, those of two devices' programs may not differ.
 Status check_same_interface(const Program& graph_or_program, const Program& program);
+// Only training changes state: error F074 for any other program that has some.
+Status check_stateless(const Program& graph_or_program);
 
 class ModelReader {
  public:
@@ -46,12 +48,14 @@ class ModelReader {
   const std::optional<Preprocessing>& preprocessing() const { return preprocessing_; }
   const std::string& report() const { return report_; }
   bool has_graph() const { return container_.find(SectionKind::kGraph) != nullptr; }
+  bool has_training() const { return container_.find(SectionKind::kTraining) != nullptr; }
   const std::vector<std::string>& devices() const { return devices_; }  // in the order of the file
   int64_t weights_bytes() const { return weights_bytes_; }              // expanded
 
   // Read, verified and decoded anew each time: nobody needs them for long.
   Result<Program> graph() const;
   Result<Program> program(std::string_view device) const;
+  Result<Program> training() const;  // error F073 where there is none
   // Every digest, also of sections of newer versions.
   Status verify_all() const;
 

@@ -34,6 +34,7 @@ enum class TensorPlace : uint8_t {
   kFixed = 4,      // arena, fixed region: offset_bytes, whatever the batch
   kAlias = 5,      // same bytes as tensor `index` (views); chains are resolved by the lowering
   kValue = 6,      // no place yet: a value of the portable graph, which is stored in the same form with device "graph"
+  kState = 7,      // memory of the session that outlives a run: `index` is the position among the program's states
 };
 
 struct ProgramTensor {
@@ -57,6 +58,18 @@ struct Instruction {
   bool operator==(const Instruction&) const = default;
 };
 
+// What a training program changes and keeps from run to run: a parameter, a moment of the optimizer, running
+// statistics. One instruction writes it, in place, after the last one that reads what was there before; the tensor that
+// stands for the new value is an alias of `tensor`.
+struct ProgramState {
+  static constexpr int64_t kZeros = -1;
+
+  uint32_t tensor = 0;            // at place kState, of static shape
+  int64_t offset_bytes = kZeros;  // of the first value in the weights section (aligned to 64), or kZeros
+  bool is_parameter = false;      // of the model: the bytes at offset_bytes are its constant
+  bool operator==(const ProgramState&) const = default;
+};
+
 struct Program {
   std::string device;  // "cpu"
   std::vector<Symbol> symbols;
@@ -64,7 +77,8 @@ struct Program {
   std::vector<Instruction> instructions;
   std::vector<uint32_t> inputs;  // tensor numbers, in the order of the model's inputs
   std::vector<uint32_t> outputs;
-  int64_t per_sample_bytes = 0;  // arena(N) = align64(N * per_sample_bytes) + fixed_bytes
+  std::vector<ProgramState> states;  // of a training program; none in others
+  int64_t per_sample_bytes = 0;      // arena(N) = align64(N * per_sample_bytes) + fixed_bytes
   int64_t fixed_bytes = 0;
   int64_t arena_lower_bound_bytes = 0;  // at batch 1: the largest sum of live tensors at any instruction
   bool operator==(const Program&) const = default;

@@ -2,10 +2,11 @@
 //
 // What holds afterwards, and what the runtime and the kernels build on: all tensor and symbol numbers are in range; all
 // sizes and offsets fit into 64 bits at the largest batch and into their region or section; aliases lead in one step to
-// a tensor of the same bytes; every tensor is written exactly once and before it is read; tensors of the arena that
-// live at the same time do not overlap (an instruction may write its output over an input that ends there, from the
-// same offset). Liveness is swept once, with an ordered map of live ranges per region: n log n, whatever a hostile file
-// holds. Not here: what a kernel requires of operands and attributes (its make() checks that).
+// a tensor of the same bytes; every tensor is written exactly once and before it is read, a state by the last
+// instruction that reads what it held before; tensors of the arena that live at the same time do not overlap (an
+// instruction may write its output over an input that ends there, from the same offset). Liveness is swept once, with
+// an ordered map of live ranges per region: n log n, whatever a hostile file holds. Not here: what a kernel requires of
+// operands and attributes (its make() checks that).
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -98,6 +99,7 @@ class ProgramVerifier {
       HAI_TRY_STATUS(check_place(program_.tensors[i], i));
     }
     HAI_TRY_STATUS(check_interface());
+    HAI_TRY_STATUS(check_states());
     for (size_t i = 0; i < program_.instructions.size(); ++i) {
       HAI_TRY_STATUS(check_instruction(program_.instructions[i], i));
     }
@@ -118,7 +120,9 @@ class ProgramVerifier {
   Status check_type(const ProgramTensor& tensor, size_t number);
   Status check_place(const ProgramTensor& tensor, size_t number) const;
   Status check_arena_place(const ProgramTensor& tensor, size_t number) const;
+  Status check_state_place(const ProgramTensor& tensor, size_t number) const;
   Status check_interface() const;
+  Status check_states() const;
   Status check_instruction(const Instruction& instruction, size_t number) const;
   Status check_flow();
   Status check_reads(const Instruction& instruction, size_t number);
@@ -148,6 +152,7 @@ class ProgramVerifier {
     uint32_t tensor = 0;
   };
   std::map<int64_t, LiveRange> live_[2];  // by offset; per sample, fixed
+  std::set<uint32_t> changed_;            // states that have their next value
   std::set<uint32_t> written_here_;       // roots that the instruction at hand has written
 };
 
@@ -298,9 +303,45 @@ Status ProgramVerifier::check_place(const ProgramTensor& tensor, size_t number) 
     case TensorPlace::kValue:
       if (!portable_) break;
       return {};
+    case TensorPlace::kState:
+      if (portable_) break;
+      return check_state_place(tensor, number);
   }
   return broken(tensor, number,
                 fmt::format("a program of '{}' cannot have place {}", program_.device, static_cast<int>(tensor.place)));
+}
+
+Status ProgramVerifier::check_state_place(const ProgramTensor& tensor, size_t number) const {
+  if (tensor.index >= program_.states.size() || program_.states[tensor.index].tensor != number) {
+    return broken(tensor, number, fmt::format("it says it is state {} and is not", tensor.index));
+  }
+  if (bytes_[number].scales) return broken(tensor, number, "a state depends on the batch");
+  const ProgramState& state = program_.states[tensor.index];
+  if (state.offset_bytes == ProgramState::kZeros && !state.is_parameter) return {};
+  if (state.offset_bytes < 0 || state.offset_bytes % kArenaAlignment != 0 || state.offset_bytes > weights_bytes_ ||
+      bytes_[number].one > weights_bytes_ - state.offset_bytes) {
+    return broken(tensor, number,
+                  fmt::format("its first {} bytes at {} do not lie in the {} bytes of weights", bytes_[number].one,
+                              state.offset_bytes, weights_bytes_));
+  }
+  return {};
+}
+
+// Names are how checkpoints and updates call them.
+Status ProgramVerifier::check_states() const {
+  std::set<std::string_view> names;
+  for (size_t i = 0; i < program_.states.size(); ++i) {
+    const uint32_t number = program_.states[i].tensor;
+    if (number >= program_.tensors.size()) return broken_program(fmt::format("state {} is no tensor", i));
+    const ProgramTensor& tensor = program_.tensors[number];
+    if (tensor.place != TensorPlace::kState || tensor.index != i) {
+      return broken(tensor, number, fmt::format("it is state {} and says otherwise", i));
+    }
+    if (tensor.name.empty() || !names.insert(tensor.name).second) {
+      return broken(tensor, number, "a state's name is empty or appears twice");
+    }
+  }
+  return {};
 }
 
 Status ProgramVerifier::check_interface() const {
@@ -355,6 +396,9 @@ Status ProgramVerifier::check_reads(const Instruction& instruction, size_t numbe
     if (!written_[root(tensor)]) {
       return broken(instruction, number, fmt::format("it reads tensor {} before anything wrote it", tensor));
     }
+    if (changed_.contains(tensor)) {
+      return broken(instruction, number, fmt::format("it reads state {}, which has its next value already", tensor));
+    }
   }
   return {};
 }
@@ -386,6 +430,13 @@ Status ProgramVerifier::check_writes(const Instruction& instruction, size_t numb
   written_here_.clear();
   for (const uint32_t output : instruction.outputs) {
     const uint32_t tensor = root(output);
+    if (program_.tensors[tensor].place == TensorPlace::kState) {
+      // The tensor with the state's number stands for what was there before the run, an alias for what comes after.
+      if (output == tensor || !changed_.insert(tensor).second) {
+        return broken(instruction, number, fmt::format("it writes state {} a second time or not as an alias", output));
+      }
+      continue;
+    }
     if (written_[tensor]) {
       return broken(instruction, number, fmt::format("it writes tensor {}, which was written before", output));
     }
@@ -417,7 +468,7 @@ Status ProgramVerifier::check_flow() {
   written_.assign(tensors, false);
   for (size_t i = 0; i < tensors; ++i) {
     const TensorPlace place = program_.tensors[i].place;
-    written_[i] = place == TensorPlace::kInput || place == TensorPlace::kConstant;
+    written_[i] = place == TensorPlace::kInput || place == TensorPlace::kConstant || place == TensorPlace::kState;
   }
   for (size_t i = 0; i < program_.instructions.size(); ++i) {
     for (const uint32_t tensor : program_.instructions[i].inputs) {

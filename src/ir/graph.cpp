@@ -281,6 +281,7 @@ Graph Graph::compact() const {
   out.name = name;
   out.symbols = symbols;
   out.metadata = metadata;
+  out.states = states;
   std::vector<ValueId> mapped(values_.size(), kNone);
   for (const ValueId input : inputs_) mapped[input] = out.add_input(values_[input].name, values_[input].type);
   for (ValueId id = 0; id < values_.size(); ++id) {

@@ -96,11 +96,21 @@ struct Node {
   bool has_attribute(std::string_view key) const { return attributes.find(key) != attributes.end(); }
 };
 
+// Something that outlives a run of the graph: `input` is what it holds before, `output` what it holds afterwards. A
+// parameter that is trained, a moment of an optimizer, running statistics.
+struct State {
+  size_t input = 0;                             // position among the graph's inputs; of a static shape
+  size_t output = 0;                            // position among the outputs, of the same type
+  std::shared_ptr<const ConstantData> initial;  // null: zeros
+  bool is_parameter = false;                    // a constant of the model that is trained
+};
+
 class Graph {
  public:
   std::string name;
   std::vector<Symbol> symbols;                  // symbols[0] is the batch symbol where there is one
   std::map<std::string, std::string> metadata;  // producer, licence, label names, ... ; printed by `hai inspect`
+  std::vector<State> states;  // of a training graph; passes keep the order of inputs and outputs, so positions hold
 
   // --- building
   // -----------------------------------------------------------------------------------------------------------------

@@ -162,20 +162,20 @@ Status Executable::Loader::make_kernel(size_t index) {
 }
 
 Result<std::shared_ptr<const Executable>> Executable::make(const std::shared_ptr<const format::ModelReader>& model,
-                                                           std::string_view device, cpu::Isa isa,
+                                                           format::Program program, cpu::Isa isa,
                                                            const cpu::ExecRegistry& registry) {
   const std::shared_ptr<Executable> executable(new Executable);
-  HAI_TRY(executable->program_, model->program(device));
+  executable->program_ = std::move(program);
   executable->isa_ = isa;
   HAI_TRY_STATUS(Loader(*executable, model, registry).run());
   return std::shared_ptr<const Executable>(executable);
 }
 
 Result<std::shared_ptr<const Executable>> Executable::make_faulty(
-    const std::shared_ptr<const format::ModelReader>& model, std::string_view device, cpu::Isa isa,
+    const std::shared_ptr<const format::ModelReader>& model, format::Program program, cpu::Isa isa,
     const cpu::ExecRegistry& registry, cpu::MakeFaultInjection inject, std::string_view faults) {
   const std::shared_ptr<Executable> executable(new Executable);
-  HAI_TRY(executable->program_, model->program(device));
+  executable->program_ = std::move(program);
   executable->isa_ = isa;
   HAI_TRY(executable->faults_, inject(faults, executable->program_));
   HAI_TRY_STATUS(Loader(*executable, model, registry).run());

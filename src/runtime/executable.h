@@ -18,12 +18,13 @@ namespace hai::runtime {
 
 class Executable {
  public:
+  // `program`: of that model.
   static Result<std::shared_ptr<const Executable>> make(const std::shared_ptr<const format::ModelReader>& model,
-                                                        std::string_view device, cpu::Isa isa,
+                                                        format::Program program, cpu::Isa isa,
                                                         const cpu::ExecRegistry& registry);
   // One of a single session, whose device shows these faults.
   static Result<std::shared_ptr<const Executable>> make_faulty(const std::shared_ptr<const format::ModelReader>& model,
-                                                               std::string_view device, cpu::Isa isa,
+                                                               format::Program program, cpu::Isa isa,
                                                                const cpu::ExecRegistry& registry,
                                                                cpu::MakeFaultInjection inject, std::string_view faults);
 

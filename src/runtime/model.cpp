@@ -30,16 +30,24 @@ Result<std::shared_ptr<const Executable>> Model::executable(const std::string& d
   const std::lock_guard lock(mutex_);
   const auto found = executables_.find({device, isa});
   if (found != executables_.end()) return found->second;
-  HAI_TRY(auto executable, Executable::make(reader_, device, isa, kernels_of(device)));
+  HAI_TRY(format::Program program, reader_->program(device));
+  HAI_TRY(auto executable, Executable::make(reader_, std::move(program), isa, kernels_of(device)));
   executables_.emplace(std::pair(device, isa), executable);
   return executable;
+}
+
+// Not shared: a model is trained once.
+Result<std::shared_ptr<const Executable>> Model::training_executable(cpu::Isa isa) {
+  HAI_TRY(format::Program program, reader_->training());
+  return Executable::make(reader_, std::move(program), isa, registry_);
 }
 
 Result<std::shared_ptr<const Executable>> Model::faulty_executable(const std::string& device, cpu::Isa isa,
                                                                    std::string_view faults) {
   for (const Device& known : devices()) {
     if (known.name != device || known.inject_faults == nullptr) continue;
-    return Executable::make_faulty(reader_, device, isa, kernels_of(device), known.inject_faults, faults);
+    HAI_TRY(format::Program program, reader_->program(device));
+    return Executable::make_faulty(reader_, std::move(program), isa, kernels_of(device), known.inject_faults, faults);
   }
   return make_error(StatusCode::kUnsupported, "R030",
                     "faults cannot be injected into device {}; a simulated one such as sd3403 shows them", device);

@@ -26,8 +26,11 @@ class Model {
                                                   const cpu::ExecRegistry& registry = cpu::ExecRegistry::instance());
 
   const format::ModelReader& file() const { return *reader_; }
+  const std::shared_ptr<const format::ModelReader>& shared_file() const { return reader_; }
   // Reads and packs the weights when asked for the first time.
   Result<std::shared_ptr<const Executable>> executable(const std::string& device, cpu::Isa isa);
+  // Of the training program, which runs on the CPU; a new one each time.
+  Result<std::shared_ptr<const Executable>> training_executable(cpu::Isa isa);
   // A new one, for one session. Error R030: the device shows no faults; those of its injection.
   Result<std::shared_ptr<const Executable>> faulty_executable(const std::string& device, cpu::Isa isa,
                                                               std::string_view faults);

@@ -85,6 +85,12 @@ Result<std::string> choose_device(const std::string& wanted, const std::vector<s
                     wanted.empty() ? in_file.front() : wanted, names);
 }
 
+Result<std::shared_ptr<const Executable>> executable_for(Model& model, const SessionOptions& options, cpu::Isa isa) {
+  if (options.training) return model.training_executable(isa);
+  HAI_TRY(const std::string device, choose_device(options.device, model.file().devices()));
+  return options.inject ? model.faulty_executable(device, isa, *options.inject) : model.executable(device, isa);
+}
+
 std::string shape_text(const hai_tensor& tensor) {
   return to_string(Dims(std::span<const int64_t>(tensor.dims, static_cast<size_t>(tensor.rank))));
 }
@@ -127,14 +133,13 @@ Status check_kind(const ProgramTensor& wanted, const hai_tensor& tensor, std::st
 
 Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, const SessionOptions& options) {
   HAI_TRY_STATUS(check_options(options));
-  HAI_TRY(const std::string device, choose_device(options.device, model->file().devices()));
   HAI_TRY(const cpu::Isa isa, isa_named(options.isa));
-  HAI_TRY(auto executable,
-          options.inject ? model->faulty_executable(device, isa, *options.inject) : model->executable(device, isa));
+  HAI_TRY(auto executable, executable_for(*model, options, isa));
   const int threads = options.threads == 0 ? available_threads() : options.threads;
   std::unique_ptr<Session> session(
       new Session(std::move(model), std::move(executable), threads, static_cast<size_t>(options.trace_events)));
   const Program& program = session->program();
+  HAI_TRY_STATUS(session->make_states());
   const int64_t least = program.symbols.empty() ? 1 : program.symbols[0].min;
   if (options.max_batch != 0) HAI_TRY_STATUS(session->check_batch(options.max_batch));
   HAI_TRY_STATUS(session->reserve(options.max_batch == 0 ? least : options.max_batch));
@@ -180,6 +185,60 @@ void Session::add_binding(uint32_t tensor, bool is_output_view, size_t view) {
   if (root.place == TensorPlace::kInput) inputs_read_.push_back({view, root.index});
   if (root.place == TensorPlace::kOutput)
     (is_output_view ? outputs_written_ : outputs_read_).push_back({view, root.index});
+}
+
+int64_t Session::state_bytes(size_t index) const {
+  const ProgramTensor& tensor = program().tensors[program().states[index].tensor];
+  return bytes_for(tensor.dtype, resolve(tensor.shape, {}).count());
+}
+
+std::span<std::byte> Session::state(size_t index) {
+  return {states_.data() + state_offset_bytes_[index], static_cast<size_t>(state_bytes(index))};
+}
+
+std::byte* Session::state_address(uint32_t tensor) const {
+  const ProgramTensor& root = program().tensors[executable_->root(tensor)];
+  return root.place == TensorPlace::kState ? states_.data() + state_offset_bytes_[root.index] : nullptr;
+}
+
+// Places the states, sets them to their first values, and points the views at them: they stay where they are.
+Status Session::make_states() {
+  const Program& program = this->program();
+  if (program.states.empty()) return {};
+  int64_t total = 0;
+  for (size_t i = 0; i < program.states.size(); ++i) {
+    state_offset_bytes_.push_back(total);
+    const auto end = checked_add(total, align_up(state_bytes(i), 64) + kTailBytes);
+    if (!end) return make_error(StatusCode::kResourceExhausted, "R016", "the states pass 2^63 bytes");
+    total = *end;
+  }
+  HAI_TRY(states_, MemoryRegion::allocate(total, "the states of training"));
+  for (size_t i = 0; i < program.instructions.size(); ++i) {
+    const Instruction& instruction = program.instructions[i];
+    for (size_t k = 0; k < instruction.inputs.size(); ++k) {
+      if (instruction.inputs[k] == kNoTensor) continue;
+      if (const std::byte* at = state_address(instruction.inputs[k]))
+        input_views_[operands_[i].first_input + k].data = at;
+    }
+    for (size_t k = 0; k < instruction.outputs.size(); ++k) {
+      if (std::byte* at = state_address(instruction.outputs[k])) output_views_[operands_[i].first_output + k].data = at;
+    }
+  }
+  return reset_states();
+}
+
+Status Session::reset_states() {
+  format::WeightReader weights(model_->shared_file());
+  for (size_t i = 0; i < program().states.size(); ++i) {
+    const std::span<std::byte> bytes = state(i);
+    const int64_t offset = program().states[i].offset_bytes;
+    if (offset == format::ProgramState::kZeros) {
+      std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    } else {
+      HAI_TRY_STATUS(weights.read(offset, bytes));
+    }
+  }
+  return {};
 }
 
 void Session::label_instructions() {

@@ -29,6 +29,7 @@ struct SessionOptions {
   int64_t max_batch = 0;
   bool profile = false;
   int trace_events = 0;
+  bool training = false;                   // runs the training program, on the CPU; `device` and `inject` are not used
   std::optional<std::string> inject = {};  // faults that a simulated device shows, separated by ';'
 };
 
@@ -54,6 +55,11 @@ class Session {
   std::span<const LayerProfile> profile() const { return profile_; }
   std::span<const TraceLabel> labels() const { return labels_; }
   std::string trace() const;
+  // What a training program keeps from run to run; null bytes are none of it. Valid between runs, and as long as this.
+  std::span<std::byte> state(size_t index);
+  // Sets the states to what they are in the file.
+  Status reset_states();
+
   // What became of the injected faults in the last run: a JSON array, empty without any.
   std::string fault_report() const;
 
@@ -84,6 +90,9 @@ class Session {
   void make_views();
   void add_binding(uint32_t tensor, bool is_output_view, size_t view);
   void label_instructions();
+  Status make_states();
+  std::byte* state_address(uint32_t tensor) const;
+  int64_t state_bytes(size_t index) const;
   Status reserve(int64_t batch);
   void place(int64_t batch);
   std::byte* arena_address(uint32_t tensor, int64_t batch) const;
@@ -102,8 +111,10 @@ class Session {
 
   MemoryRegion arena_;  // fixed region, then the per-sample region
   MemoryRegion scratch_;
-  int64_t capacity_batch_ = 0;  // that arena and scratch are made for
-  int64_t batch_ = 0;           // that the views are resolved for; 0: none yet
+  MemoryRegion states_;
+  std::vector<int64_t> state_offset_bytes_;  // of each state
+  int64_t capacity_batch_ = 0;               // that arena and scratch are made for
+  int64_t batch_ = 0;                        // that the views are resolved for; 0: none yet
 
   std::vector<TensorView> input_views_;  // of all instructions, one after the other
   std::vector<MutableTensorView> output_views_;

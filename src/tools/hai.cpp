@@ -179,6 +179,9 @@ void add_compile(CLI::App& app, CompileArguments& a, Chosen& chosen) {
       "--compress", a.compress,
       "store weights compressed wherever that saves anything (default: if it saves a tenth, of f32 a fifth)");
   command->add_flag("--no-compress", a.no_compress, "store weights as they are: loads fastest")->excludes(compress);
+  command->add_option("--train", a.train,
+                      "also compile a step of training: loss=cross_entropy,optimizer=adamw,weight_decay=0.01,"
+                      "trainable=last:2 and more (docs/how_to/training.md)");
   command->add_option("--disable-pass", a.disabled_passes, "leave a pass out (integer results stay the same)");
   command->add_option("--print-ir", a.print_ir, "print the graph before:PASS or after:PASS, or before:all");
   command->add_flag("-v,--verbose", a.verbose, "print passes, memory plan and placement");

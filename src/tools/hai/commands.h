@@ -47,7 +47,8 @@ struct CompileArguments {
   int64_t seed = 1;
   int threads = 0;
   int64_t sample_memory_bytes = int64_t{256} << 20;
-  std::string options_json;  // the quantizer's options, on top of the flags
+  std::string options_json;          // the quantizer's options, on top of the flags
+  std::optional<std::string> train;  // "loss=mse,optimizer=sgd": compile a step of training as well
   std::vector<std::string> disabled_passes;
   std::vector<std::string> print_ir;  // "before:fuse_conv"
   std::string resize;                 // "short:256", "letterbox", "letterbox_top_left", "stretch"

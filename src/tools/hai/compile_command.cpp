@@ -17,6 +17,7 @@
 #include "base/utf8.h"
 #include "compiler/compile.h"
 #include "compiler/portable_graph.h"
+#include "compiler/training.h"
 #include "data/picture_folder.h"
 #include "data/preprocess.h"
 #include "devices/sd3403/profile/machine_file.h"
@@ -361,6 +362,15 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                                     {"macs", report.macs},
                                     {"compile_us", report.time_us}};
     if (mixed.is_object()) document["mixed"] = mixed;
+    if (arguments.train) {
+      document["training"] = {{"parameters", report.training.parameters},
+                              {"parameter_bytes", report.training.parameter_bytes},
+                              {"state_bytes", report.training.state_bytes},
+                              {"instructions", report.training.instructions},
+                              {"fixed_bytes", report.training.fixed_bytes},
+                              {"per_sample_bytes", report.training.per_sample_bytes},
+                              {"lower_bound_bytes", report.training.lower_bound_bytes}};
+    }
     for (const auto& pass : report.passes) {
       document["passes"].push_back(
           {{"name", pass.name}, {"changes", pass.changes}, {"nodes", pass.nodes_after}, {"time_us", pass.time_us}});
@@ -393,6 +403,11 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
   if (mixed.is_object()) print("{}", mixed.at("text").get<std::string>());
   if (arguments.verbose) print("{}\n", compiler::to_string(report));
   if (arguments.device == "sd3403" && !arguments.verbose) print_shares(report);
+  if (const compiler::TrainingReport& training = report.training; arguments.train && !arguments.verbose) {
+    print("training: {} parameters of {}, states {}, arena {} and {} a sample\n", training.parameters,
+          format_bytes(training.parameter_bytes), format_bytes(training.state_bytes),
+          format_bytes(training.fixed_bytes), format_bytes(training.per_sample_bytes));
+  }
   const bool smaller = written.stored_weights_bytes < written.weights_bytes;
   print("{}: {}, weights {}{}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output,
         format_bytes(written.file_bytes), format_bytes(written.weights_bytes),
@@ -423,6 +438,9 @@ Status compile_command(const CompileArguments& arguments) {
   options.disabled_passes = arguments.disabled_passes;
   options.print_ir = arguments.print_ir;
   options.print_sink = [](std::string_view place, std::string_view text) { print("// {}\n{}\n", place, text); };
+  if (arguments.train) {
+    HAI_TRY(options.training, compiler::parse_training(*arguments.train));
+  }
   options.preprocessing = source.preprocessing;
   options.quantization_report = source.quantization_report;
   auto made = compiler::compile(std::move(source.graph), options);

@@ -160,6 +160,8 @@ std::string place_text(const format::ProgramTensor& tensor) {
       return fmt::format("same as {}", tensor.index);
     case format::TensorPlace::kValue:
       return "value";
+    case format::TensorPlace::kState:
+      return fmt::format("state {}", tensor.index);
   }
   return "?";
 }

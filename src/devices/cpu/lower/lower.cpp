@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "devices/cpu/lower/lower_registry.h"
 #include "ops/work.h"
+#include "passes/execution_order.h"
 #include "passes/plan_memory.h"
 
 namespace hai::cpu {
@@ -27,10 +28,11 @@ using format::TensorPlace;
 // operand alone, and the kernel never reads an element again after it wrote there.
 const std::set<std::string_view>& element_wise_kernels() {
   static const std::set<std::string_view> kElementWise = {
-      "relu", "relu6",      "clip",   "leaky_relu", "elu", "sigmoid", "silu",   "hard_sigmoid", "hard_swish",
-      "tanh", "exp",        "log",    "sqrt",       "neg", "abs",     "erf",    "gelu",         "softplus",
-      "mish", "reciprocal", "square", "sin",        "cos", "floor",   "ceil",   "round",        "add",
-      "sub",  "mul",        "div",    "min",        "max", "pow",     "rescale"};
+      "relu",       "relu6",    "clip",       "leaky_relu",  "elu",           "sigmoid", "silu", "hard_sigmoid",
+      "hard_swish", "tanh",     "exp",        "log",         "sqrt",          "neg",     "abs",  "erf",
+      "gelu",       "softplus", "mish",       "reciprocal",  "square",        "sin",     "cos",  "floor",
+      "ceil",       "round",    "add",        "sub",         "mul",           "div",     "min",  "max",
+      "pow",        "rescale",  "sgd_update", "adam_update", "guarded_update"};
   return kElementWise;
 }
 
@@ -47,16 +49,11 @@ class Lowering final : public LowerContext {
     program_.device = options.device;
     program_.symbols = graph.symbols;
     number_.assign(graph.value_slots(), format::kNoTensor);
-    for (size_t i = 0; i < graph.inputs().size(); ++i) {
-      program_.inputs.push_back(add_value(graph.inputs()[i], TensorPlace::kInput, static_cast<uint32_t>(i)));
-    }
-    for (size_t i = 0; i < graph.outputs().size(); ++i) {
-      program_.outputs.push_back(add_value(graph.outputs()[i], TensorPlace::kOutput, static_cast<uint32_t>(i)));
-    }
+    add_interface();
   }
 
   Result<format::Program> run(const LowerOptions& options) {
-    HAI_TRY(const std::vector<ir::NodeId> order, graph_.ordered());
+    HAI_TRY(const std::vector<ir::NodeId> order, passes::execution_order(graph_));
     HAI_TRY_STATUS(check_supported(order));
     for (const ir::NodeId id : order) {
       node_ = &graph_.node(id);
@@ -68,6 +65,7 @@ class Lowering final : public LowerContext {
         program_.instructions.back().macs = node_->int_attribute("macs", ops::macs_of(graph_, *node_));
     }
     settle_aliases();
+    HAI_TRY_STATUS(check_state_writers());
     HAI_TRY_STATUS(place(options));
     return std::move(program_);
   }
@@ -101,6 +99,12 @@ class Lowering final : public LowerContext {
     const uint32_t view = tensor(output);
     const uint32_t root = root_of(tensor(input));
     const bool is_output = program_.tensors[view].place == TensorPlace::kOutput;
+    // The order of execution knows that readers of a reshaped state read the state; of other views it does not.
+    const bool hides_state = program_.tensors[root].place == TensorPlace::kState && node_->op != "reshape";
+    if (is_next_state_[view] || hides_state) {
+      emit(node_->op, {tensor(input)}, {view}, node_->attributes);
+      return;
+    }
     if (is_output && (!is_placed_by_us(program_.tensors[root]) || holds_output_[root])) {
       emit(node_->op, {tensor(input)}, {view}, node_->attributes);
       return;
@@ -122,7 +126,54 @@ class Lowering final : public LowerContext {
     program_.tensors.push_back(std::move(tensor));
     buffer_of_.push_back(number);
     holds_output_.push_back(false);
+    is_next_state_.push_back(false);
     return number;
+  }
+
+  // Inputs, outputs and states. A state's next value is an alias of the state: its maker writes in place.
+  void add_interface() {
+    std::vector<bool> input_is_state(graph_.inputs().size());
+    std::vector<bool> output_is_state(graph_.outputs().size());
+    for (const ir::State& state : graph_.states) input_is_state[state.input] = output_is_state[state.output] = true;
+    for (size_t i = 0; i < graph_.inputs().size(); ++i) {
+      if (input_is_state[i]) continue;
+      const auto index = static_cast<uint32_t>(program_.inputs.size());
+      program_.inputs.push_back(add_value(graph_.inputs()[i], TensorPlace::kInput, index));
+    }
+    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+      if (output_is_state[i]) continue;
+      const auto index = static_cast<uint32_t>(program_.outputs.size());
+      program_.outputs.push_back(add_value(graph_.outputs()[i], TensorPlace::kOutput, index));
+    }
+    for (const ir::State& state : graph_.states) {
+      format::ProgramState entry;
+      entry.tensor =
+          add_value(graph_.inputs()[state.input], TensorPlace::kState, static_cast<uint32_t>(program_.states.size()));
+      entry.is_parameter = state.is_parameter;
+      if (state.initial) entry.offset_bytes = add_weights_(state.initial->bytes(), state.initial);
+      program_.states.push_back(entry);
+      const uint32_t next = add_value(graph_.outputs()[state.output], TensorPlace::kAlias, entry.tensor);
+      buffer_of_[next] = entry.tensor;
+      is_next_state_[next] = true;
+    }
+  }
+
+  // A kernel that reads the old value while it writes the new one must do so element by element; others may not read
+  // it. Kernels that make views cannot, since they write nothing.
+  Status check_state_writers() const {
+    for (const format::Instruction& instruction : program_.instructions) {
+      for (const uint32_t output : instruction.outputs) {
+        if (!is_next_state_[output] || element_wise_kernels().contains(instruction.kernel)) continue;
+        const uint32_t state = buffer_of_[output];
+        for (const uint32_t input : instruction.inputs) {
+          if (input == format::kNoTensor || buffer_of_[input] != state) continue;
+          return make_error(StatusCode::kUnsupported, "C203",
+                            "node \"{}\" ({}) would write state \"{}\" while it reads it in another order",
+                            instruction.name, instruction.kernel, program_.tensors[state].name);
+        }
+      }
+    }
+    return {};
   }
 
   uint32_t add_value(ir::ValueId value, TensorPlace place, uint32_t index) {
@@ -245,6 +296,7 @@ class Lowering final : public LowerContext {
   format::Program program_;
   std::vector<uint32_t> number_;     // of each value
   std::vector<uint32_t> buffer_of_;  // of each tensor: the tensor whose bytes it is
+  std::vector<bool> is_next_state_;  // of each tensor: what a state holds after the run
   std::vector<bool> holds_output_;   // of each root: one of its views is a graph output
 };
 

@@ -1,0 +1,207 @@
+"""Training where the model runs: steps of a compiled training program, on numpy arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .dtypes import dtype_name, numpy_dtype
+from .errors import HaiError
+from .paths import path_text
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step gave."""
+
+    loss: float
+    gradient_norm: float
+    """Of the gradients of all parameters together, before clipping."""
+    applied: bool
+    """``False``: loss or gradients were not finite, and nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate changes over the steps; ``warmup_steps`` come first, as a straight line up to the peak."""
+
+    learning_rate: float = 1e-3
+    kind: Literal["constant", "cosine", "step"] = "constant"
+    warmup_steps: int = 0
+    final_share: float = 0.0
+    """Of ``cosine``: what is left at the last step."""
+    decay: float = 0.1
+    """Of ``step``: the factor, ``every`` so many steps."""
+    every: int = 1
+
+    def native(self, total_steps: int) -> _core.Schedule:
+        """The same in C++, for a training of so many steps."""
+        return _core.Schedule(
+            self.kind, self.learning_rate, total_steps, self.warmup_steps, self.final_share, self.decay, self.every
+        )
+
+
+class Trainer:
+    """Trains a ``.hai`` file that was compiled with ``train=`` (``hai compile --train``), in memory of its own.
+
+    The file is not changed; :meth:`save` writes the trained model. One step at a time; other threads of Python go on
+    meanwhile. ``max_batch`` makes room for so many samples at once, else the first steps do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0, isa: str = "", max_batch: int = 0) -> None:
+        self._native = _core.make_trainer(path_text(path), isa, threads, max_batch)
+        *self._inputs, self._target = [(name, dtype, tuple(shape)) for name, dtype, shape in self._native.inputs()]
+        self._states = {info[0]: (i, info[1], tuple(info[2])) for i, (info, _) in enumerate(self._native.states())}
+        self._parameters = [info[0] for info, is_parameter in self._native.states() if is_parameter]
+
+    @property
+    def steps(self) -> int:
+        """Steps that were applied."""
+        return int(self._native.steps())
+
+    @property
+    def refused_steps(self) -> int:
+        """Steps whose loss or gradients were not finite."""
+        return int(self._native.refused_steps())
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """What is trained."""
+        return list(self._parameters)
+
+    @property
+    def state_names(self) -> list[str]:
+        """Parameters and what the optimizer keeps of them (``NAME/m``, ``NAME/v``, ``NAME/momentum``)."""
+        return list(self._states)
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of arena and scratch, and the batch they are for."""
+        memory: dict[str, int] = self._native.memory()
+        return memory
+
+    def get(self, name: str) -> npt.NDArray[Any]:
+        """A copy of a state, in the layout of the compiled model (products [K, N], convolutions OHWI)."""
+        index, dtype, shape = self._state(name)
+        out = np.empty(shape, numpy_dtype(dtype))
+        self._native.copy_state(index, out.reshape(-1).view(np.uint8))
+        return out
+
+    def set(self, name: str, values: npt.ArrayLike) -> None:
+        """Replaces a state: same shape, converted to its type."""
+        index, dtype, shape = self._state(name)
+        array = np.ascontiguousarray(values, numpy_dtype(dtype))
+        if np.shape(values) != shape:
+            raise HaiError("HAI-Y060", f'state "{name}" has shape {list(shape)}; {list(np.shape(values))} was given')
+        self._native.set_state(index, array.reshape(-1).view(np.uint8))
+
+    def _state(self, name: str) -> tuple[int, str, tuple[int, ...]]:
+        if name not in self._states:
+            known = ", ".join(list(self._states)[:12])
+            raise HaiError("HAI-Y061", f'there is no state "{name}"; states are {known}')
+        return self._states[name]
+
+    def reset(self) -> None:
+        """Back to what the file holds."""
+        self._native.reset()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model with the parameters as they are now. An old file stays until the new one is whole."""
+        self._native.save(path_text(path))
+
+    def step(
+        self, inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike, target: npt.ArrayLike, learning_rate: float
+    ) -> StepResult:
+        """One step on one batch.
+
+        ``inputs``: arrays by name, or one array for a single input. ``target``: in the prediction's shape; where that is
+        ``(N, ..., classes)``, whole numbers of shape ``(N, ...)`` are class numbers.
+        """
+        arrays = [*self._input_arrays(inputs), self._target_array(target)]
+        loss, norm, applied = self._native.step(
+            [_core.dtype_number(dtype_name(a.dtype)) for a in arrays],
+            [list(a.shape) for a in arrays],
+            [a.reshape(-1).view(np.uint8) for a in arrays],
+            float(learning_rate),
+        )
+        return StepResult(loss, norm, applied)
+
+    def _input_arrays(self, inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike) -> list[npt.NDArray[Any]]:
+        names = [name for name, _, _ in self._inputs]
+        named = inputs if isinstance(inputs, Mapping) else {names[0]: inputs}
+        if set(named) != set(names):
+            raise HaiError("HAI-Y062", f"inputs {sorted(named)} were given; the model takes {', '.join(names)}")
+        arrays = []
+        for name, dtype, _ in self._inputs:
+            array = np.ascontiguousarray(named[name])
+            if dtype_name(array.dtype) != dtype:
+                raise HaiError(
+                    "HAI-Y063", f'input "{name}" is {dtype}, the array is {array.dtype}; convert it with .astype()'
+                )
+            # ascontiguousarray makes scalars one-dimensional.
+            arrays.append(array.reshape(np.shape(named[name])))
+        return arrays
+
+    def _target_array(self, target: npt.ArrayLike) -> npt.NDArray[Any]:
+        name, dtype, shape = self._target
+        array = np.asarray(target)
+        if array.dtype.kind in "iu" and array.ndim == len(shape) - 1:
+            classes = shape[-1]
+            if array.size and (array.min() < 0 or array.max() >= classes):
+                raise HaiError(
+                    "HAI-Y064",
+                    f"{name} has classes {array.min()}..{array.max()}; the model has {classes}, from 0 to {classes - 1}",
+                )
+            array = np.eye(classes, dtype=numpy_dtype(dtype))[array]
+        return np.ascontiguousarray(array, numpy_dtype(dtype)).reshape(array.shape)
+
+    def fit(
+        self,
+        inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike,
+        target: npt.ArrayLike,
+        *,
+        epochs: int = 1,
+        batch: int = 32,
+        schedule: Schedule | float = Schedule(),
+        seed: int = 1,
+        on_epoch: Callable[[int, float], bool | None] | None = None,
+    ) -> list[float]:
+        """Trains on arrays, shuffled anew each epoch; returns the mean loss of each.
+
+        The last batch of an epoch may be short. ``on_epoch(epoch, loss)`` is called after each and ends the training by
+        returning ``False``. The same ``seed`` gives the same order.
+        """
+        if epochs < 1 or batch < 1:
+            raise HaiError("HAI-Y065", f"{epochs} epochs of batches of {batch}: both must be at least 1")
+        single = not isinstance(inputs, Mapping)
+        named = {self._inputs[0][0]: np.asarray(inputs)} if single else {k: np.asarray(v) for k, v in inputs.items()}  # type: ignore[union-attr]
+        wanted = np.asarray(target)
+        count = len(wanted)
+        if count == 0 or any(len(array) != count for array in named.values()):
+            lengths = {name: len(array) for name, array in named.items()}
+            raise HaiError(
+                "HAI-Y066", f"inputs of {lengths} samples and a target of {count}: give as many of each, 1 or more"
+            )
+        total = epochs * -(-count // batch)
+        plan = (schedule if isinstance(schedule, Schedule) else Schedule(float(schedule))).native(total)
+        random = np.random.default_rng(seed)
+        history: list[float] = []
+        done = 0
+        for epoch in range(epochs):
+            order = random.permutation(count)
+            loss = 0.0
+            for begin in range(0, count, batch):
+                chosen = order[begin : begin + batch]
+                done += 1
+                result = self.step({name: a[chosen] for name, a in named.items()}, wanted[chosen], plan.at(done))
+                loss += result.loss * len(chosen)
+            history.append(loss / count)
+            if on_epoch is not None and on_epoch(epoch, history[-1]) is False:
+                break
+        return history

@@ -1,0 +1,119 @@
+// The trainer for Python: steps on arrays, states by name, the trained model as a file.
+//
+// Tensors cross as in runtime_binding.cpp: byte views of contiguous arrays that Python owns, read in place with the
+// interpreter lock released. No logic of its own.
+#include <nanobind/stl/unique_ptr.h>
+
+#include <cstring>
+
+#include "binding.h"
+#include "training/schedule.h"
+#include "training/trainer.h"
+
+namespace hai::python {
+namespace {
+
+using training::Schedule;
+using training::Trainer;
+
+hai_tensor tensor_view(int32_t dtype, const std::vector<int64_t>& dims, const void* data, size_t size_bytes) {
+  hai_tensor tensor = {};
+  tensor.dtype = dtype;
+  tensor.rank = static_cast<int32_t>(std::min<size_t>(dims.size(), HAI_MAX_RANK));
+  std::copy(dims.begin(), dims.begin() + tensor.rank, tensor.dims);
+  tensor.data = const_cast<void*>(data);
+  tensor.size_bytes = size_bytes;
+  return tensor;
+}
+
+std::unique_ptr<Trainer> make_trainer(const std::string& path, const std::string& isa, int threads, int64_t max_batch) {
+  training::TrainerOptions options;
+  options.isa = isa;
+  options.threads = threads;
+  options.max_batch = max_batch;
+  const nb::gil_scoped_release release;
+  return value_or_raise(Trainer::create(value_or_raise(runtime::Model::load_file(path)), options));
+}
+
+// (name, dtype, shape): a batch in the shape is -1.
+nb::tuple describe(const format::ProgramTensor& tensor) {
+  std::vector<int64_t> shape;
+  for (const Dim& dim : tensor.shape) shape.push_back(dim.is_symbolic() ? -dim.value : dim.value);
+  return nb::make_tuple(tensor.name, std::string(data_type_name(tensor.dtype)), shape);
+}
+
+std::tuple<double, double, bool> step(Trainer& trainer, const std::vector<int32_t>& dtypes,
+                                      const std::vector<std::vector<int64_t>>& shapes,
+                                      const std::vector<ConstBytes>& bytes, double learning_rate) {
+  std::vector<hai_tensor> inputs;
+  for (size_t i = 0; i < bytes.size(); ++i)
+    inputs.push_back(tensor_view(dtypes.at(i), shapes.at(i), bytes[i].data(), bytes[i].size()));
+  const nb::gil_scoped_release release;
+  const training::StepResult result = value_or_raise(trainer.step(inputs, learning_rate));
+  return {result.loss, result.gradient_norm, result.applied};
+}
+
+void copy_state(Trainer& trainer, size_t index, const MutableBytes& out) {
+  const std::span<const std::byte> state = trainer.state(index);
+  if (out.size() == state.size() && !state.empty()) std::memcpy(out.data(), state.data(), state.size());
+}
+
+void set_state(Trainer& trainer, size_t index, const ConstBytes& from) {
+  const std::span<std::byte> state = trainer.state(index);
+  if (from.size() == state.size() && !state.empty()) std::memcpy(state.data(), from.data(), state.size());
+}
+
+}  // namespace
+
+void bind_training(nb::module_& module) {
+  nb::class_<Schedule>(module, "Schedule")
+      .def(
+          "__init__",
+          [](Schedule* self, const std::string& kind, double learning_rate, int64_t total_steps, int64_t warmup_steps,
+             double final_share, double decay, int64_t every) {
+            const Schedule schedule{kind, learning_rate, total_steps, warmup_steps, final_share, decay, every};
+            raise_if_error(training::check_schedule(schedule));
+            new (self) Schedule(schedule);
+          },
+          nb::arg("kind"), nb::arg("learning_rate"), nb::arg("total_steps"), nb::arg("warmup_steps"),
+          nb::arg("final_share"), nb::arg("decay"), nb::arg("every"))
+      .def("at", &training::learning_rate_at, nb::arg("step"));
+  nb::class_<Trainer>(module, "Trainer")
+      .def("inputs",
+           [](const Trainer& trainer) {
+             nb::list out;
+             for (size_t i = 0; i < trainer.input_count(); ++i) out.append(describe(trainer.input(i)));
+             return out;
+           })
+      .def("states",
+           [](const Trainer& trainer) {
+             nb::list out;
+             for (size_t i = 0; i < trainer.state_count(); ++i)
+               out.append(nb::make_tuple(describe(trainer.state_tensor(i)), trainer.is_parameter(i)));
+             return out;
+           })
+      .def("step", &step, nb::arg("dtypes"), nb::arg("shapes"), nb::arg("inputs"), nb::arg("learning_rate"))
+      .def("copy_state", &copy_state, nb::arg("index"), nb::arg("out"))
+      .def("set_state", &set_state, nb::arg("index"), nb::arg("values"))
+      .def("steps", &Trainer::steps)
+      .def("refused_steps", &Trainer::refused_steps)
+      .def("reset", [](Trainer& trainer) { raise_if_error(trainer.reset()); })
+      .def("memory",
+           [](const Trainer& trainer) {
+             nb::dict out;
+             out["arena_bytes"] = trainer.session().arena_bytes();
+             out["scratch_bytes"] = trainer.session().scratch_bytes();
+             out["batch"] = trainer.session().capacity_batch();
+             return out;
+           })
+      .def(
+          "save",
+          [](Trainer& trainer, const std::string& path) {
+            const nb::gil_scoped_release release;
+            raise_if_error(trainer.save(path));
+          },
+          nb::arg("path"));
+  module.def("make_trainer", &make_trainer, nb::arg("path"), nb::arg("isa"), nb::arg("threads"), nb::arg("max_batch"));
+}
+
+}  // namespace hai::python

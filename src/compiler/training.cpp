@@ -1,0 +1,142 @@
+// A model that can be trained keeps its parameters as they are: batch norms are not folded into weights, and equal
+// constants (biases of zeros) stay two. The training graph is made from the canonical graph, differentiated before
+// anything is fused, then simplified, fused and lowered like any other. Parameters have one place in the weights
+// section, which the portable graph, the program for inference and the training program all read: a trained model is
+// the same file with other bytes there.
+#include "compiler/training.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "compiler/pipeline.h"
+#include "devices/cpu/lower/lower.h"
+#include "ops/build.h"
+
+namespace hai::compiler {
+namespace {
+
+struct Key {
+  std::string_view name;
+  // One of the three is set.
+  double* number = nullptr;
+  std::string* text = nullptr;
+  bool* flag = nullptr;
+};
+
+std::vector<Key> keys_of(passes::TrainingOptions& options) {
+  return {{"loss", nullptr, &options.loss.kind},
+          {"label_smoothing", &options.loss.label_smoothing},
+          {"delta", &options.loss.delta},
+          {"gamma", &options.loss.gamma},
+          {"alpha", &options.loss.alpha},
+          {"optimizer", nullptr, &options.optimizer.kind},
+          {"momentum", &options.optimizer.momentum},
+          {"nesterov", nullptr, nullptr, &options.optimizer.nesterov},
+          {"beta1", &options.optimizer.beta1},
+          {"beta2", &options.optimizer.beta2},
+          {"epsilon", &options.optimizer.epsilon},
+          {"weight_decay", &options.optimizer.weight_decay},
+          {"clip_norm", &options.optimizer.clip_norm},
+          {"batch_norm", nullptr, &options.batch_norm},
+          {"statistics_momentum", &options.statistics_momentum},
+          {"trainable", nullptr, &options.trainable},
+          {"output", nullptr, &options.output}};
+}
+
+Status set_key(const Key& key, std::string_view value) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  const bool is_number = error == std::errc() && end == value.data() + value.size() && std::isfinite(number);
+  if (key.text != nullptr && !value.empty()) {
+    *key.text = value;
+    return {};
+  }
+  if (key.number != nullptr && is_number) {
+    *key.number = number;
+    return {};
+  }
+  if (key.flag != nullptr && is_number && (number == 0 || number == 1)) {
+    *key.flag = number == 1;
+    return {};
+  }
+  return make_error(StatusCode::kInvalidArgument, "K031", "training option {}=\"{}\": give {}", key.name, value,
+                    key.text != nullptr   ? "a name"
+                    : key.flag != nullptr ? "0 or 1"
+                                          : "a number");
+}
+
+}  // namespace
+
+Result<passes::TrainingOptions> parse_training(std::string_view text) {
+  passes::TrainingOptions options;
+  const std::vector<Key> keys = keys_of(options);
+  std::set<std::string_view> seen;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    const size_t equals = std::min(part.find('='), part.size());
+    const std::string_view name = part.substr(0, equals);
+    const auto key = std::find_if(keys.begin(), keys.end(), [&](const Key& one) { return one.name == name; });
+    if (key == keys.end() || equals == part.size()) {
+      std::string known;
+      for (const Key& one : keys) known += (known.empty() ? "" : ", ") + std::string(one.name);
+      return make_error(StatusCode::kInvalidArgument, "K030",
+                        "\"{}\" is no training option; write KEY=VALUE, separated by commas, with a KEY of {}", part,
+                        known);
+    }
+    if (!seen.insert(key->name).second)
+      return make_error(StatusCode::kInvalidArgument, "K032", "training option {} is given twice", name);
+    HAI_TRY_STATUS(set_key(*key, part.substr(equals + 1)));
+  }
+  return options;
+}
+
+void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants) {
+  for (const ir::ValueId constant : constants) {
+    const std::string name = graph.value(constant).name;
+    const size_t dot = name.rfind('.');
+    const bool numbered = dot != std::string::npos && dot > 0 && dot + 1 < name.size() &&
+                          name.find_first_not_of("0123456789", dot + 1) == std::string::npos;
+    if (numbered && !graph.find_value(name.substr(0, dot))) graph.rename_value(constant, name.substr(0, dot));
+  }
+}
+
+CompileOptions without_folding(const CompileOptions& options) {
+  CompileOptions out = options;
+  for (const char* pass : {"fold_batch_norm", "merge_duplicates"}) out.disabled_passes.emplace_back(pass);
+  return out;
+}
+
+Result<format::Program> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
+                                         std::span<const passes::Parameter> parameters, const CompileOptions& options,
+                                         WeightTable& weights, CompileReport& report) {
+  ir::Graph step = graph;
+  HAI_TRY_STATUS(passes::make_training_graph(step, training, parameters));
+  step.erase_dead();
+  if (auto status = ops::verify(step); !status) return with_where(status.error(), "building the step of training");
+  // Frozen batch norms of frozen layers are constants again, and fold.
+  HAI_TRY_STATUS(passes::fold_batch_norm(step));
+  HAI_TRY_STATUS(run_steps(step, fusing_steps(), options, &report.passes));
+  step.erase_dead();
+  step = step.compact();
+  const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
+    return weights.add(bytes, std::move(owner));
+  };
+  HAI_TRY(format::Program program, cpu::lower(step, add_weights));
+  report.training.parameters = static_cast<int64_t>(parameters.size());
+  for (const format::ProgramState& state : program.states) {
+    const format::ProgramTensor& tensor = program.tensors[state.tensor];
+    const int64_t bytes = bytes_for(tensor.dtype, resolve(tensor.shape, {}).count());
+    report.training.state_bytes += bytes;
+    if (state.is_parameter) report.training.parameter_bytes += bytes;
+  }
+  report.training.instructions = static_cast<int64_t>(program.instructions.size());
+  report.training.fixed_bytes = program.fixed_bytes;
+  report.training.per_sample_bytes = program.per_sample_bytes;
+  report.training.lower_bound_bytes = program.arena_lower_bound_bytes;
+  return program;
+}
+
+}  // namespace hai::compiler

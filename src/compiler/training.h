@@ -1,0 +1,34 @@
+// Compiling a step of training beside the model: what --train says, and the program that the runtime's trainer runs.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "compiler/compile.h"
+#include "compiler/portable_graph.h"
+#include "passes/training_graph.h"
+
+namespace hai::compiler {
+
+// "loss=cross_entropy,optimizer=sgd,momentum=0.9,trainable=last:2", as on the command line. Keys: loss,
+// label_smoothing, delta, gamma, alpha; optimizer, momentum, nesterov (0 or 1), beta1, beta2, epsilon, weight_decay,
+// clip_norm;
+// batch_norm, statistics_momentum; trainable; output. Errors: K030 no such key, with those there are; K031 a value that
+// is none; K032 a key twice.
+Result<passes::TrainingOptions> parse_training(std::string_view text);
+
+// A constant that a pass made of another one, by moving its axes, takes that one's name where nothing else has it:
+// users find their parameters under the names that they gave them.
+void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants);
+
+// Passes that would tie parameters together or to their neighbours: a model that can be trained is compiled without.
+CompileOptions without_folding(const CompileOptions& options);
+
+// The training program of a canonical graph, which keeps its own: `parameters` of it are changed. Constants are put
+// into `weights`, where the parameters already lie.
+Result<format::Program> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
+                                         std::span<const passes::Parameter> parameters, const CompileOptions& options,
+                                         WeightTable& weights, CompileReport& report);
+
+}  // namespace hai::compiler

@@ -1,0 +1,18 @@
+// global_norm on the CPU: f32, one instruction of the same name.
+// Operands are of any number and shape; it carries no attributes.
+// Other float types are refused by name; training runs in f32.
+#include "devices/cpu/lower/supports.h"
+
+namespace hai::cpu {
+namespace {
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  return supports_elementwise(graph, node, ops::set_of({DataType::kF32}));
+}
+
+}  // namespace
+
+void register_global_norm_lower(LowerRegistry& registry);
+void register_global_norm_lower(LowerRegistry& registry) { registry.add("global_norm", {supports, lower_as_is}); }
+
+}  // namespace hai::cpu

@@ -1,0 +1,30 @@
+// Which constants of a graph are parameters, and which of them a training changes.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::passes {
+
+struct Parameter {
+  ir::ValueId value = ir::kNone;  // a float constant
+  bool spared = false;            // a bias, or of a normalization: weight decay leaves it alone
+};
+
+// The parameters that `choice` names, in the order in which the graph first reads them:
+//   all      every weight and bias of convolutions, products and normalizations
+//   bias     biases alone, of normalizations too
+//   head     those of the last layer with weights
+//   last:K   those of the last K such layers, and of what stands between them
+//   name:T   those whose name contains T
+// A constant that is added to the result of a product counts as its bias; zeros that a product adds before a batch norm
+// are none.
+//
+// Errors: P530 no such choice; P531 nothing is chosen, with what there is.
+Result<std::vector<Parameter>> trainable_parameters(const ir::Graph& graph, std::string_view choice);
+
+}  // namespace hai::passes

@@ -1,0 +1,286 @@
+// Builds the training step in the graph of the model: constants become states, the loss is taken of an output,
+// differentiate() adds the backward part, every parameter gets its update.
+//
+// Updates wait for the norm of all gradients: only then is it known that the whole step is sound, and clipping needs it
+// anyway. That keeps all gradients of parameters alive at once (as large as the parameters themselves), which is the
+// price of never leaving a half-applied step behind. A parameter that the loss does not depend on stays a constant.
+#include "passes/training_graph.h"
+
+#include <algorithm>
+
+#include "ops/build.h"
+#include "passes/differentiate.h"
+
+namespace hai::passes {
+namespace {
+
+using ir::Graph;
+using ir::kNone;
+using ir::ValueId;
+
+// The constant as a graph input under its name; readers of the constant read the input.
+ValueId constant_to_input(Graph& graph, ValueId constant) {
+  const std::string name = graph.value(constant).name;
+  graph.rename_value(constant, name + "/initial");
+  const ValueId input = graph.add_input(name, graph.value(constant).type);
+  graph.replace_uses(constant, input);
+  return input;
+}
+
+// Products add their bias before anything else, so a trained one can be an operator of its own, whose gradient is that
+// of an addition.
+Status split_bias(Graph& graph, ValueId bias) {
+  const std::vector<ir::Use> uses = graph.value(bias).uses;
+  for (const ir::Use& use : uses) {
+    const ir::Node node = graph.node(use.node);
+    const bool product = node.op == "conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
+    if (!product || use.operand != 2) continue;
+    graph.set_input(use.node, 2, kNone);
+    const ValueId result = node.outputs[0];
+    const std::string name = graph.value(result).name;
+    graph.rename_value(result, name + "/product");
+    ops::AppendOptions options;
+    options.node_name = node.name;
+    options.output_names = {name};
+    HAI_TRY(const ir::NodeId sum, ops::append(graph, "add", {result, bias}, {}, std::move(options)));
+    const ValueId with_bias = graph.node(sum).outputs[0];
+    graph.replace_uses(result, with_bias);
+    graph.set_input(sum, 0, result);
+  }
+  return {};
+}
+
+bool contains(std::span<const Parameter> parameters, ValueId value) {
+  return std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& p) { return p.value == value; });
+}
+
+// Batch norms that are normalised by the statistics of the batch.
+std::vector<ir::NodeId> trained_batch_norms(const Graph& graph, const TrainingOptions& options,
+                                            std::span<const Parameter> parameters) {
+  std::vector<ir::NodeId> out;
+  for (ir::NodeId id = 0; id < graph.node_slots() && options.batch_norm == "train"; ++id) {
+    const ir::Node& node = graph.node(id);
+    if (!node.alive || node.op != "batch_norm") continue;
+    const bool statistics = graph.value(node.inputs[3]).is_constant() && graph.value(node.inputs[4]).is_constant();
+    if (statistics && (contains(parameters, node.inputs[1]) || contains(parameters, node.inputs[2]))) out.push_back(id);
+  }
+  return out;
+}
+
+class TrainingGraph {
+ public:
+  TrainingGraph(Graph& graph, const TrainingOptions& options) : graph_(graph), options_(options) {}
+
+  Status run(std::span<const Parameter> parameters) {
+    HAI_TRY_STATUS(check_optimizer());
+    HAI_TRY(const size_t output, output_index());
+    for (const ir::NodeId id : trained_batch_norms(graph_, options_, parameters)) HAI_TRY_STATUS(train_batch_norm(id));
+    add_numbers(output);
+    std::vector<ValueId> wanted;
+    for (const Parameter& parameter : parameters) {
+      HAI_TRY_STATUS(split_bias(graph_, parameter.value));
+      wanted.push_back(parameter.value);
+    }
+    HAI_TRY(loss_, append_loss(graph_, options_.loss, prediction(output), target_));
+    HAI_TRY(const std::vector<ValueId> gradients, differentiate(graph_, loss_, wanted));
+    HAI_TRY_STATUS(add_norm(gradients));
+    graph_.rename_value(loss_, "loss");
+    graph_.add_output(loss_);
+    graph_.add_output(norm_);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (gradients[i] != kNone) HAI_TRY_STATUS(add_update(parameters[i], gradients[i]));
+    }
+    for (const Statistic& statistic : statistics_) HAI_TRY_STATUS(add_statistic(statistic));
+    return {};
+  }
+
+ private:
+  // A running statistic: the constant that it was, and what it becomes.
+  struct Statistic {
+    ValueId constant = kNone;
+    ValueId next = kNone;
+  };
+
+  bool is_adam() const { return options_.optimizer.kind != "sgd"; }
+
+  Status check_optimizer() const {
+    if (options_.batch_norm != "train" && options_.batch_norm != "frozen") {
+      return make_error(StatusCode::kNotFound, "P543",
+                        "there is no mode \"{}\" of batch norms; modes are train, frozen", options_.batch_norm);
+    }
+    const std::string& kind = options_.optimizer.kind;
+    if (kind == "sgd" || kind == "adam" || kind == "adamw") return {};
+    return make_error(StatusCode::kNotFound, "P540", "there is no optimizer \"{}\"; optimizers are sgd, adam, adamw",
+                      kind);
+  }
+
+  Result<size_t> output_index() const {
+    std::string names;
+    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const std::string& name = graph_.value(graph_.outputs()[i]).name;
+      if (options_.output.empty() || name == options_.output) return i;
+      names += (names.empty() ? "" : ", ") + name;
+    }
+    return make_error(StatusCode::kNotFound, "P541", "the model has no output \"{}\" to take a loss of; it has: {}",
+                      options_.output, names);
+  }
+
+  // What the loss reads: logits, where it makes probabilities itself.
+  ValueId prediction(size_t output) const {
+    const ValueId value = graph_.outputs()[output];
+    const ir::NodeId producer = graph_.value(value).producer;
+    if (producer == kNone) return value;
+    const ir::Node& node = graph_.node(producer);
+    const std::string& loss = options_.loss.kind;
+    const auto rank = static_cast<int64_t>(graph_.value(value).type.shape.size());
+    const int64_t axis = node.int_attribute("axis", -1);
+    const bool softmax = loss == "cross_entropy" && node.op == "softmax" && (axis == -1 || axis == rank - 1);
+    const bool sigmoid = (loss == "bce" || loss == "focal" || loss == "dice") && node.op == "sigmoid";
+    return softmax || sigmoid ? node.inputs[0] : value;
+  }
+
+  void add_numbers(size_t output) {
+    const ir::TensorType type = graph_.value(graph_.outputs()[output]).type;
+    target_ = graph_.add_input("target", type);
+    learning_rate_ = graph_.add_input("learning_rate", {type.dtype, {}, std::nullopt});
+    if (is_adam()) step_ = graph_.add_input("step", {DataType::kI64, {}, std::nullopt});
+  }
+
+  // Of the loss too: where that is not finite no gradient may be.
+  Status add_norm(const std::vector<ValueId>& gradients) {
+    std::vector<ValueId> parts;
+    for (const ValueId gradient : gradients) {
+      if (gradient != kNone) parts.push_back(gradient);
+    }
+    if (parts.empty()) {
+      return make_error(StatusCode::kInvalidArgument, "P542",
+                        "the loss of \"{}\" depends on none of the {} chosen parameter(s); choose others, or another "
+                        "output",
+                        options_.output.empty() ? "the first output" : options_.output, gradients.size());
+    }
+    ops::AppendOptions options;
+    options.node_name = "gradient_norm";
+    options.output_names = {"gradient_norm"};
+    HAI_TRY(norm_, ops::append_value(graph_, "global_norm", std::move(parts), {}, std::move(options)));
+    return {};
+  }
+
+  void add_state(ValueId before, ValueId after, std::shared_ptr<const ir::ConstantData> initial, bool is_parameter) {
+    size_t input = 0;
+    while (graph_.inputs()[input] != before) ++input;
+    graph_.add_output(after);
+    graph_.states.push_back({input, graph_.outputs().size() - 1, std::move(initial), is_parameter});
+  }
+
+  // batch_norm becomes batch_norm_train, whose readers stay.
+  Status train_batch_norm(ir::NodeId id) {
+    const ir::Node node = graph_.node(id);
+    const std::string name = graph_.value(node.outputs[0]).name;
+    graph_.rename_value(node.outputs[0], name + "/frozen");
+    ops::AppendOptions options;
+    options.node_name = node.name;
+    options.output_names = {name, name + "/mean", name + "/variance", name + "/next_mean", name + "/next_variance"};
+    options.output_count = 5;
+    ir::Attributes attributes = {{"epsilon", node.float_attribute("epsilon", 1e-5)},
+                                 {"momentum", options_.statistics_momentum}};
+    HAI_TRY(const ir::NodeId trained,
+            ops::append(graph_, "batch_norm_train", node.inputs, std::move(attributes), std::move(options)));
+    const std::vector<ValueId> outputs = graph_.node(trained).outputs;
+    graph_.replace_uses(node.outputs[0], outputs[0]);
+    graph_.erase_node(id);
+    statistics_.push_back({node.inputs[3], outputs[3]});
+    statistics_.push_back({node.inputs[4], outputs[4]});
+    return {};
+  }
+
+  // Statistics of a refused step are not taken over.
+  Status add_statistic(const Statistic& statistic) {
+    const std::shared_ptr<const ir::ConstantData> initial = graph_.value(statistic.constant).constant;
+    const ValueId old = constant_to_input(graph_, statistic.constant);
+    const std::string name = graph_.value(old).name;
+    ops::AppendOptions options;
+    options.node_name = name + "/update";
+    options.output_names = {name + "/next"};
+    HAI_TRY(const ValueId next,
+            ops::append_value(graph_, "guarded_update", {old, statistic.next, norm_}, {}, std::move(options)));
+    add_state(old, next, initial, true);
+    return {};
+  }
+
+  ir::Attributes attributes_of(const Parameter& parameter) const {
+    const OptimizerOptions& o = options_.optimizer;
+    ir::Attributes attributes;
+    attributes["weight_decay"] = parameter.spared ? 0.0 : o.weight_decay;
+    attributes["clip_norm"] = o.clip_norm;
+    if (is_adam()) {
+      attributes["beta1"] = o.beta1;
+      attributes["beta2"] = o.beta2;
+      attributes["epsilon"] = o.epsilon;
+      attributes["decoupled"] = int64_t{o.kind == "adamw"};
+    } else {
+      attributes["momentum"] = o.momentum;
+      attributes["nesterov"] = int64_t{o.nesterov};
+    }
+    return attributes;
+  }
+
+  Status add_update(const Parameter& parameter, ValueId gradient) {
+    const std::shared_ptr<const ir::ConstantData> initial = graph_.value(parameter.value).constant;
+    const ValueId value = constant_to_input(graph_, parameter.value);
+    const std::string name = graph_.value(value).name;
+    const ir::TensorType type = graph_.value(value).type;
+    std::vector<ValueId> moments;
+    std::vector<std::string> names = {name + "/next"};
+    const auto add_moment = [&](const char* what) {
+      names.push_back(name + "/" + what + "/next");
+      moments.push_back(graph_.add_input(name + "/" + what, type));
+    };
+    std::vector<ValueId> inputs = {value, gradient};
+    if (is_adam()) {
+      add_moment("m");
+      add_moment("v");
+      inputs.insert(inputs.end(), {moments[0], moments[1], learning_rate_, step_, norm_});
+    } else {
+      if (options_.optimizer.momentum > 0) add_moment("momentum");
+      inputs.insert(inputs.end(), {moments.empty() ? kNone : moments[0], learning_rate_, norm_});
+    }
+    ops::AppendOptions options;
+    options.node_name = name + "/update";
+    options.output_names = names;
+    options.output_count = names.size();
+    HAI_TRY(const ir::NodeId node, ops::append(graph_, is_adam() ? "adam_update" : "sgd_update", std::move(inputs),
+                                               attributes_of(parameter), std::move(options)));
+    const std::vector<ValueId> outputs = graph_.node(node).outputs;
+    add_state(value, outputs[0], initial, true);
+    for (size_t i = 0; i < moments.size(); ++i) add_state(moments[i], outputs[i + 1], nullptr, false);
+    return {};
+  }
+
+  Graph& graph_;
+  const TrainingOptions& options_;
+  ValueId target_ = kNone;
+  ValueId learning_rate_ = kNone;
+  ValueId step_ = kNone;
+  ValueId loss_ = kNone;
+  ValueId norm_ = kNone;
+  std::vector<Statistic> statistics_;
+};
+
+}  // namespace
+
+Status make_training_graph(Graph& graph, const TrainingOptions& options, std::span<const Parameter> parameters) {
+  return TrainingGraph(graph, options).run(parameters);
+}
+
+std::vector<ValueId> changed_constants(const Graph& graph, const TrainingOptions& options,
+                                       std::span<const Parameter> parameters) {
+  std::vector<ValueId> out;
+  for (const Parameter& parameter : parameters) out.push_back(parameter.value);
+  for (const ir::NodeId id : trained_batch_norms(graph, options, parameters)) {
+    const ir::Node& node = graph.node(id);
+    out.insert(out.end(), {node.inputs[3], node.inputs[4]});
+  }
+  return out;
+}
+
+}  // namespace hai::passes

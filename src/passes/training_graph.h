@@ -1,0 +1,55 @@
+// From a model to one step of its training: forward, loss, backward and update in one graph.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+#include "passes/trainable_parameters.h"
+#include "passes/training_loss.h"
+
+namespace hai::passes {
+
+struct OptimizerOptions {
+  std::string kind = "adamw";  // sgd, adam, adamw
+  double momentum = 0;         // of sgd
+  bool nesterov = false;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;  // biases and normalizations are spared
+  double clip_norm = 0;     // of all gradients together; 0: no limit
+};
+
+struct TrainingOptions {
+  LossOptions loss;
+  OptimizerOptions optimizer;
+  // Of batch norms whose scale or bias is trained. train: by the statistics of the batch, and the running ones follow
+  // (batch_norm_train); frozen: by the running ones, which stay.
+  std::string batch_norm = "train";
+  double statistics_momentum = 0.1;  // share of the batch in the new running statistics
+  std::string trainable = "all";     // trainable_parameters.h
+  std::string output;                // of the model, that the loss is taken of; empty: its first
+};
+
+// Makes the model in `graph` a training step. Afterwards:
+//   inputs   those of the model; "target" (of the prediction's type); "learning_rate" (a number); for Adam "step" (an
+//            i64, from 1); then the states
+//   outputs  those of the model; "loss"; "gradient_norm", of all gradients together; then the states
+//   states   the parameters, under the names and with the bytes of the constants that they were; the optimizer's
+//            moments, "<parameter>/momentum" or "/m" and "/v", zeros at first; running statistics of batch norms in
+//            train mode
+// A step whose loss or gradients are not finite changes no state (optimizer_update). The prediction is the operand of
+// the softmax or sigmoid that makes the output where the loss has its own. `parameters`: of trainable_parameters().
+//
+// Errors: P540 no such optimizer, P541 no such output; those of append_loss and differentiate.
+// P543 no such mode of batch norms.
+Status make_training_graph(ir::Graph& graph, const TrainingOptions& options, std::span<const Parameter> parameters);
+
+// The constants of the model that the step changes: parameters, and running statistics of batch norms in train mode.
+std::vector<ir::ValueId> changed_constants(const ir::Graph& graph, const TrainingOptions& options,
+                                           std::span<const Parameter> parameters);
+
+}  // namespace hai::passes

@@ -1,0 +1,36 @@
+// Losses: what a training graph makes small, as nodes over a prediction and a target.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace hai::passes {
+
+struct LossOptions {
+  // cross_entropy  -sum over the last axis of target log softmax(prediction); target: shares of the classes
+  // bce            binary cross-entropy of sigmoid(prediction), element by element
+  // focal          bce weighted by (1 - p of the truth)^gamma (Lin et al. 2017), and by alpha of the positive class
+  // mse, huber     of the difference; huber is delta^2 times smooth
+  // dice           1 - 2 sum(p t) / (sum(p) + sum(t)) a sample, p = sigmoid(prediction) (Milletari et al. 2016)
+  std::string kind = "cross_entropy";
+  double label_smoothing = 0;  // of cross_entropy, in [0, 1)
+  double delta = 1;            // of huber
+  double gamma = 2;            // of focal
+  double alpha = 0.25;         // of focal; negative: both classes weigh the same
+};
+
+// "cross_entropy, bce, ..." for messages.
+const std::vector<std::string_view>& loss_names();
+
+// Adds the nodes of a loss: one number, the mean over all samples (and over all elements, or rows of classes, of
+// each). `prediction` holds logits where the loss has a softmax or a sigmoid of its own; `target` has its type.
+//
+// Errors: P520 no such loss, P521 an option out of range, P522 prediction and target do not fit.
+Result<ir::ValueId> append_loss(ir::Graph& graph, const LossOptions& options, ir::ValueId prediction,
+                                ir::ValueId target);
+
+}  // namespace hai::passes

@@ -1,0 +1,145 @@
+// The interface of a training program (passes/training_graph.h), bound: the caller's inputs and target, the learning
+// rate, the number of the step; predictions, loss and norm. The program itself refuses a step that is not finite, so
+// what is left here is to see that it did.
+//
+// A trained model is the file that it came from with other bytes where the parameters lie: graph, programs and training
+// program have one place for each.
+#include "training/trainer.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "format/model.h"
+#include "types/optimizer_step.h"
+
+namespace hai::training {
+namespace {
+
+using format::Program;
+using format::ProgramTensor;
+
+hai_tensor scalar(int32_t dtype, void* data, size_t bytes) {
+  hai_tensor tensor = {};
+  tensor.dtype = dtype;
+  tensor.data = data;
+  tensor.size_bytes = bytes;
+  return tensor;
+}
+
+bool is_scalar(const ProgramTensor& tensor, std::string_view name, DataType dtype) {
+  return tensor.name == name && tensor.dtype == dtype && tensor.shape.empty();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> Trainer::create(std::shared_ptr<runtime::Model> model, const TrainerOptions& options) {
+  std::unique_ptr<Trainer> trainer(new Trainer);
+  runtime::SessionOptions session;
+  session.training = true;
+  session.isa = options.isa;
+  session.threads = options.threads;
+  session.max_batch = options.max_batch;
+  HAI_TRY(trainer->session_, runtime::Session::create(model, session));
+  trainer->model_ = std::move(model);
+  const Program& program = trainer->session_->program();
+  trainer->takes_step_ = !program.inputs.empty() && program.tensors[program.inputs.back()].dtype == DataType::kI64;
+  const size_t numbers = trainer->takes_step_ ? 3 : 2;  // target, learning rate, perhaps the step
+  trainer->model_inputs_ = program.inputs.size() < numbers ? 0 : program.inputs.size() - numbers;
+  if (auto status = trainer->check_program(); !status)
+    return with_where(std::move(status).error(), trainer->model_->file().where());
+  trainer->inputs_.resize(program.inputs.size());
+  trainer->outputs_.resize(program.outputs.size());
+  return trainer;
+}
+
+Status Trainer::check_program() const {
+  const Program& program = session_->program();
+  const auto input = [&](size_t back) -> const ProgramTensor& {
+    return program.tensors[program.inputs[program.inputs.size() - back]];
+  };
+  const auto output = [&](size_t back) -> const ProgramTensor& {
+    return program.tensors[program.outputs[program.outputs.size() - back]];
+  };
+  const size_t rate = takes_step_ ? 2 : 1;
+  const bool known = program.inputs.size() > rate + 1 && program.outputs.size() > 2 &&
+                     (!takes_step_ || is_scalar(input(1), "step", DataType::kI64)) &&
+                     is_scalar(input(rate), "learning_rate", DataType::kF32) &&
+                     is_scalar(output(2), "loss", DataType::kF32) &&
+                     is_scalar(output(1), "gradient_norm", DataType::kF32);
+  if (known) return {};
+  return make_error(StatusCode::kUnsupported, "E010",
+                    "its training program takes or gives other numbers than learning_rate, step, loss and "
+                    "gradient_norm; compile the model with this version");
+}
+
+// Buffers for predictions that the caller does not want.
+Status Trainer::reserve(int64_t batch) {
+  own_predictions_.resize(prediction_count());
+  for (size_t i = 0; i < own_predictions_.size(); ++i) {
+    const ProgramTensor& tensor = session_->output(i);
+    const Dims dims = session_->output_dims(i, batch);
+    const auto bytes = static_cast<size_t>(bytes_for(tensor.dtype, dims.count()));
+    if (own_predictions_[i].size() < bytes) own_predictions_[i].resize(bytes);
+    outputs_[i] = scalar(static_cast<int32_t>(tensor.dtype), own_predictions_[i].data(), bytes);
+    outputs_[i].rank = dims.rank;
+    std::copy(dims.size.begin(), dims.size.begin() + dims.rank, outputs_[i].dims);
+  }
+  return {};
+}
+
+Result<StepResult> Trainer::step(std::span<const hai_tensor> inputs, double learning_rate,
+                                 std::span<const hai_tensor> predictions) {
+  if (inputs.size() != input_count()) {
+    return make_error(StatusCode::kInvalidArgument, "E011",
+                      "a step takes {} tensors, {} of the model and the target; {} were given", input_count(),
+                      model_inputs_, inputs.size());
+  }
+  if (!predictions.empty() && predictions.size() != prediction_count()) {
+    return make_error(StatusCode::kInvalidArgument, "E012", "the model has {} outputs; buffers for {} were given",
+                      prediction_count(), predictions.size());
+  }
+  if (!(learning_rate >= 0) || !std::isfinite(learning_rate)) {
+    return make_error(StatusCode::kOutOfRange, "E013", "the learning rate is {}: it must be a number, at least 0",
+                      learning_rate);
+  }
+  learning_rate_ = static_cast<float>(learning_rate);
+  step_number_ = steps_ + 1;
+  std::copy(inputs.begin(), inputs.end(), inputs_.begin());
+  inputs_[inputs.size()] = scalar(HAI_F32, &learning_rate_, sizeof(learning_rate_));
+  if (takes_step_) inputs_[inputs.size() + 1] = scalar(HAI_I64, &step_number_, sizeof(step_number_));
+  HAI_TRY(const int64_t batch, session_->batch_of(inputs_));
+  if (predictions.empty()) {
+    HAI_TRY_STATUS(reserve(batch));
+  } else {
+    std::copy(predictions.begin(), predictions.end(), outputs_.begin());
+  }
+  outputs_[prediction_count()] = scalar(HAI_F32, &loss_, sizeof(loss_));
+  outputs_[prediction_count() + 1] = scalar(HAI_F32, &norm_, sizeof(norm_));
+  HAI_TRY_STATUS(session_->run(inputs_, outputs_));
+  const bool applied = hai_step_is_sound(norm_) != 0;
+  ++(applied ? steps_ : refused_);
+  return StepResult{loss_, norm_, applied};
+}
+
+Status Trainer::reset() {
+  steps_ = refused_ = 0;
+  return session_->reset_states();
+}
+
+Status Trainer::save(const std::string& path) {
+  HAI_TRY(format::ModelFile file, format::read_whole_model(model_->shared_file()));
+  auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(file.weights_bytes()));
+  for (const format::WeightPiece& piece : file.weights)
+    std::copy(piece.bytes.begin(), piece.bytes.end(), bytes->begin() + piece.offset_bytes);
+  for (size_t i = 0; i < state_count(); ++i) {
+    if (!is_parameter(i)) continue;
+    const std::span<const std::byte> from = state(i);
+    std::copy(from.begin(), from.end(), bytes->begin() + session_->program().states[i].offset_bytes);
+  }
+  file.weights = {{0, *bytes, bytes}};
+  file.metadata["trained_steps"] = std::to_string(steps_);
+  HAI_TRY_STATUS(format::write_model_file(path, file));
+  return {};
+}
+
+}  // namespace hai::training

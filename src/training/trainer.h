@@ -1,0 +1,90 @@
+// Trainer: runs the training program of a model file, step by step, and writes the trained model.
+//
+// A thin layer over a session of the training program (runtime/session.h), which holds the states: parameters and what
+// the optimizer keeps. One caller at a time. Nothing is allocated after the first step with a batch, but what the
+// caller asks for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "runtime/session.h"
+
+namespace hai::training {
+
+struct TrainerOptions {
+  std::string isa = {};  // empty: HAI_CPU, else the best
+  int threads = 0;       // 0: one for each CPU this process may use
+  int64_t max_batch = 0;
+};
+
+struct StepResult {
+  double loss = 0;
+  double gradient_norm = 0;
+  // False: loss or gradients were not finite, or beyond 2^63, and no state was changed.
+  bool applied = false;
+};
+
+class Trainer {
+ public:
+  // Errors: F073 the model has no training program; E010 its program is none that this version makes; those of
+  // sessions.
+  static Result<std::unique_ptr<Trainer>> create(std::shared_ptr<runtime::Model> model, const TrainerOptions& options);
+
+  // One step. `inputs`: those of the model, then the target (of the prediction's type and shape: shares of classes for
+  // cross-entropy). `predictions`: buffers for the model's outputs before the update, or none at all.
+  Result<StepResult> step(std::span<const hai_tensor> inputs, double learning_rate,
+                          std::span<const hai_tensor> predictions = {});
+
+  int64_t steps() const { return steps_; }            // applied
+  int64_t refused_steps() const { return refused_; }  // of numbers that were not finite
+  // Inputs of a step: of the model, then the target.
+  size_t input_count() const { return model_inputs_ + 1; }
+  const format::ProgramTensor& input(size_t index) const {
+    return session_->program().tensors[session_->program().inputs[index]];
+  }
+  size_t prediction_count() const { return session_->output_count() - 2; }
+  const runtime::Session& session() const { return *session_; }
+
+  size_t state_count() const { return session_->program().states.size(); }
+  const format::ProgramTensor& state_tensor(size_t index) const {
+    return session_->program().tensors[session_->program().states[index].tensor];
+  }
+  bool is_parameter(size_t index) const { return session_->program().states[index].is_parameter; }
+  std::span<std::byte> state(size_t index) { return session_->state(index); }
+  // Back to what the file holds, and to step 0.
+  Status reset();
+
+  // Writes the model with the parameters as they are now: portable graph, programs and training program all read them.
+  // The optimizer's moments are not part of a model. An existing file is replaced as a whole or not at all.
+  Status save(const std::string& path);
+
+ private:
+  Trainer() = default;
+  Status check_program() const;
+  Status reserve(int64_t batch);
+
+  std::shared_ptr<runtime::Model> model_;
+  std::unique_ptr<runtime::Session> session_;
+  size_t model_inputs_ = 0;
+  bool takes_step_ = false;
+  int64_t steps_ = 0;
+  int64_t refused_ = 0;
+
+  // Of the step at hand.
+  float learning_rate_ = 0;
+  int64_t step_number_ = 0;
+  float loss_ = 0;
+  float norm_ = 0;
+  int64_t batch_ = 0;
+  std::vector<hai_tensor> inputs_;
+  std::vector<hai_tensor> outputs_;
+  std::vector<std::vector<std::byte>> own_predictions_;  // where the caller has no use for them
+};
+
+}  // namespace hai::training

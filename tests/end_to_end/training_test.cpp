@@ -1,0 +1,327 @@
+// Training programs: compiled, run step by step, saved, and held against the references, which run the same graph in
+// f64.
+//
+// What is compared with another framework is in python/tests/test_training.py; here everything is our own.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+
+#include "compiler/compile.h"
+#include "compiler/portable_graph.h"
+#include "compiler/training.h"
+#include "format/model.h"
+#include "passes/testing/graph_builder.h"
+#include "training/schedule.h"
+#include "training/trainer.h"
+
+namespace hai {
+namespace {
+
+using passes::testing::GraphBuilder;
+
+// x [N, 2] -> 16 tanh -> 16 relu -> 2 classes, batch 1..64; both hidden biases are zeros, so they are equal bytes.
+ir::Graph mlp() {
+  GraphBuilder b;
+  b.graph.name = "mlp";
+  b.graph.symbols = {{"batch", 1, 64}};
+  const auto x = b.input({Dim(1, 0), Dim(2)});
+  auto y = b.node("matmul", {x, b.constant({2, 16}), b.constant({16}, 0, 0)});
+  y = b.node("tanh", {y});
+  y = b.node("matmul", {y, b.constant({16, 16}, -0.4F, 0.4F), b.constant({16}, 0, 0)});
+  y = b.node("relu", {y});
+  y = b.node("matmul", {y, b.constant({16, 2}, -0.5F, 0.5F), b.constant({2}, 0, 0)});
+  b.graph.add_output(y);
+  return std::move(b.graph);
+}
+
+// Two classes that no line parts: the sign of the product of the coordinates.
+struct Task {
+  std::vector<float> x;
+  std::vector<float> t;
+  explicit Task(int64_t count, uint32_t seed = 3) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<float> unit(-1, 1);
+    for (int64_t i = 0; i < count; ++i) {
+      const float a = unit(random);
+      const float b = unit(random);
+      x.insert(x.end(), {a, b});
+      t.insert(t.end(), {a * b > 0 ? 1.0F : 0.0F, a * b > 0 ? 0.0F : 1.0F});
+    }
+  }
+  int64_t count() const { return static_cast<int64_t>(x.size() / 2); }
+};
+
+hai_tensor view(std::vector<float>& values, std::vector<int64_t> dims) {
+  hai_tensor tensor = {};
+  tensor.dtype = HAI_F32;
+  tensor.rank = static_cast<int32_t>(dims.size());
+  std::copy(dims.begin(), dims.end(), tensor.dims);
+  tensor.data = values.data();
+  tensor.size_bytes = values.size() * sizeof(float);
+  return tensor;
+}
+
+compiler::CompiledModel compiled(ir::Graph graph, const std::string& training) {
+  compiler::CompileOptions options;
+  options.training = compiler::parse_training(training).value();
+  auto model = compiler::compile(std::move(graph), options);
+  EXPECT_TRUE(model) << model.error().to_string();
+  return std::move(model).value();
+}
+
+std::shared_ptr<runtime::Model> loaded(const format::ModelFile& file) {
+  const std::string path = ::testing::TempDir() + "training_test.hai";
+  EXPECT_TRUE(format::write_model_file(path, file));
+  auto model = runtime::Model::load_file(path);
+  EXPECT_TRUE(model) << model.error().to_string();
+  return std::move(model).value();
+}
+
+std::unique_ptr<training::Trainer> trainer_for(const format::ModelFile& file, int threads = 1) {
+  training::TrainerOptions options;
+  options.threads = threads;
+  auto trainer = training::Trainer::create(loaded(file), options);
+  EXPECT_TRUE(trainer) << trainer.error().to_string();
+  return std::move(trainer).value();
+}
+
+double step(training::Trainer& trainer, Task& task, double rate) {
+  const hai_tensor inputs[] = {view(task.x, {task.count(), 2}), view(task.t, {task.count(), 2})};
+  const auto result = trainer.step(inputs, rate);
+  EXPECT_TRUE(result) << result.error().to_string();
+  EXPECT_TRUE(result->applied);
+  return result->loss;
+}
+
+std::vector<std::vector<float>> states_of(training::Trainer& trainer) {
+  std::vector<std::vector<float>> out;
+  for (size_t i = 0; i < trainer.state_count(); ++i) {
+    const auto bytes = trainer.state(i);
+    out.emplace_back(bytes.size() / sizeof(float));
+    std::memcpy(out.back().data(), bytes.data(), bytes.size());
+  }
+  return out;
+}
+
+TEST(Training, LearnsWhatALineCannotPart) {
+  for (const char* options :
+       {"optimizer=adam", "optimizer=adamw,weight_decay=0.01,clip_norm=1", "optimizer=sgd,momentum=0.9,nesterov=1"}) {
+    const auto trainer = trainer_for(compiled(mlp(), options).file);
+    Task task(64);
+    const double first = step(*trainer, task, 0.03);
+    double last = first;
+    for (int i = 0; i < 400; ++i) last = step(*trainer, task, 0.03);
+    EXPECT_GT(first, 0.5) << options;
+    EXPECT_LT(last, 0.05) << options;
+    EXPECT_EQ(trainer->steps(), 401);
+  }
+}
+
+// Every state after five steps beside the reference's, which runs the very graph in f64-accumulating references.
+TEST(Training, StatesAreThoseOfTheReference) {
+  for (const char* text : {"optimizer=adamw,weight_decay=0.1,clip_norm=0.5", "optimizer=sgd,momentum=0.8,loss=mse",
+                           "optimizer=sgd,loss=huber,delta=0.3,trainable=last:2", "optimizer=adam,loss=focal",
+                           "optimizer=sgd,loss=dice,trainable=bias", "optimizer=adam,loss=bce,trainable=head",
+                           "optimizer=adam,label_smoothing=0.1"}) {
+    const ir::Graph graph = mlp();
+    const auto model = compiled(graph, text);
+    const auto trainer = trainer_for(model.file);
+    ir::Graph step_graph = compiler::from_portable(model.file).value();
+    const auto options = compiler::parse_training(text).value();
+    const auto parameters = passes::trainable_parameters(step_graph, options.trainable).value();
+    ASSERT_TRUE(passes::make_training_graph(step_graph, options, parameters));
+    Task task(13);
+    std::vector<ops::Tensor> inputs;
+    for (const ir::ValueId id : step_graph.inputs()) {
+      const ir::TensorType& type = step_graph.value(id).type;
+      Dims dims = resolve(type.shape, std::vector<int64_t>{13});
+      inputs.push_back(ops::Tensor::zeros(type.dtype, dims));
+    }
+    for (const ir::State& state : step_graph.states) {
+      if (!state.initial) continue;
+      std::memcpy(inputs[state.input].mutable_view().data, state.initial->bytes().data(),
+                  state.initial->bytes().size());
+    }
+    std::memcpy(inputs[0].mutable_view().data, task.x.data(), task.x.size() * 4);
+    std::memcpy(inputs[1].mutable_view().data, task.t.data(), task.t.size() * 4);
+    const float rate = 0.05F;
+    std::memcpy(inputs[2].mutable_view().data, &rate, 4);
+    for (int64_t number = 1; number <= 5; ++number) {
+      if (options.optimizer.kind != "sgd") std::memcpy(inputs[3].mutable_view().data, &number, 8);
+      const auto outputs = ops::interpret(step_graph, inputs);
+      ASSERT_TRUE(outputs) << outputs.error().to_string();
+      for (const ir::State& state : step_graph.states) inputs[state.input] = outputs->outputs[state.output];
+      step(*trainer, task, 0.05);
+    }
+    const auto states = states_of(*trainer);
+    ASSERT_EQ(states.size(), step_graph.states.size());
+    for (size_t i = 0; i < states.size(); ++i) {
+      const auto* expected = reinterpret_cast<const float*>(inputs[step_graph.states[i].input].view().data);
+      for (size_t k = 0; k < states[i].size(); ++k) {
+        // Five steps of f32 beside references that round once a node; Adam divides small by small.
+        ASSERT_NEAR(states[i][k], expected[k], 2e-4F * std::max(1.0F, std::abs(expected[k])))
+            << text << " " << trainer->state_tensor(i).name << " element " << k;
+      }
+    }
+  }
+}
+
+TEST(Training, BitsDoNotDependOnThreads) {
+  const auto model = compiled(mlp(), "optimizer=adam,clip_norm=0.7");
+  const auto one = trainer_for(model.file, 1);
+  const auto three = trainer_for(model.file, 3);
+  Task task(37);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(step(*one, task, 0.02), step(*three, task, 0.02));
+  EXPECT_EQ(states_of(*one), states_of(*three));
+}
+
+// Two hidden biases of zeros are equal bytes in the file; they must not become one parameter.
+TEST(Training, EqualParametersStayTwo) {
+  const auto trainer = trainer_for(compiled(mlp(), "optimizer=sgd").file);
+  Task task(32);
+  for (int i = 0; i < 10; ++i) step(*trainer, task, 0.5);
+  size_t parameters = 0;
+  std::vector<std::vector<float>> biases;
+  for (size_t i = 0; i < trainer->state_count(); ++i) {
+    parameters += trainer->is_parameter(i) ? 1 : 0;
+    if (states_of(*trainer)[i].size() == 16) biases.push_back(states_of(*trainer)[i]);
+  }
+  EXPECT_EQ(parameters, 6U);
+  ASSERT_EQ(biases.size(), 2U);
+  EXPECT_NE(biases[0], biases[1]);
+}
+
+TEST(Training, ANumberThatIsNotFiniteChangesNothing) {
+  for (const char* options : {"optimizer=adam", "optimizer=sgd,momentum=0.9,clip_norm=1"}) {
+    const auto trainer = trainer_for(compiled(mlp(), options).file);
+    Task task(8);
+    step(*trainer, task, 0.1);
+    const auto before = states_of(*trainer);
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38F}) {
+      Task broken = task;
+      broken.t[3] = bad;
+      const hai_tensor inputs[] = {view(broken.x, {8, 2}), view(broken.t, {8, 2})};
+      const auto result = trainer->step(inputs, 0.1);
+      ASSERT_TRUE(result) << result.error().to_string();
+      EXPECT_FALSE(result->applied) << bad;
+      EXPECT_EQ(states_of(*trainer), before) << bad;
+    }
+    EXPECT_EQ(trainer->steps(), 1);
+    EXPECT_EQ(trainer->refused_steps(), 3);
+    step(*trainer, task, 0.1);
+    EXPECT_NE(states_of(*trainer), before);
+  }
+}
+
+TEST(Training, TheSavedModelAnswersAsTheTrainedOneAndTrainsOn) {
+  const auto model = compiled(mlp(), "optimizer=sgd");
+  const auto trainer = trainer_for(model.file);
+  Task task(16);
+  for (int i = 0; i < 30; ++i) step(*trainer, task, 0.3);
+  std::vector<float> predictions(32);
+  const hai_tensor inputs[] = {view(task.x, {16, 2}), view(task.t, {16, 2})};
+  const std::string path = ::testing::TempDir() + "trained.hai";
+  const Status saved = trainer->save(path);
+  ASSERT_TRUE(saved) << saved.error().to_string();
+  const hai_tensor wanted[] = {view(predictions, {16, 2})};
+  const auto last = trainer->step(inputs, 0.0, wanted);
+  ASSERT_TRUE(last);
+
+  auto again = runtime::Model::load_file(path);
+  ASSERT_TRUE(again) << again.error().to_string();
+  EXPECT_EQ(again.value()->file().metadata().entries.at("trained_steps"), "30");
+  runtime::SessionOptions options;
+  options.threads = 1;
+  const auto session = runtime::Session::create(again.value(), options);
+  ASSERT_TRUE(session) << session.error().to_string();
+  std::vector<float> answers(32);
+  const hai_tensor outputs[] = {view(answers, {16, 2})};
+  ASSERT_TRUE((*session)->run(std::span(inputs).first(1), outputs));
+  for (size_t i = 0; i < answers.size(); ++i) EXPECT_NEAR(answers[i], predictions[i], 1e-5F) << i;  // order of sums
+
+  const auto resumed = training::Trainer::create(again.value(), {});
+  ASSERT_TRUE(resumed) << resumed.error().to_string();
+  EXPECT_NEAR((*resumed)->step(inputs, 0.1).value().loss, last->loss, 1e-6);
+  const auto graph = compiler::from_portable(format::read_model_file(path).value());
+  ASSERT_TRUE(graph) << graph.error().to_string();
+  EXPECT_TRUE(compiler::compile(*graph));
+}
+
+TEST(Training, BadOptionsAreNamed) {
+  const auto refused = [](const char* text) {
+    const auto options = compiler::parse_training(text);
+    if (!options) return options.error().id;
+    compiler::CompileOptions compile_options;
+    compile_options.training = *options;
+    const auto model = compiler::compile(mlp(), compile_options);
+    return model ? std::string("none") : model.error().id;
+  };
+  EXPECT_EQ(refused("lr=1"), "K030");
+  EXPECT_EQ(refused("optimizer"), "K030");
+  EXPECT_EQ(refused("momentum=fast"), "K031");
+  EXPECT_EQ(refused("momentum=nan"), "K031");
+  EXPECT_EQ(refused("nesterov=2"), "K031");
+  EXPECT_EQ(refused("loss=mse,loss=mse"), "K032");
+  EXPECT_EQ(refused("loss=hinge"), "P520");
+  EXPECT_EQ(refused("loss=huber,delta=0"), "P521");
+  EXPECT_EQ(refused("trainable=some"), "P530");
+  EXPECT_EQ(refused("trainable=last:0"), "P530");
+  EXPECT_EQ(refused("trainable=name:nothing"), "P531");
+  EXPECT_EQ(refused("optimizer=lion"), "P540");
+  EXPECT_EQ(refused("output=logits"), "P541");
+  EXPECT_EQ(refused("optimizer=sgd,momentum=1"), "O540");
+  EXPECT_EQ(refused(""), "none");
+}
+
+TEST(Training, BadTensorsAreNamed) {
+  const auto trainer = trainer_for(compiled(mlp(), "").file);
+  Task task(4);
+  const hai_tensor x = view(task.x, {4, 2});
+  const hai_tensor t = view(task.t, {4, 2});
+  const hai_tensor short_t = view(task.t, {3, 2});
+  const auto id = [&](std::vector<hai_tensor> inputs, double rate) {
+    const auto result = trainer->step(inputs, rate);
+    return result ? std::string("none") : result.error().id;
+  };
+  EXPECT_EQ(id({x}, 0.1), "E011");
+  EXPECT_EQ(id({x, t, t}, 0.1), "E011");
+  EXPECT_EQ(id({x, short_t}, 0.1), "R025");
+  EXPECT_EQ(id({x, t}, -1), "E013");
+  EXPECT_EQ(id({x, t}, std::nan("")), "E013");
+  EXPECT_EQ(id({x, t}, 0.1), "none");
+  EXPECT_EQ(trainer->steps(), 1);
+}
+
+TEST(Training, AModelWithoutATrainingProgramSaysSo) {
+  const auto model = compiler::compile(mlp());
+  ASSERT_TRUE(model);
+  const auto trainer = training::Trainer::create(loaded(model->file), {});
+  ASSERT_FALSE(trainer);
+  EXPECT_EQ(trainer.error().id, "F073");
+}
+
+TEST(Schedule, FollowsItsFormula) {
+  training::Schedule cosine{"cosine", 0.1, 110, 10, 0.1};
+  ASSERT_TRUE(training::check_schedule(cosine));
+  EXPECT_NEAR(training::learning_rate_at(cosine, 1), 0.1 / 11, 1e-15);
+  EXPECT_NEAR(training::learning_rate_at(cosine, 10), 1.0 / 11, 1e-15);
+  EXPECT_NEAR(training::learning_rate_at(cosine, 11), 0.1, 1e-15);
+  EXPECT_NEAR(training::learning_rate_at(cosine, 61), 0.055, 1e-12);
+  EXPECT_NEAR(training::learning_rate_at(cosine, 111), 0.01, 1e-12);
+  EXPECT_NEAR(training::learning_rate_at(cosine, 999), 0.01, 1e-12);
+  training::Schedule steps{"step", 1.0};
+  steps.every = 5;
+  EXPECT_NEAR(training::learning_rate_at(steps, 5), 1.0, 1e-15);
+  EXPECT_NEAR(training::learning_rate_at(steps, 6), 0.1, 1e-15);
+  EXPECT_NEAR(training::learning_rate_at(steps, 11), 0.01, 1e-15);
+  steps.kind = "linear";
+  EXPECT_EQ(training::check_schedule(steps).error().id, "E001");
+  cosine.total_steps = 10;
+  EXPECT_EQ(training::check_schedule(cosine).error().id, "E002");
+}
+
+}  // namespace
+}  // namespace hai

@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "base/checked.h"
 #include "devices/sd3403/lower/fit.h"
@@ -55,40 +56,50 @@ class Search {
       life.bytes = align_up(buffer.bytes(), 64);
       lives_.push_back(life);
     }
+    quiet_.resize(segment.layers.size());
+    last_.resize(segment.layers.size() + 1);
+    least_.assign(segment.layers.size() + 1, kNever);
+    least_[0] = 0;
   }
 
   // The groups, or nothing and `stuck_at`.
   std::vector<Group> run() {
     const auto count = static_cast<LayerId>(segment_.layers.size());
-    constexpr double kNever = std::numeric_limits<double>::infinity();
-    std::vector<double> least(count + 1, kNever);
-    std::vector<Group> last(count + 1);
-    least[0] = 0;
     for (LayerId begin = 0; begin < count; ++begin) {
-      if (least[begin] == kNever) continue;
+      if (least_[begin] == kNever) continue;
       const LayerId most = std::min(count, begin + (options_.cascade ? kMostLayers : 1));
       bool quiet = true;  // no layer so far would gain from stripes
       for (LayerId end = begin + 1; end <= most; ++end) {
         quiet = quiet && is_quiet(end - 1);
-        if (end - begin > 1 && quiet && options_.force_layers == 0) continue;
+        if (end <= known_ || (end - begin > 1 && quiet && options_.force_layers == 0)) continue;
         if (options_.force_layers != 0 && end - begin > options_.force_layers) break;
-        try_group(begin, end, least, last);
+        try_group(begin, end);
       }
     }
-    stuck_at_ = 0;
-    for (LayerId l = 0; l <= count; ++l) {
-      if (least[l] != kNever) stuck_at_ = l;
-    }
+    known_ = count;
     std::vector<Group> groups;
-    if (least[count] == kNever) return groups;
-    for (LayerId at = count; at > 0; at = groups.back().begin) groups.push_back(last[at]);
+    if (least_[count] == kNever) return groups;
+    for (LayerId at = count; at > 0; at = groups.back().begin) groups.push_back(last_[at]);
     std::reverse(groups.begin(), groups.end());
-    cycles_ = least[count];
     return groups;
   }
 
-  LayerId stuck_at() const { return stuck_at_; }
-  double cycles() const { return cycles_; }
+  LayerId stuck_at() const {
+    LayerId last = 0;
+    for (LayerId l = 0; l < least_.size(); ++l) {
+      if (least_[l] != kNever) last = l;
+    }
+    return last;
+  }
+  double cycles() const { return least_.back(); }
+
+  // The buffer is spilled from here on: groups that end before it is made are what they were.
+  void forget(BufferId spilled) {
+    lives_[spilled].resident = false;
+    known_ = std::min(known_, lives_[spilled].first);
+    for (LayerId l = known_; l < quiet_.size(); ++l) quiet_[l].reset();
+    std::fill(least_.begin() + known_ + 1, least_.end(), kNever);
+  }
 
   // The largest buffer that another group would keep across `layer`, or else the largest that it touches.
   std::optional<BufferId> largest_alive(LayerId layer) const {
@@ -99,6 +110,8 @@ class Search {
   }
 
  private:
+  static constexpr double kNever = std::numeric_limits<double>::infinity();
+
   template <typename Counts>
   std::optional<BufferId> largest_of(Counts counts) const {
     std::optional<BufferId> best;
@@ -113,10 +126,14 @@ class Search {
   }
 
   bool is_quiet(LayerId layer) {
-    const std::optional<Group> group = make_group(segment_, uses_, layer, layer + 1, 1);
-    if (group->own_bytes + alive_across(*group) > room_) return false;
-    return std::all_of(group->buffers.begin(), group->buffers.end(),
-                       [](const GroupBuffer& own) { return own.keep == Keep::kInside; });
+    std::optional<bool>& quiet = quiet_[layer];
+    if (!quiet) {
+      const std::optional<Group> group = make_group(segment_, uses_, layer, layer + 1, 1);
+      quiet = group->own_bytes + alive_across(*group) <= room_ &&
+              std::all_of(group->buffers.begin(), group->buffers.end(),
+                          [](const GroupBuffer& own) { return own.keep == Keep::kInside; });
+    }
+    return *quiet;
   }
 
   int64_t alive_across(const Group& group) const {
@@ -131,47 +148,50 @@ class Search {
     return bytes;
   }
 
-  // A layer with nothing beside it has no gaps, so that less room than there is makes no difference to it.
-  bool fits(const Group& group) const {
+  // Bytes for the group's own buffers. A layer with nothing beside it has no gaps, so that less room than there is
+  // makes no difference to it.
+  int64_t room_for(const Group& group) const {
     const int64_t across = alive_across(group);
     const bool alone = group.end - group.begin == 1 && across == 0 && group.resident.empty();
-    return group.own_bytes + across <= (alone ? static_cast<int64_t>(machine_.sram_bytes) : room_);
+    return (alone ? static_cast<int64_t>(machine_.sram_bytes) : room_) - across;
   }
 
   // Whether the group fits, with the halo that it then has.
-  bool choose_halo(Group& group) const {
+  bool choose_halo(Group& group, int64_t room) const {
+    size_buffers(segment_, uses_, group);
+    const bool fits = group.own_bytes <= room;
     const bool one_form = group.end - group.begin == 1 || group.stripes == 1;
-    if (options_.halo == HaloChoice::kKept || one_form) return fits(group);
-    if (options_.halo == HaloChoice::kAuto && fits(group)) return true;
+    if (options_.halo == HaloChoice::kKept || one_form) return fits;
+    if (options_.halo == HaloChoice::kAuto && fits) return true;
     group = with_recomputed_halo(segment_, uses_, group);
-    return fits(group);
+    return group.own_bytes <= room;
   }
 
-  void try_group(LayerId begin, LayerId end, std::vector<double>& least, std::vector<Group>& last) {
+  void try_group(LayerId begin, LayerId end) {
     const bool is_forced = options_.force_stripes != 0;
-    if (!is_forced && least[begin] + costs_.least_cycles(begin, end) >= least[end]) return;
+    if (!is_forced && least_[begin] + costs_.least_cycles(begin, end) >= least_[end]) return;
+    const Group opened = open_group(segment_, uses_, begin, end);
+    const int64_t room = room_for(opened);
+    if (room < 0) return;
     std::vector<int64_t> forms(std::begin(kStripes), std::end(kStripes));
     if (is_forced && end - begin > 1) forms = {options_.force_stripes};
     if (is_forced && end - begin == 1) forms.insert(forms.begin() + 1, options_.force_stripes);
     for (const int64_t stripes : forms) {
       if (stripes == 1 && end - begin > 1) continue;  // the same as its layers alone
-      std::optional<Group> group = make_group(segment_, uses_, begin, end, stripes);
-      if (!group) {
-        if (stripes == 1) return;
-        continue;
-      }
+      Group group = opened;
+      if (!cut_into_stripes(segment_, uses_, group, stripes)) continue;
       // A forced form is taken wherever it is possible, of as many layers as may be: all of them together cost less
       // than one cycle.
       const bool is_wanted = is_forced && stripes == options_.force_stripes && stripes != 1;
       const auto cost_of = [&] {
-        return least[begin] +
-               (is_wanted ? 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin)) : costs_.group_cycles(*group));
+        return least_[begin] +
+               (is_wanted ? 1e-6 * static_cast<double>(kMostLayers + 1 - (end - begin)) : costs_.group_cycles(group));
       };
-      if (cost_of() >= least[end] || !choose_halo(*group)) continue;  // a recomputed halo costs no less
+      if (cost_of() >= least_[end] || !choose_halo(group, room)) continue;  // a recomputed halo costs no less
       const double cost = cost_of();
-      if (cost >= least[end]) continue;
-      least[end] = cost;
-      last[end] = std::move(*group);
+      if (cost >= least_[end]) continue;
+      least_[end] = cost;
+      last_[end] = std::move(group);
     }
   }
 
@@ -182,8 +202,10 @@ class Search {
   int64_t room_;
   std::vector<BufferUses> uses_;
   std::vector<Life> lives_;
-  LayerId stuck_at_ = 0;
-  double cycles_ = 0;
+  std::vector<std::optional<bool>> quiet_;  // by layer, as far as asked
+  LayerId known_ = 0;                       // ends of groups up to here are looked at
+  std::vector<double> least_;               // cycles of all layers before this one
+  std::vector<Group> last_;                 // and the group that ends there
 };
 
 // Addresses for all groups.
@@ -278,28 +300,32 @@ Result<Schedule> schedule_with(Segment& segment, LayerCosts& costs, const Machin
                                const ScheduleOptions& options) {
   const auto sram = static_cast<int64_t>(machine.sram_bytes);
   int64_t room = sram;
+  std::optional<Search> search;
   for (int tries = 0;;) {
-    Search search(segment, costs, machine, options, room);
-    std::vector<Group> groups = search.run();
+    if (!search) search.emplace(segment, costs, machine, options, room);
+    std::vector<Group> groups = search->run();
     const bool possible = !groups.empty();
     if (possible) {
       HAI_TRY(Schedule found, place(segment, uses_of(segment), std::move(groups)));
-      found.cycles = search.cycles();
+      found.cycles = search->cycles();
       if (found.sram_bytes <= sram) {
         place_spilled(segment, found);
         return found;
       }
       if (++tries < kMostTries) {
         room = static_cast<int64_t>(static_cast<double>(room) * kRoomSteps);
+        search.reset();
         continue;
       }
     }
-    const std::optional<BufferId> victim = possible ? search.largest() : search.largest_alive(search.stuck_at());
-    if (!victim) return too_large_for_scratchpad(segment, search.stuck_at(), machine);
+    const std::optional<BufferId> victim = possible ? search->largest() : search->largest_alive(search->stuck_at());
+    if (!victim) return too_large_for_scratchpad(segment, search->stuck_at(), machine);
     segment.buffers[*victim].spilled = true;  // at most once a buffer
+    search->forget(*victim);
     if (possible) {
       tries = 0;
       room = sram;
+      search.reset();
     }
   }
 }

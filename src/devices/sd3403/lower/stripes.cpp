@@ -136,35 +136,6 @@ int64_t ring_rows_of(const Segment& segment, const std::vector<BufferUses>& uses
   return std::min(ceil_div(most, step) * step, rows);
 }
 
-void classify_buffers(const Segment& segment, const std::vector<BufferUses>& uses, Group& group) {
-  std::vector<BufferId> touched;
-  for (LayerId l = group.begin; l < group.end; ++l) {
-    touched.push_back(segment.layers[l].writes.buffer);
-    for (const Operand& operand : segment.layers[l].reads) touched.push_back(operand.slice.buffer);
-  }
-  std::sort(touched.begin(), touched.end());
-  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
-  for (const BufferId id : touched) {
-    const Buffer& buffer = segment.buffers[id];
-    GroupBuffer own{id, Keep::kResident, 0, 0, false};
-    const bool made_here = all_inside(group, uses[id].producers);
-    const bool read_here = all_inside(group, uses[id].readers);
-    if (buffer.is_given() || (buffer.spilled && !any_inside(group, uses[id].producers))) {
-      own.keep = Keep::kLoaded;
-    } else if (buffer.spilled && !made_here) {
-      own.keep = any_inside(group, uses[id].readers) ? Keep::kUpdated : Keep::kStored;
-      own.in_parts = true;
-    } else if (made_here && (read_here || buffer.spilled)) {
-      own.keep = buffer.output == ir::kNone && read_here ? Keep::kInside : Keep::kStored;
-    }
-    if (own.keep == Keep::kResident) {
-      group.resident.push_back(id);
-    } else {
-      group.buffers.push_back(own);
-    }
-  }
-}
-
 // Going backwards, since what a layer computes again its operands' layers must, too.
 void fill_again(const Segment& segment, const std::vector<BufferUses>& uses, Group& group) {
   group.again.assign(group.end - group.begin, std::vector<int64_t>(static_cast<size_t>(group.stripes), 0));
@@ -180,19 +151,6 @@ void fill_again(const Segment& segment, const std::vector<BufferUses>& uses, Gro
       group.again[l - group.begin][static_cast<size_t>(s)] = std::max<int64_t>(0, group.first_new_row(l, s) - first);
     }
   }
-}
-
-void size_buffers(const Segment& segment, const std::vector<BufferUses>& uses, Group& group) {
-  std::vector<int64_t> bytes_at(group.end - group.begin, 0);
-  for (GroupBuffer& own : group.buffers) {
-    const Buffer& buffer = segment.buffers[own.buffer];
-    const int64_t rows = group.stripes == 1 ? buffer.rows : ring_rows_of(segment, uses, group, own);
-    own.ring_rows = rows >= buffer.rows ? 0 : rows;
-    own.bytes = align_up(rows * buffer.row_bytes(), 64);
-    const Span span = span_of(uses[own.buffer], group, own);
-    for (LayerId l = span.first; l <= span.last; ++l) bytes_at[l - group.begin] += own.bytes;
-  }
-  group.own_bytes = *std::max_element(bytes_at.begin(), bytes_at.end());
 }
 
 }  // namespace
@@ -249,18 +207,66 @@ int64_t rows_written(const Segment& segment, const BufferUses& uses, const Group
   return least;
 }
 
-std::optional<Group> make_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end,
-                                int64_t stripes) {
+Group open_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end) {
   Group group;
   group.begin = begin;
   group.end = end;
+  std::vector<BufferId> touched;
+  for (LayerId l = group.begin; l < group.end; ++l) {
+    touched.push_back(segment.layers[l].writes.buffer);
+    for (const Operand& operand : segment.layers[l].reads) touched.push_back(operand.slice.buffer);
+  }
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  for (const BufferId id : touched) {
+    const Buffer& buffer = segment.buffers[id];
+    GroupBuffer own{id, Keep::kResident, 0, 0, false};
+    const bool made_here = all_inside(group, uses[id].producers);
+    const bool read_here = all_inside(group, uses[id].readers);
+    if (buffer.is_given() || (buffer.spilled && !any_inside(group, uses[id].producers))) {
+      own.keep = Keep::kLoaded;
+    } else if (buffer.spilled && !made_here) {
+      own.keep = any_inside(group, uses[id].readers) ? Keep::kUpdated : Keep::kStored;
+      own.in_parts = true;
+    } else if (made_here && (read_here || buffer.spilled)) {
+      own.keep = buffer.output == ir::kNone && read_here ? Keep::kInside : Keep::kStored;
+    }
+    if (own.keep == Keep::kResident) {
+      group.resident.push_back(id);
+    } else {
+      group.buffers.push_back(own);
+    }
+  }
+  return group;
+}
+
+bool cut_into_stripes(const Segment& segment, const std::vector<BufferUses>& uses, Group& group, int64_t stripes) {
   group.stripes = stripes;
   if (stripes > 1) {
-    const bool enough = segment.layers[end - 1].writes.rows >= stripes;
-    if (!enough || !can_stripe(segment, uses, group)) return std::nullopt;
+    const bool enough = segment.layers[group.end - 1].writes.rows >= stripes;
+    if (!enough || !can_stripe(segment, uses, group)) return false;
   }
   fill_done(segment, uses, group);
-  classify_buffers(segment, uses, group);
+  return true;
+}
+
+void size_buffers(const Segment& segment, const std::vector<BufferUses>& uses, Group& group) {
+  std::vector<int64_t> bytes_at(group.end - group.begin, 0);
+  for (GroupBuffer& own : group.buffers) {
+    const Buffer& buffer = segment.buffers[own.buffer];
+    const int64_t rows = group.stripes == 1 ? buffer.rows : ring_rows_of(segment, uses, group, own);
+    own.ring_rows = rows >= buffer.rows ? 0 : rows;
+    own.bytes = align_up(rows * buffer.row_bytes(), 64);
+    const Span span = span_of(uses[own.buffer], group, own);
+    for (LayerId l = span.first; l <= span.last; ++l) bytes_at[l - group.begin] += own.bytes;
+  }
+  group.own_bytes = *std::max_element(bytes_at.begin(), bytes_at.end());
+}
+
+std::optional<Group> make_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end,
+                                int64_t stripes) {
+  Group group = open_group(segment, uses, begin, end);
+  if (!cut_into_stripes(segment, uses, group, stripes)) return std::nullopt;
   size_buffers(segment, uses, group);
   return group;
 }

@@ -80,6 +80,12 @@ Span span_of(const BufferUses& uses, const Group& group, const GroupBuffer& own)
 std::optional<Group> make_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end,
                                 int64_t stripes);
 
+// The same in steps, for a search that drops most: the buffers, without sizes; the rows, false where make_group() has
+// none; the sizes.
+Group open_group(const Segment& segment, const std::vector<BufferUses>& uses, LayerId begin, LayerId end);
+bool cut_into_stripes(const Segment& segment, const std::vector<BufferUses>& uses, Group& group, int64_t stripes);
+void size_buffers(const Segment& segment, const std::vector<BufferUses>& uses, Group& group);
+
 // The same stripes of a group with a kept halo, with a recomputed one.
 Group with_recomputed_halo(const Segment& segment, const std::vector<BufferUses>& uses, const Group& kept);
 

@@ -656,7 +656,8 @@ class NpuGraph {
     if (b_.chance(30)) add(append("reshape", {any()}, {{"shape", Ints{0, -1}}}));
     if (b_.chance(20)) add(random_slice(b_.graph.inputs()[0]));
     if (b_.graph.outputs().empty())
-      b_.graph.add_output(*append("rescale", {values_[0]}, {}, random_type(DataType::kI8)));
+      b_.graph.add_output(
+          *append(is_half(values_[0]) ? "quantize" : "rescale", {values_[0]}, {}, random_type(DataType::kI8)));
     b_.graph.erase_dead();
   }
 

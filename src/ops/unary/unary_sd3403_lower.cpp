@@ -62,7 +62,7 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
   }
   HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
   HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
-  if (comes_from_bytes(graph, node.outputs[0])) return {};
+  if (origin_of_chain(graph, node.outputs[0]) != ir::kNone) return {};
   const int64_t entry = bit_width(graph.value(node.outputs[0]).type.dtype) / 8;
   int64_t form = 0;
   const int64_t bytes = choose_table_form(wide_table(graph, node).entries, entry, kLookUp, kLookUpCurve, form);

@@ -32,14 +32,6 @@ const ir::Node* step_of(const ir::Graph& graph, ir::ValueId value) {
   return &node;
 }
 
-// The nearest 8-bit tensor up the chain.
-ir::ValueId origin_of(const ir::Graph& graph, ir::ValueId value) {
-  for (const ir::Node* node = step_of(graph, value); node != nullptr; node = step_of(graph, node->inputs[0])) {
-    if (bit_width(graph.value(node->inputs[0]).type.dtype) == 8) return node->inputs[0];
-  }
-  return ir::kNone;
-}
-
 int32_t value_of(const ir::Graph& graph, ir::ValueId value, ir::ValueId origin, int32_t q) {
   if (value == origin) return q;
   const ir::Node& node = *step_of(graph, value);
@@ -85,7 +77,12 @@ void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorTyp
   add_combine(builder, from, to, c);
 }
 
-bool comes_from_bytes(const ir::Graph& graph, ir::ValueId value) { return origin_of(graph, value) != ir::kNone; }
+ir::ValueId origin_of_chain(const ir::Graph& graph, ir::ValueId value) {
+  for (const ir::Node* node = step_of(graph, value); node != nullptr; node = step_of(graph, node->inputs[0])) {
+    if (bit_width(graph.value(node->inputs[0]).type.dtype) == 8) return node->inputs[0];
+  }
+  return ir::kNone;
+}
 
 FunctionTable wide_table(const ir::Graph& graph, const ir::Node& node) {
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
@@ -101,7 +98,7 @@ FunctionTable wide_table(const ir::Graph& graph, const ir::Node& node) {
 bool lower_chain(SegmentBuilder& builder) {
   const ir::Graph& graph = builder.graph();
   const ir::ValueId value = builder.node().outputs[0];
-  const ir::ValueId origin = origin_of(graph, value);
+  const ir::ValueId origin = origin_of_chain(graph, value);
   // A single rescale is cheaper without a table.
   if (origin == ir::kNone || (builder.node().op == "rescale" && builder.node().inputs[0] == origin)) return false;
   const ir::TensorType& x = graph.value(origin).type;

@@ -17,8 +17,9 @@ void add_combine(SegmentBuilder& builder, const Slice& from, const Slice& to, Co
 void add_rescale(SegmentBuilder& builder, const Slice& from, const ir::TensorType& x, const Slice& to,
                  const ir::TensorType& y);
 
-// Whether `value` is made of an 8-bit tensor by rescale and unary functions alone (itself one of them).
-bool comes_from_bytes(const ir::Graph& graph, ir::ValueId value);
+// The nearest 8-bit tensor of which `value` is made by rescale and unary functions alone (itself one of them), or
+// kNone.
+ir::ValueId origin_of_chain(const ir::Graph& graph, ir::ValueId value);
 
 // The table of a unary function of a 16-bit tensor without its constant ends (types/function_table.h).
 FunctionTable wide_table(const ir::Graph& graph, const ir::Node& node);

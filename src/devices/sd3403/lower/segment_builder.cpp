@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "devices/sd3403/lower/chain.h"
 #include "ops/work.h"
 
 namespace hai::sd3403 {
@@ -194,18 +195,19 @@ Result<Segment> SegmentBuilder::run() {
 }
 
 void SegmentBuilder::add_inputs() {
-  std::set<ir::ValueId> seen;
+  const auto add_input = [&](ir::ValueId value) {
+    if (value == ir::kNone || graph_.value(value).is_constant() || views_.contains(value)) return;
+    const ir::NodeId producer = graph_.value(value).producer;
+    if (producer != ir::kNone && members_.contains(producer)) return;
+    segment_.inputs.push_back(value);
+    const View view = allocate(value);
+    segment_.buffers[view.buffer].input = value;
+    views_[value] = view;
+  };
   for (const ir::NodeId id : nodes_) {
-    for (const ir::ValueId value : graph_.node(id).inputs) {
-      if (value == ir::kNone || graph_.value(value).is_constant()) continue;
-      const ir::NodeId producer = graph_.value(value).producer;
-      if (producer != ir::kNone && members_.contains(producer)) continue;
-      if (!seen.insert(value).second) continue;
-      segment_.inputs.push_back(value);
-      const View view = allocate(value);
-      segment_.buffers[view.buffer].input = value;
-      views_[value] = view;
-    }
+    for (const ir::ValueId value : graph_.node(id).inputs) add_input(value);
+    // A chain that begins outside of the segment is a table of what it begins with.
+    add_input(origin_of_chain(graph_, graph_.node(id).outputs[0]));
   }
   for (const ir::NodeId id : nodes_) {
     for (const ir::ValueId value : graph_.node(id).outputs) {

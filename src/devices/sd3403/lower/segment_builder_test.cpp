@@ -75,6 +75,7 @@ class Segments : public GraphBuilder {
   Segment build(std::vector<ir::ValueId> outputs) {
     for (const ir::ValueId value : outputs) graph.add_output(value);
     nodes_ = graph.ordered().value();
+    nodes_.erase(nodes_.begin(), nodes_.begin() + first);
     auto segment = SegmentBuilder(graph, nodes_).run();
     EXPECT_TRUE(segment) << segment.error().to_string();
     return std::move(*segment);
@@ -87,6 +88,7 @@ class Segments : public GraphBuilder {
 
   Quantization q;
   ir::ValueId x;
+  std::ptrdiff_t first = 0;  // nodes before it stay outside of the segment
 
  private:
   std::vector<ir::NodeId> nodes_;
@@ -123,6 +125,18 @@ TEST(Segments, AConcatenationOfItsScaleIsWrittenInPlace) {
   }
   EXPECT_EQ(offsets, (std::map<int64_t, int64_t>{{4, 0}, {3, 4}, {5, 7}}));
   EXPECT_EQ(segment.buffers[segment.layers[0].writes.buffer].output, outer);
+}
+
+TEST(Segments, AChainMayBeginOutsideOfItsSegment) {
+  Segments s;
+  const ir::ValueId wide = s.wide_node("silu", {s.x}, s.quantization());
+  const ir::ValueId y = s.wide_node("tanh", {wide}, s.quantization());
+  s.first = 1;  // the first function runs elsewhere
+  const Segment segment = s.build({y});
+  ASSERT_EQ(Segments::ops(segment), (Names{"tanh"}));
+  EXPECT_EQ(segment.inputs, (std::vector<ir::ValueId>{wide, s.x}));
+  EXPECT_EQ(segment.layers[0].constants.table.size(), 256U);
+  EXPECT_EQ(segment.buffers[segment.layers[0].reads[0].slice.buffer].input, s.x);
 }
 
 TEST(Segments, OtherScalesAndInputsAreMoved) {

@@ -95,6 +95,7 @@ HAI_LOAD(loadu_si512, __m512i, si)
 HAI_STORE(storeu_ps, __m512, ps)
 HAI_STORE(storeu_pd, __m512d, pd)
 HAI_STORE(storeu_si512, __m512i, si)
+HAI_STORE(stream_ps, __m512, ps)
 
 /* Memory behind a mask bit of 0 is not touched, as in hardware. */
 #define HAI_MASKZ_LOAD(name, any, type, member, n, field, element, mask)                        \
@@ -126,6 +127,13 @@ HAI_MASK_STORE(m128_mask_storeu_epi8, hai_any128, __m128i, si, 16, u8, uint8_t, 
 HAI_MASK_STORE(m128_mask_storeu_epi16, hai_any128, __m128i, si, 8, s16, int16_t, __mmask8)
 HAI_MASK_STORE(m256_mask_storeu_ps, hai_any256, __m256, ps, 8, f32, float, __mmask8)
 HAI_MASK_STORE(m256_mask_storeu_epi16, hai_any256, __m256i, si, 16, s16, int16_t, __mmask16)
+
+HAI_EMULATED __m512 hai_maskz_mov_ps(__mmask16 mask, __m512 x) {
+  hai_any512 r;
+  r.ps = x;
+  HAI_EACH(16) { r.u32[i] = (mask >> i & 1) != 0 ? r.u32[i] : 0; }
+  return r.ps;
+}
 
 HAI_EMULATED __m512i hai_i32gather_epi32(__m512i index, const void* base, int scale) {
   hai_any512 a, r;
@@ -418,6 +426,10 @@ HAI_CONVERT(cvtepi32_epi16, hai_any512, __m512i, si, hai_any256, __m256i, si, 16
 #define _mm512_storeu_ps hai_storeu_ps
 #undef _mm512_storeu_pd
 #define _mm512_storeu_pd hai_storeu_pd
+#undef _mm512_stream_ps
+#define _mm512_stream_ps hai_stream_ps
+#undef _mm512_maskz_mov_ps
+#define _mm512_maskz_mov_ps hai_maskz_mov_ps
 #undef _mm512_storeu_si512
 #define _mm512_storeu_si512 hai_storeu_si512
 #undef _mm512_maskz_loadu_ps

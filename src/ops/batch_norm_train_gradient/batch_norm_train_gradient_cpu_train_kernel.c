@@ -21,7 +21,7 @@ void HAI_KERNEL(hai_batch_norm_gradient_sums_f32)(const float* x, const float* d
     HAI_INDEPENDENT
     for (int64_t c = 0; c < width; ++c) {
       const float v = a[c] * factor[c] + offset[c];
-      const float g = (v > low) & (v < high) ? b[c] : 0.0F;
+      const float g = ((v > low) & (v < high)) ? b[c] : 0.0F;
       sum[c] += g;
       product[c] += g * (a[c] - mean[c]);
     }

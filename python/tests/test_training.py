@@ -1,0 +1,158 @@
+"""The trainer from Python: learning, saving, schedules, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hai_toolkit as hai
+import numpy as np
+import pytest
+
+
+def spirals(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes on spiral arms, which no lines part."""
+    random = np.random.default_rng(seed)
+    label = random.integers(0, 3, count)
+    radius = random.uniform(0.1, 1, count)
+    angle = 4 * radius + label * 2 * np.pi / 3 + random.normal(0, 0.1, count)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+    return points.astype(np.float32), label
+
+
+@pytest.fixture
+def network() -> hai.Model:
+    random = np.random.default_rng(7)
+    graph = hai.GraphBuilder("spirals", batch=(1, 64))
+    x = graph.input("point", ("N", 2))
+    for i, (inputs, outputs) in enumerate([(2, 48), (48, 48)]):
+        weights = random.normal(0, np.sqrt(2 / inputs), (outputs, inputs)).astype(np.float32)
+        x = graph.unary("relu", graph.matmul(x, weights, np.zeros(outputs, np.float32), name=f"layer{i}"))
+    weights = random.normal(0, 0.1, (3, 48)).astype(np.float32)
+    graph.output(graph.matmul(x, weights, np.zeros(3, np.float32), name="head"), "logits")
+    return hai.Model(graph.native)
+
+
+@pytest.fixture
+def path(network: hai.Model, tmp_path: Path) -> Path:
+    file = tmp_path / "spirals.hai"
+    network.compile(train={"optimizer": "adamw", "weight_decay": 1e-3}).save(file)
+    return file
+
+
+def accuracy(file: Path, points: np.ndarray, label: np.ndarray) -> float:
+    session = hai.load(file).session(threads=1)
+    answers = [session.run(points[i : i + 50])["logits"].argmax(1) for i in range(0, len(points), 50)]
+    return float((np.concatenate(answers) == label).mean())
+
+
+def test_fit_learns_and_what_is_saved_has_learnt(path: Path, tmp_path: Path) -> None:
+    points, label = spirals(600)
+    trainer = hai.Trainer(path)
+    history = trainer.fit(
+        points, label, epochs=60, batch=64, schedule=hai.Schedule(0.01, kind="cosine", warmup_steps=20), seed=3
+    )
+    assert history[0] > 0.9
+    assert history[-1] < 0.1
+    assert trainer.steps == 60 * 10  # the last batch of an epoch is short
+    trainer.save(tmp_path / "trained.hai")
+    fresh = spirals(500, seed=1)
+    assert accuracy(path, *fresh) < 0.6
+    assert accuracy(tmp_path / "trained.hai", *fresh) > 0.95
+    assert hai.load(tmp_path / "trained.hai").metadata["trained_steps"] == "600"
+
+
+def test_the_same_seed_gives_the_same_bits(path: Path) -> None:
+    points, label = spirals(130)
+    runs: list[dict[str, np.ndarray]] = []
+    for threads in (1, 2, 1):
+        trainer = hai.Trainer(path, threads=threads)
+        trainer.fit(points, label, epochs=3, batch=32, schedule=0.01, seed=len(runs) // 2)
+        runs.append({name: trainer.get(name) for name in trainer.state_names})
+    assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not all(np.array_equal(runs[0][name], runs[2][name]) for name in runs[0])
+
+
+def test_states_can_be_read_set_and_reset(path: Path) -> None:
+    trainer = hai.Trainer(path)
+    name = trainer.parameter_names[0]
+    assert {f"{name}/m", f"{name}/v"} < set(trainer.state_names)
+    first = trainer.get(name)
+    trainer.set(name, first + 1)
+    assert np.array_equal(trainer.get(name), first + 1)
+    points, label = spirals(8)
+    trainer.step(points, label, 0.1)
+    assert trainer.get(f"{name}/m").any()
+    trainer.reset()
+    assert np.array_equal(trainer.get(name), first)
+    assert not trainer.get(f"{name}/m").any()
+    assert trainer.steps == 0
+
+
+def test_epochs_end_where_the_caller_says(path: Path) -> None:
+    points, label = spirals(64)
+    seen: list[int] = []
+
+    def stop_at_third(epoch: int, loss: float) -> bool:
+        seen.append(epoch)
+        return epoch < 2
+
+    assert len(hai.Trainer(path).fit(points, label, epochs=50, on_epoch=stop_at_third)) == 3
+    assert seen == [0, 1, 2]
+
+
+def test_a_step_that_is_not_finite_changes_nothing(path: Path) -> None:
+    points, label = spirals(8)
+    trainer = hai.Trainer(path)
+    before = {name: trainer.get(name) for name in trainer.state_names}
+    points[3, 1] = np.nan
+    result = trainer.step(points, label, 0.1)
+    assert not result.applied
+    assert trainer.refused_steps == 1
+    assert all(np.array_equal(trainer.get(name), before[name]) for name in before)
+
+
+def test_what_is_wrong_is_named(network: hai.Model, path: Path, tmp_path: Path) -> None:
+    points, label = spirals(8)
+    trainer = hai.Trainer(path)
+
+    def refusal(code: str) -> Any:
+        return pytest.raises(hai.HaiError, match=code)
+
+    with refusal("Y060"):
+        trainer.set(trainer.parameter_names[0], np.zeros(3))
+    with refusal("Y061"):
+        trainer.get("nothing")
+    with refusal("Y062"):
+        trainer.step({"image": points}, label, 0.1)
+    with refusal("Y063"):
+        trainer.step(points.astype(np.float64), label, 0.1)
+    with refusal("Y064"):
+        trainer.step(points, label + 1, 0.1)
+    with refusal("Y065"):
+        trainer.fit(points, label, epochs=0)
+    with refusal("Y066"):
+        trainer.fit(points, label[:5])
+    with refusal("Y066"):
+        trainer.fit(points[:0], label[:0])
+    with refusal("E013"):
+        trainer.step(points, label, -0.1)
+    with refusal("R014"):
+        trainer.step(*spirals(65), 0.1)
+    with refusal("R025"):
+        trainer.step(points, np.zeros((8, 4), np.float32), 0.1)
+    with refusal("E001"):
+        trainer.fit(points, label, schedule=hai.Schedule(0.1, kind="line"))  # type: ignore[arg-type]
+    with refusal("P520"):
+        network.compile(train="loss=hinge")
+    with refusal("K033"):
+        network.compile("sd3403", train="loss=mse")
+    network.compile().save(tmp_path / "plain.hai")
+    with refusal("F073"):
+        hai.Trainer(tmp_path / "plain.hai")
+    with refusal("B"):
+        trainer.save("/dev/full/model.hai")
+    truncated = tmp_path / "cut.hai"
+    truncated.write_bytes(path.read_bytes()[:-100])
+    with refusal("F0"):
+        hai.Trainer(truncated)

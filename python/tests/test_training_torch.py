@@ -1,0 +1,179 @@
+"""Training beside PyTorch: the same network, batch and optimizer, step by step.
+
+Both compute in f32; sums run in another order, so parameters agree to a few units in the last place after 20 steps. The
+tolerance, 2e-6, is about 20 of them at 1. With batch norms in train mode small differences of statistics are magnified by
+the normalisation, and running variances are of order 1: 2e-5.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hai_toolkit as hai
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to train beside")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: PyTorch cannot export modules")
+nn = torch.nn
+functional = torch.nn.functional
+
+STEPS = 20
+
+
+def mlp() -> Any:
+    return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 33), nn.Tanh(), nn.Linear(33, 5))
+
+
+def cnn(norms: bool) -> Any:
+    def block(inputs: int, outputs: int, stride: int, groups: int = 1) -> list[Any]:
+        convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, groups=groups, bias=not norms)
+        return [convolution, *([nn.BatchNorm2d(outputs)] if norms else []), nn.ReLU6()]
+
+    return nn.Sequential(
+        *block(3, 16, 2), *block(16, 16, 1, 16), *block(16, 32, 2), nn.MaxPool2d(2), *block(32, 24, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
+    )  # fmt: skip
+
+
+def trainer_of(module: Any, example: Any, folder: Path, **train: Any) -> hai.Trainer:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch's exporter
+        model = hai.from_torch(module, example, batch=(1, 64), optimize=False)
+    model.compile(train=train).save(folder / "m.hai")
+    return hai.Trainer(folder / "m.hai", threads=2)
+
+
+def differences(trainer: hai.Trainer, module: Any) -> dict[str, float]:
+    """Largest difference of each parameter and running statistic."""
+    theirs = module.state_dict()
+    out = {}
+    for name in trainer.parameter_names:
+        array = theirs[name].numpy()
+        out[name] = float(np.abs(trainer.get(name) - (array.transpose(0, 2, 3, 1) if array.ndim == 4 else array)).max())
+    trained = {name for name in theirs if not name.endswith("num_batches_tracked")}
+    assert set(out) | {name for name in trained if "running" in name} == trained
+    return out
+
+
+OPTIMIZERS = {
+    "sgd": ({"optimizer": "sgd", "momentum": 0.9}, 0.05, lambda p: torch.optim.SGD(p, 0.05, momentum=0.9)),
+    "nesterov": (
+        {"optimizer": "sgd", "momentum": 0.8, "nesterov": True},
+        0.05,
+        lambda p: torch.optim.SGD(p, 0.05, momentum=0.8, nesterov=True),
+    ),
+    "adam": ({"optimizer": "adam"}, 1e-3, lambda p: torch.optim.Adam(p, 1e-3)),
+    "adamw": (
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        1e-3,
+        lambda p: torch.optim.AdamW(
+            [
+                {"params": [w for w in p if w.ndim > 1], "weight_decay": 0.1},
+                {"params": [w for w in p if w.ndim == 1], "weight_decay": 0.0},
+            ],
+            1e-3,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers_step_as_theirs(optimizer: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module, x, t = mlp(), torch.randn(32, 20), torch.randint(0, 5, (32,))
+    options, rate, make = OPTIMIZERS[optimizer]
+    trainer = trainer_of(module, x[:1], tmp_path, **options)
+    theirs = make(list(module.parameters()))
+    for _ in range(STEPS):
+        ours = trainer.step(x.numpy(), t.numpy(), rate)
+        theirs.zero_grad()
+        loss = functional.cross_entropy(module(x), t)
+        loss.backward()
+        theirs.step()
+        assert ours.loss == pytest.approx(float(loss.detach()), abs=2e-6)
+    assert max(differences(trainer, module).values()) < 2e-6
+
+
+def test_clipping_by_norm_is_theirs(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    module, x, t = mlp(), 3 * torch.randn(16, 20), torch.randint(0, 5, (16,))
+    trainer = trainer_of(module, x[:1], tmp_path, optimizer="sgd", clip_norm=0.2)
+    theirs = torch.optim.SGD(module.parameters(), 0.5)
+    for _ in range(STEPS):
+        ours = trainer.step(x.numpy(), t.numpy(), 0.5)
+        theirs.zero_grad()
+        functional.cross_entropy(module(x), t).backward()
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 0.2)
+        assert ours.gradient_norm == pytest.approx(float(norm), rel=2e-6)
+        theirs.step()
+    assert max(differences(trainer, module).values()) < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("norms", "mode", "tolerance"), [(False, "train", 2e-6), (True, "frozen", 2e-6), (True, "train", 2e-5)]
+)
+def test_convolutions_and_batch_norms_train_as_theirs(norms: bool, mode: str, tolerance: float, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    module, x, t = cnn(norms).eval(), torch.randn(8, 3, 33, 29), torch.randint(0, 5, (8,))
+    trainer = trainer_of(module, x[:1], tmp_path, optimizer="sgd", momentum=0.9, batch_norm=mode)
+    module.train(mode == "train")
+    theirs = torch.optim.SGD(module.parameters(), 0.05, momentum=0.9)
+    for _ in range(STEPS):
+        ours = trainer.step(x.numpy(), t.numpy(), 0.05)
+        theirs.zero_grad()
+        loss = functional.cross_entropy(module(x), t)
+        loss.backward()
+        theirs.step()
+    assert ours.loss == pytest.approx(float(loss.detach()), abs=tolerance)
+    assert max(differences(trainer, module).values()) < tolerance
+    trainer.save(tmp_path / "trained.hai")
+    answer = hai.load(tmp_path / "trained.hai").session(threads=1).run(x.numpy())
+    with torch.no_grad():
+        expected = module.eval()(x).numpy()
+    assert np.abs(next(iter(answer.values())) - expected).max() < 10 * tolerance
+
+
+LOSSES = {
+    "cross_entropy": ({}, lambda y, t: functional.cross_entropy(y, t)),
+    "smoothed": (
+        {"loss": "cross_entropy", "label_smoothing": 0.1},
+        lambda y, t: functional.cross_entropy(y, t, label_smoothing=0.1),
+    ),
+    "bce": ({"loss": "bce"}, lambda y, t: functional.binary_cross_entropy_with_logits(y, t)),
+    "mse": ({"loss": "mse"}, lambda y, t: functional.mse_loss(y, t)),
+    "huber": ({"loss": "huber", "delta": 0.4}, lambda y, t: functional.huber_loss(y, t, delta=0.4)),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_are_theirs(loss: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    module, x = mlp(), torch.randn(13, 20)
+    t = torch.rand(13, 5)
+    t = t / t.sum(1, keepdim=True)
+    options, theirs = LOSSES[loss]
+    trainer = trainer_of(module, x[:1], tmp_path, optimizer="sgd", **options)
+    expected = theirs(module(x), t)
+    expected.backward()
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1e9)
+    ours = trainer.step(x.numpy(), t.numpy(), 0.0)
+    assert ours.loss == pytest.approx(float(expected.detach()), rel=2e-6)
+    assert ours.gradient_norm == pytest.approx(float(norm), rel=5e-6)
+
+
+def test_a_frozen_front_stays_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    module, x, t = cnn(True).eval(), torch.randn(4, 3, 32, 32), torch.randint(0, 5, (4,))
+    before = copy.deepcopy(module.state_dict())
+    trainer = trainer_of(module, x[:1], tmp_path, optimizer="adam", trainable="last:2")
+    assert trainer.parameter_names[0] == "10.weight"
+    for _ in range(5):
+        trainer.step(x.numpy(), t.numpy(), 0.01)
+    trainer.save(tmp_path / "trained.hai")
+    again = hai.Trainer(tmp_path / "trained.hai")
+    assert np.abs(again.get("10.weight") - before["10.weight"].numpy().transpose(0, 2, 3, 1)).max() > 1e-3
+    assert np.array_equal(again.get("10.weight"), trainer.get("10.weight"))

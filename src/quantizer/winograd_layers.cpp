@@ -31,8 +31,8 @@ constexpr int64_t kPatch = 6;  // a tile of F(4x4, 3x3), four of F(2x2, 3x3)
 constexpr int64_t kMostPatches = 512;
 constexpr int64_t kLeastPatches = 64;
 // Of f16: signal over noise (dB) beyond which a direct layer has more than a network would notice. With the default
-// limit of 10 dB a layer stays as good as the best that 8 bits give.
-constexpr double kEnoughSqnrDb = 50;
+// limit of 10 dB a layer keeps ten more than the best that 8 bits give.
+constexpr double kEnoughSqnrDb = 60;
 constexpr int64_t kMostPatchElements = int64_t{2} << 20;  // of one layer
 
 struct Layer {

@@ -15,7 +15,7 @@ namespace {
 
 HAI_KERNEL_FAMILY(hai_batch_norm_moments_f32, void, (const float*, const float*, int64_t, int64_t, float*, float*));
 HAI_KERNEL_FAMILY(hai_batch_norm_apply_f32, void,
-                  (const float*, const float*, const float*, int64_t, int64_t, float, float, float*));
+                  (const float*, const float*, const float*, int64_t, int64_t, float, float, float*, int32_t));
 
 class BatchNormTrain final : public CpuKernel {
  public:
@@ -50,10 +50,11 @@ class BatchNormTrain final : public CpuKernel {
                 moments_(x + first, shift, count, width, sum, square);
               });
     finish(context, rows, totals, shift, factor, offset);
+    const int32_t stream = sums_.streams(y, rows) ? 1 : 0;
     sums_.repeat(factor, factor);
     sums_.repeat(offset, offset);
     sums_.for_rows(context.threads, rows, [&](int64_t first, int64_t count, int64_t width) {
-      apply_(x + first, factor, offset, count, width, bounds_.low, bounds_.high, y + first);
+      apply_(x + first, factor, offset, count, width, bounds_.low, bounds_.high, y + first, stream);
     });
   }
 

@@ -18,7 +18,7 @@ HAI_KERNEL_FAMILY(hai_batch_norm_gradient_sums_f32, void,
                    float*, float*));
 HAI_KERNEL_FAMILY(hai_batch_norm_gradient_apply_f32, void,
                   (const float*, const float*, const float*, const float*, const float*, const float*, int64_t, int64_t,
-                   float, float, float*));
+                   float, float, float*, int32_t));
 
 class BatchNormTrainGradient final : public CpuKernel {
  public:
@@ -68,10 +68,11 @@ class BatchNormTrainGradient final : public CpuKernel {
       data_of<float>(context.outputs[1])[c] = static_cast<float>(along);
       data_of<float>(context.outputs[2])[c] = static_cast<float>(totals[c]);
     }
+    const int32_t stream = sums_.streams(dx, rows) ? 1 : 0;
     for (float* parameters : {slope, shift}) sums_.repeat(parameters, parameters);
     sums_.for_rows(context.threads, rows, [&](int64_t first, int64_t row_count, int64_t width) {
       apply_(x + first, dy + first, factor, offset, slope, shift, row_count, width, bounds_.low, bounds_.high,
-             dx + first);
+             dx + first, stream);
     });
   }
 

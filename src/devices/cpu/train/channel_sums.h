@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 
 #include "base/checked.h"
 #include "base/thread_pool.h"
@@ -16,13 +17,21 @@ namespace hai::cpu {
 
 class ChannelSums {
  public:
-  explicit ChannelSums(int64_t channels)
-      : channels_(channels), repeat_(std::max<int64_t>(1, kWidth / channels)), width_(repeat_ * channels) {}
+  explicit ChannelSums(int64_t channels) : channels_(channels), repeat_(kLine / std::gcd(channels, kLine)), width_(0) {
+    repeat_ *= std::max<int64_t>(1, kWidth / (repeat_ * channels));
+    width_ = repeat_ * channels;
+  }
 
   int64_t width() const { return width_; }
   int64_t array_bytes() const { return align_up(width_ * 4, 64); }  // of one number a column of a wide row
   int64_t scratch_bytes() const { return kSlices * slice_bytes(); }
   int64_t total_bytes() const { return align_up(2 * channels_ * 8, 64); }
+
+  // `to` is so large that no later reader finds it in a cache, and its wide rows begin on cache lines: stores go past
+  // the caches (train/kernels/stream.h).
+  bool streams(const float* to, int64_t rows) const {
+    return rows * channels_ * 4 >= kStreamBytes && reinterpret_cast<uintptr_t>(to) % (kLine * 4) == 0;
+  }
 
   // The numbers of the channels, for every column of a wide row.
   void repeat(const float* from, float* to) const {
@@ -69,8 +78,10 @@ class ChannelSums {
   }
 
  private:
-  static constexpr int64_t kWidth = 128;
+  static constexpr int64_t kLine = 16;    // elements of a cache line: wide rows are a whole number of these
+  static constexpr int64_t kWidth = 128;  // about
   static constexpr int64_t kSlices = 16;
+  static constexpr int64_t kStreamBytes = int64_t{16} << 20;
   static constexpr int64_t kBlockRows = 256;  // few enough for sums in f32
   int64_t slice_bytes() const { return align_up(2 * channels_ * 8 + 2 * width_ * 4, 64); }
 

@@ -1,8 +1,9 @@
 """Convolutions by Winograd's tiles: what the quantizer chooses, modelled cycles of the eligible layers, accuracy.
 
-`python -m bench.accuracy.winograd [--precision f16] [task ...]`, tasks `yolov5n`, `efficientnet_lite0`, `resnet8`. Each is quantized with
-`winograd` off, auto and all, with `--precision f16` in f16 instead of 8 bits. Detectors are judged by fidelity, classifiers by agreement with f32 on the pictures that judge
-them elsewhere (`table.py`, `tiny.py`); calibration pictures alone choose shifts, tiles and layers.
+`python -m bench.accuracy.winograd [--precision f16] [task ...]`, tasks `yolov5n`, `efficientnet_lite0`, `resnet8`. Each is
+quantized with `winograd` off, auto and all, with `--precision f16` in f16 instead of 8 bits. Detectors are judged by
+fidelity, classifiers by agreement with f32 on the pictures that judge them elsewhere (`table.py`, `tiny.py`); calibration
+pictures alone choose shifts, tiles and layers.
 """
 
 from __future__ import annotations

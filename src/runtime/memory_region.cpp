@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kMaxRegionBytes = int64_t{1} << 46;
 constexpr size_t kAlignment = 64;
+[[maybe_unused]] constexpr size_t kHugeBytes = size_t{32} << 20;
 
 #if defined(HAI_SANITIZE_ADDRESS)
 void* take(size_t size_bytes) {
@@ -27,7 +28,12 @@ void give_back(void* data, size_t) { ::operator delete(data, std::align_val_t{kA
 #else
 void* take(size_t size_bytes) {
   void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return data == MAP_FAILED ? nullptr : data;
+  if (data == MAP_FAILED) return nullptr;
+#if defined(MADV_HUGEPAGE)
+  // A wish that may be refused: arenas of training are swept over, and small pages would cost a table look-up each.
+  if (size_bytes >= kHugeBytes) static_cast<void>(::madvise(data, size_bytes, MADV_HUGEPAGE));
+#endif
+  return data;
 }
 void give_back(void* data, size_t size_bytes) { ::munmap(data, size_bytes); }
 #endif

@@ -15,10 +15,10 @@ namespace hai::runtime {
 namespace {
 
 constexpr int64_t kMaxRegionBytes = int64_t{1} << 46;
-constexpr size_t kAlignment = 64;
-[[maybe_unused]] constexpr size_t kHugeBytes = size_t{32} << 20;
 
 #if defined(HAI_SANITIZE_ADDRESS)
+constexpr size_t kAlignment = 64;
+
 void* take(size_t size_bytes) {
   void* data = ::operator new(size_bytes, std::align_val_t{kAlignment}, std::nothrow);
   if (data != nullptr) std::memset(data, 0, size_bytes);
@@ -26,6 +26,8 @@ void* take(size_t size_bytes) {
 }
 void give_back(void* data, size_t) { ::operator delete(data, std::align_val_t{kAlignment}); }
 #else
+constexpr size_t kHugeBytes = size_t{32} << 20;
+
 void* take(size_t size_bytes) {
   void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) return nullptr;

@@ -57,7 +57,7 @@ def collect(root: pathlib.Path) -> dict[str, list[Use]]:
         name = file.name
         if not file.is_file() or re.search(r"(_test|_fuzz)\.cpp$|^test_.*\.py$|conftest\.py$", name):
             continue
-        if file.suffix not in (".cpp", ".h", ".hpp", ".py"):
+        if file.suffix not in (".cpp", ".h", ".hpp", ".py") or "/testing/" in path:
             continue
         source = file.read_text(errors="replace")
         if file.suffix != ".py":

@@ -12,11 +12,13 @@
 #include <fstream>
 
 #include "base/sha256.h"
+#include "base/testing/failing_file_system.h"
 
 namespace hai {
 namespace {
 
 namespace fs = std::filesystem;
+using file_testing::FailingFileSystem;
 
 class FileTest : public testing::Test {
  protected:
@@ -38,50 +40,6 @@ class FileTest : public testing::Test {
 };
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
-
-// Fails the operation number `fail_at` (from 0) and every later one but close and remove.
-class FailingFileSystem final : public FileSystem {
- public:
-  explicit FailingFileSystem(int fail_at) : left_(fail_at) {}
-  Result<int> create_exclusive(const std::string& path, uint32_t mode) override {
-    HAI_TRY_STATUS(step());
-    return FileSystem::real().create_exclusive(path, mode);
-  }
-  Status write(int handle, std::span<const std::byte> bytes) override {
-    if (Status status = step(); !status) {
-      // As a full disk does: a part is written before the failure.
-      (void)FileSystem::real().write(handle, bytes.first(bytes.size() / 2)).has_value();
-      return status;
-    }
-    return FileSystem::real().write(handle, bytes);
-  }
-  Status sync(int handle) override {
-    return then([&] { return FileSystem::real().sync(handle); });
-  }
-  Status close(int handle) override {
-    Status real = FileSystem::real().close(handle);
-    return then([&] { return real; });
-  }
-  Status rename(const std::string& from, const std::string& to) override {
-    return then([&] { return FileSystem::real().rename(from, to); });
-  }
-  Status sync_folder(const std::string& path) override {
-    return then([&] { return FileSystem::real().sync_folder(path); });
-  }
-  Status remove(const std::string& path) override { return FileSystem::real().remove(path); }
-
- private:
-  Status step() {
-    if (left_-- > 0) return {};
-    return make_error_from(StatusCode::kResourceExhausted, "B005", "no space left", {});
-  }
-  template <typename F>
-  Status then(F&& operation) {
-    HAI_TRY_STATUS(step());
-    return operation();
-  }
-  int left_;
-};
 
 TEST_F(FileTest, ReadsAnywhere) {
   put("a", "hello, world");

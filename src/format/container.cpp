@@ -98,7 +98,7 @@ Status check_kinds(const Container& container) {
         return make_error(StatusCode::kCorrupt, "F008", "section {} appears twice", describe(section));
       }
     }
-    if (!section.is_weights() && section.size_bytes > kMaxStructuredSectionBytes) {
+    if (!section.is_weights() && !section.is(SectionKind::kStates) && section.size_bytes > kMaxStructuredSectionBytes) {
       return make_error(StatusCode::kOutOfRange, "F009", "section {} has {} bytes, more than the limit of {}",
                         describe(section), section.size_bytes, kMaxStructuredSectionBytes);
     }
@@ -166,6 +166,10 @@ std::string_view section_kind_name(uint32_t kind) {
       return "training";
     case SectionKind::kWeightChunks:
       return "weight_chunks";
+    case SectionKind::kCheckpoint:
+      return "checkpoint";
+    case SectionKind::kStates:
+      return "states";
   }
   return "unknown";
 }

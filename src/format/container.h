@@ -45,7 +45,7 @@ inline constexpr uint32_t kMaxSections = 256;
 inline constexpr int64_t kSectionAlignmentBytes = 64;
 inline constexpr int64_t kWeightSectionAlignmentBytes = 65536;
 inline constexpr int64_t kWeightChunkBytes = 1 << 20;
-inline constexpr int64_t kMaxStructuredSectionBytes = 256 << 20;  // of a section that is read into memory at once
+inline constexpr int64_t kMaxStructuredSectionBytes = 256 << 20;  // of all but weights and states
 inline constexpr int64_t kMaxFileBytes = int64_t{1} << 46;
 
 // Numbers are written into files: never renumber.
@@ -61,6 +61,9 @@ enum class SectionKind : uint32_t {
   kCompressedWeights = 8,  // the stored chunks one after the other; checked by chunk
   kWeightChunks = 9,       // how each chunk is stored, and its digest (weight_chunks.h)
   kTraining = 10,          // program.fbs: one step of training on the device that names it
+  // Of a checkpoint, which is no model (training/checkpoint.h):
+  kCheckpoint = 11,  // program.fbs: what the states are, and where the training stands
+  kStates = 12,      // raw; the states, one after the other
 };
 
 // "graph", "program", ...; "unknown".

@@ -126,6 +126,28 @@ Status Trainer::reset() {
   return session_->reset_states();
 }
 
+int64_t Trainer::states_bytes() {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < state_count(); ++i) bytes += static_cast<int64_t>(state(i).size());
+  return bytes;
+}
+
+Status Trainer::restore(std::span<const std::byte> states, int64_t steps, int64_t refused_steps) {
+  if (static_cast<int64_t>(states.size()) != states_bytes() || steps < 0 || refused_steps < 0) {
+    return make_error(StatusCode::kInvalidArgument, "E014",
+                      "{} bytes of states after {} applied and {} refused steps were given; this training has {} bytes",
+                      states.size(), steps, refused_steps, states_bytes());
+  }
+  for (size_t i = 0; i < state_count(); ++i) {
+    const std::span<std::byte> to = state(i);
+    std::copy_n(states.begin(), to.size(), to.begin());
+    states = states.subspan(to.size());
+  }
+  steps_ = steps;
+  refused_ = refused_steps;
+  return {};
+}
+
 Status Trainer::save(const std::string& path) {
   HAI_TRY(format::ModelFile file, format::read_whole_model(model_->shared_file()));
   auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(file.weights_bytes()));

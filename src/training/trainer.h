@@ -59,6 +59,10 @@ class Trainer {
   std::span<std::byte> state(size_t index) { return session_->state(index); }
   // Back to what the file holds, and to step 0.
   Status reset();
+  // What the states held once, one after the other in their order, and the counts of then. Error E014, and nothing is
+  // changed, where that is not what this trainer has.
+  Status restore(std::span<const std::byte> states, int64_t steps, int64_t refused_steps);
+  int64_t states_bytes();  // of all of them together
 
   // Writes the model with the parameters as they are now: portable graph, programs and training program all read them.
   // The optimizer's moments are not part of a model. An existing file is replaced as a whole or not at all.
@@ -81,7 +85,6 @@ class Trainer {
   int64_t step_number_ = 0;
   float loss_ = 0;
   float norm_ = 0;
-  int64_t batch_ = 0;
   std::vector<hai_tensor> inputs_;
   std::vector<hai_tensor> outputs_;
   std::vector<std::vector<std::byte>> own_predictions_;  // where the caller has no use for them

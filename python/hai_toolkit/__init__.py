@@ -9,6 +9,7 @@ outputs = hai.load("net.hai").session(threads=1).run({"input": x})
 
 from . import checkpoints, evaluation, zoo
 from ._core import pass_names, version
+from .continual import ElasticWeights
 from .datasets import Dataset, read_dataset
 from .errors import HaiError
 from .evaluation import Figure, evaluate
@@ -29,6 +30,7 @@ checkpoints.register_with_torch()
 __all__ = [
     "CompiledModel",
     "Dataset",
+    "ElasticWeights",
     "Figure",
     "GraphBuilder",
     "HaiError",

@@ -111,6 +111,10 @@ class Trainer:
         """Back to what the file holds."""
         self._native.reset()
 
+    def restart_steps(self) -> None:
+        """Counts steps from 0 again, states stay: Adam's corrections then begin anew, as at the start of a task."""
+        self._native.restart_steps()
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model with the parameters as they are now. An old file stays until the new one is whole."""
         self._native.save(path_text(path))

@@ -97,6 +97,7 @@ void bind_training(nb::module_& module) {
       .def("set_state", &set_state, nb::arg("index"), nb::arg("values"))
       .def("steps", &Trainer::steps)
       .def("refused_steps", &Trainer::refused_steps)
+      .def("restart_steps", &Trainer::restart_steps)
       .def("reset", [](Trainer& trainer) { raise_if_error(trainer.reset()); })
       .def("memory",
            [](const Trainer& trainer) {

@@ -39,6 +39,7 @@ std::vector<Key> keys_of(passes::TrainingOptions& options) {
           {"epsilon", &options.optimizer.epsilon},
           {"weight_decay", &options.optimizer.weight_decay},
           {"clip_norm", &options.optimizer.clip_norm},
+          {"ewc", nullptr, nullptr, &options.ewc},
           {"batch_norm", nullptr, &options.batch_norm},
           {"statistics_momentum", &options.statistics_momentum},
           {"trainable", nullptr, &options.trainable},

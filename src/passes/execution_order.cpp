@@ -55,6 +55,7 @@ class Order {
       }
     }
     for (const ir::State& state : graph_.states) {
+      if (state.output == ir::State::kKept) continue;
       const NodeId maker = graph_.value(graph_.outputs()[state.output]).producer;
       if (maker == kNone) continue;
       makes_state_[maker] = true;

@@ -82,14 +82,17 @@ class TrainingGraph {
       wanted.push_back(parameter.value);
     }
     HAI_TRY(loss_, append_loss(graph_, options_.loss, prediction(output), target_));
-    HAI_TRY(const std::vector<ValueId> gradients, differentiate(graph_, loss_, wanted));
+    HAI_TRY(std::vector<ValueId> gradients, differentiate(graph_, loss_, wanted));
+    if (options_.ewc) HAI_TRY_STATUS(add_penalties(wanted, gradients));
     HAI_TRY_STATUS(add_norm(gradients));
     graph_.rename_value(loss_, "loss");
     graph_.add_output(loss_);
     graph_.add_output(norm_);
     for (size_t i = 0; i < parameters.size(); ++i) {
-      if (gradients[i] != kNone) HAI_TRY_STATUS(add_update(parameters[i], gradients[i]));
+      if (gradients[i] == kNone) continue;
+      HAI_TRY_STATUS(is_fisher() ? add_fisher(parameters[i], gradients[i]) : add_update(parameters[i], gradients[i]));
     }
+    for (const ValueId kept : kept_) add_state(kept, kNone, nullptr, false);
     for (const Statistic& statistic : statistics_) HAI_TRY_STATUS(add_statistic(statistic));
     return {};
   }
@@ -101,7 +104,8 @@ class TrainingGraph {
     ValueId next = kNone;
   };
 
-  bool is_adam() const { return options_.optimizer.kind != "sgd"; }
+  bool is_adam() const { return options_.optimizer.kind == "adam" || options_.optimizer.kind == "adamw"; }
+  bool is_fisher() const { return options_.optimizer.kind == "fisher"; }
 
   Status check_optimizer() const {
     if (options_.batch_norm != "train" && options_.batch_norm != "frozen") {
@@ -109,8 +113,9 @@ class TrainingGraph {
                         "there is no mode \"{}\" of batch norms; modes are train, frozen", options_.batch_norm);
     }
     const std::string& kind = options_.optimizer.kind;
-    if (kind == "sgd" || kind == "adam" || kind == "adamw") return {};
-    return make_error(StatusCode::kNotFound, "P540", "there is no optimizer \"{}\"; optimizers are sgd, adam, adamw",
+    if (kind == "sgd" || is_adam() || is_fisher()) return {};
+    return make_error(StatusCode::kNotFound, "P540",
+                      "there is no optimizer \"{}\"; optimizers are sgd, adam, adamw, and fisher to measure with",
                       kind);
   }
 
@@ -168,8 +173,53 @@ class TrainingGraph {
   void add_state(ValueId before, ValueId after, std::shared_ptr<const ir::ConstantData> initial, bool is_parameter) {
     size_t input = 0;
     while (graph_.inputs()[input] != before) ++input;
-    graph_.add_output(after);
-    graph_.states.push_back({input, graph_.outputs().size() - 1, std::move(initial), is_parameter});
+    size_t output = ir::State::kKept;
+    if (after != kNone) {
+      output = graph_.outputs().size();
+      graph_.add_output(after);
+    }
+    graph_.states.push_back({input, output, std::move(initial), is_parameter});
+  }
+
+  // strength fisher (parameter - anchor) is added to each gradient.
+  Status add_penalties(const std::vector<ValueId>& wanted, std::vector<ValueId>& gradients) {
+    const auto kept_state = [&](const std::string& name, const ir::TensorType& type) {
+      kept_.push_back(graph_.add_input(name, type));
+      return kept_.back();
+    };
+    const DataType dtype = graph_.value(loss_).type.dtype;
+    const ValueId strength = kept_state("ewc_strength", {dtype, {}, std::nullopt});
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (gradients[i] == kNone) continue;
+      const std::string name = graph_.value(wanted[i]).name;
+      const ir::TensorType type = graph_.value(wanted[i]).type;
+      ops::AppendOptions options;
+      options.node_name = name + "/ewc";
+      const auto append = [&](const char* op, ValueId a, ValueId b) {
+        return ops::append_value(graph_, op, {a, b}, {}, options);
+      };
+      HAI_TRY(const ValueId distance, append("sub", wanted[i], kept_state(name + "/anchor", type)));
+      HAI_TRY(const ValueId weighted, append("mul", kept_state(name + "/fisher", type), distance));
+      HAI_TRY(const ValueId penalty, append("mul", weighted, strength));
+      HAI_TRY(gradients[i], append("add", gradients[i], penalty));
+    }
+    return {};
+  }
+
+  Status add_fisher(const Parameter& parameter, ValueId gradient) {
+    const std::shared_ptr<const ir::ConstantData> initial = graph_.value(parameter.value).constant;
+    const ValueId value = constant_to_input(graph_, parameter.value);
+    add_state(value, kNone, initial, true);
+    const std::string name = graph_.value(value).name + "/fisher";
+    const ValueId sum = graph_.add_input(name, graph_.value(value).type);
+    ops::AppendOptions options;
+    options.node_name = name;
+    HAI_TRY(const ValueId square, ops::append_value(graph_, "square", {gradient}, {}, options));
+    HAI_TRY(const ValueId next, ops::append_value(graph_, "add", {sum, square}, {}, options));
+    options.output_names = {name + "/next"};
+    HAI_TRY(const ValueId guarded, ops::append_value(graph_, "guarded_update", {sum, next, norm_}, {}, options));
+    add_state(sum, guarded, nullptr, false);
+    return {};
   }
 
   // batch_norm becomes batch_norm_train, whose readers stay.
@@ -264,6 +314,7 @@ class TrainingGraph {
   ValueId loss_ = kNone;
   ValueId norm_ = kNone;
   std::vector<Statistic> statistics_;
+  std::vector<ValueId> kept_;  // inputs that become states which no step changes
 };
 
 }  // namespace

@@ -13,8 +13,11 @@
 namespace hai::passes {
 
 struct OptimizerOptions {
-  std::string kind = "adamw";  // sgd, adam, adamw
-  double momentum = 0;         // of sgd
+  // sgd, adam, adamw; or fisher, which trains nothing and adds the squares of each step's gradients to the states
+  // "<parameter>/fisher": with single samples and labels drawn from the model's own answers, the diagonal of the
+  // Fisher information times their number (Kirkpatrick et al. 2017).
+  std::string kind = "adamw";
+  double momentum = 0;  // of sgd
   bool nesterov = false;
   double beta1 = 0.9;
   double beta2 = 0.999;
@@ -30,8 +33,12 @@ struct TrainingOptions {
   // (batch_norm_train); frozen: by the running ones, which stay.
   std::string batch_norm = "train";
   double statistics_momentum = 0.1;  // share of the batch in the new running statistics
-  std::string trainable = "all";     // trainable_parameters.h
-  std::string output;                // of the model, that the loss is taken of; empty: its first
+  // Elastic weight consolidation: adds ewc_strength fisher (parameter - anchor) to each gradient, with the states
+  // "<parameter>/fisher", "<parameter>/anchor" and "ewc_strength" that no step changes and callers set (zeros at
+  // first). The loss that a step returns is that of the data alone.
+  bool ewc = false;
+  std::string trainable = "all";  // trainable_parameters.h
+  std::string output;             // of the model, that the loss is taken of; empty: its first
 };
 
 // Makes the model in `graph` a training step. Afterwards:

@@ -57,6 +57,8 @@ class Trainer {
   }
   bool is_parameter(size_t index) const { return session_->program().states[index].is_parameter; }
   std::span<std::byte> state(size_t index) { return session_->state(index); }
+  // The next step is number 1 again; states stay.
+  void restart_steps() { steps_ = refused_ = 0; }
   // Back to what the file holds, and to step 0.
   Status reset();
   // What the states held once, one after the other in their order, and the counts of then. Error E014, and nothing is

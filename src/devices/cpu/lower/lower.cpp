@@ -134,7 +134,10 @@ class Lowering final : public LowerContext {
   void add_interface() {
     std::vector<bool> input_is_state(graph_.inputs().size());
     std::vector<bool> output_is_state(graph_.outputs().size());
-    for (const ir::State& state : graph_.states) input_is_state[state.input] = output_is_state[state.output] = true;
+    for (const ir::State& state : graph_.states) {
+      input_is_state[state.input] = true;
+      if (state.output != ir::State::kKept) output_is_state[state.output] = true;
+    }
     for (size_t i = 0; i < graph_.inputs().size(); ++i) {
       if (input_is_state[i]) continue;
       const auto index = static_cast<uint32_t>(program_.inputs.size());
@@ -152,6 +155,7 @@ class Lowering final : public LowerContext {
       entry.is_parameter = state.is_parameter;
       if (state.initial) entry.offset_bytes = add_weights_(state.initial->bytes(), state.initial);
       program_.states.push_back(entry);
+      if (state.output == ir::State::kKept) continue;
       const uint32_t next = add_value(graph_.outputs()[state.output], TensorPlace::kAlias, entry.tensor);
       buffer_of_[next] = entry.tensor;
       is_next_state_[next] = true;

@@ -1,0 +1,1 @@
+"""Training measured beside PyTorch: one module a table, run by `./dev bench` or with `python -m bench.training.NAME`."""

@@ -138,16 +138,16 @@ void warn_of_idle_npu(const ir::Graph& graph, std::span<const sd3403::Placement>
   const auto largest_at = std::max_element(
       all.begin(), all.end(), [](const PlacementRecord& a, const PlacementRecord& b) { return a.macs < b.macs; });
   const PlacementRecord& largest = *largest_at;
-  const ir::Node& node = graph.node(placements[static_cast<size_t>(largest_at - all.begin())].node);
+  const sd3403::Placement& placed = placements[static_cast<size_t>(largest_at - all.begin())];
+  const ir::Node& node = graph.node(placed.node);
   const bool floats = graph.value(node.inputs[0]).type.dtype == DataType::kF32;
-  const bool batch = largest.reason.find("batch of single samples") != std::string::npos;
   report.warnings.push_back(printable(fmt::format(
       "nothing of the model runs on the NPU: all {} operators are on the CPU. The largest: {}. {} "
       "(--verbose says why of each)",
       all.size(), largest.reason.empty() ? largest.node + " only views what the CPU has" : largest.reason,
-      floats  ? "Activations must be integers or f16: --quantize int8 with --calibration PICTURES, or --quantize f16"
-      : batch ? "It runs one sample after the other: leave the batch free, or bind it to 1"
-              : "Change these operators in the source model, or compile for cpu")));
+      floats ? "Activations must be integers or f16: --quantize int8 with --calibration PICTURES, or --quantize f16"
+      : placed.fixed_batch ? "It runs one sample after the other: leave the batch free, or bind it to 1"
+                           : "Change these operators in the source model, or compile for cpu")));
 }
 
 // The program for the device, and what ran where.

@@ -13,6 +13,8 @@
 #include <numeric>
 
 #include "base/checked.h"
+#include "base/utf8.h"
+#include "devices/cpu/exec/kernel_place.h"
 #include "runtime/memory_region.h"
 
 namespace hai::runtime {
@@ -49,9 +51,10 @@ class Executable::Loader {
     for (const size_t index : order()) {
       Status status = make_kernel(index);
       if (status) continue;
-      const std::string& name = program.instructions[index].name;  // kernels may have said it
+      const std::string place = cpu::place_of(program.instructions[index]);
       Error error = std::move(status).error();
-      if (error.where.find(name) == std::string::npos) error = with_where(std::move(error), name);
+      const bool said = error.where.starts_with(printable(place));  // by the kernel itself
+      if (!said) error = with_where(std::move(error), place);
       return with_where(std::move(error), where_);
     }
     return {};

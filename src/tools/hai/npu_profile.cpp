@@ -206,13 +206,11 @@ Status check_npu_options(const NpuSegments& segments, const NpuProfileOptions& o
 }
 
 Result<NpuProfile> profile_npu(const NpuSegments& segments, const NpuProfileOptions& options) {
-  HAI_TRY_STATUS(check_npu_options(segments, options));
   return Profiler(segments, options).run();
 }
 
 Result<std::string> trace_until_stopped(const NpuSegments& segments, const NpuProfileOptions& options,
                                         const StoppedSegment& stopped) {
-  HAI_TRY_STATUS(check_npu_options(segments, options));
   nlohmann::json events = nlohmann::json::array();
   int64_t process = 0;
   for (const NpuSegments::OfProgram& of : segments.programs()) {

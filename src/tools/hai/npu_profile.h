@@ -55,7 +55,7 @@ struct NpuProfile {
   double cycles_ms = 0;  // measured: what modelling of time took,
   double energy_ms = 0;  // and of energy
 };
-// Errors: those of check_npu_options() and of timing.
+// Precondition: check_npu_options() has passed, also for trace_until_stopped(). Errors: those of timing.
 Result<NpuProfile> profile_npu(const NpuSegments& segments, const NpuProfileOptions& options);
 
 // Where an injected fault has stopped a run.
@@ -65,7 +65,7 @@ struct StoppedSegment {
   std::optional<size_t> refused;     // the command at whose end a wrong bit was found
   bool before_all_commands = false;  // or it was found before the first
 };
-// The trace of what ran until then. Errors: those of profile_npu().
+// The trace of what ran until then. Errors: those of timing.
 Result<std::string> trace_until_stopped(const NpuSegments& segments, const NpuProfileOptions& options,
                                         const StoppedSegment& stopped);
 

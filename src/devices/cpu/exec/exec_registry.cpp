@@ -6,15 +6,20 @@
 
 #include <cmath>
 
+#include "devices/cpu/exec/kernel_place.h"
+
 // Defined in devices/cpu/train, null in programs that do without it. Hidden: no other library can stand in for it.
 extern "C" __attribute__((weak, visibility("hidden"))) void hai_register_train_exec(hai::cpu::ExecRegistry& registry);
 
 namespace hai::cpu {
+
+std::string place_of(const format::Instruction& instruction) {
+  return fmt::format("{} '{}'", instruction.kernel, instruction.name);
+}
+
 namespace {
 
-std::string place(const KernelContext& context) {
-  return fmt::format("{} '{}'", context.instruction.kernel, context.instruction.name);
-}
+std::string place(const KernelContext& context) { return place_of(context.instruction); }
 
 const format::Attribute* find_attribute(const KernelContext& context, std::string_view key) {
   const auto it = context.instruction.attributes.find(key);

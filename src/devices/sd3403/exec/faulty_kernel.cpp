@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "devices/cpu/exec/kernel_place.h"
 #include "devices/sd3403/exec/fault_place.h"
 #include "devices/sd3403/exec/npu_kernel.h"
 #include "devices/sd3403/exec/npu_operands.h"
@@ -251,7 +252,8 @@ class FaultyMaker {
       outcome.queue = queue_name(queue_of(at.body));
       outcome.layer = at.layer < layers_.size() ? layers_[at.layer] : fmt::format("layer {}", at.layer);
     }
-    if (!out_.stop) out_.stop = with_where(error, fmt::format("injected fault, {}", instruction_text(context_)));
+    if (!out_.stop)
+      out_.stop = with_where(error, fmt::format("injected fault, {}", cpu::place_of(context_.instruction)));
   }
 
   // Words and constants with all their flips as a processor that runs as far as it gets.
@@ -365,7 +367,7 @@ Result<std::unique_ptr<cpu::CpuKernel>> make_faulty_kernel(const cpu::KernelCont
                                                            std::vector<NumberedFault> faults,
                                                            std::shared_ptr<FaultState> state) {
   auto program = FaultyMaker(context, std::move(faults)).run();
-  if (!program) return with_where(program.error(), instruction_text(context));
+  if (!program) return with_where(program.error(), cpu::place_of(context.instruction));
   return std::unique_ptr<cpu::CpuKernel>(new FaultyKernel(std::move(*program), std::move(state)));
 }
 

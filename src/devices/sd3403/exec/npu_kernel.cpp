@@ -4,6 +4,7 @@
 // the commands do by the processor.
 #include "devices/sd3403/exec/npu_kernel.h"
 
+#include "devices/cpu/exec/kernel_place.h"
 #include "devices/sd3403/exec/npu_operands.h"
 #include "devices/sd3403/exec/processor.h"
 
@@ -36,10 +37,10 @@ class NpuKernel final : public cpu::CpuKernel {
 Result<std::unique_ptr<cpu::CpuKernel>> make_npu_kernel(const cpu::KernelContext& context) {
   HAI_TRY(NpuOperands operands, read_operands(context));
   auto commands = decode_words(operands.words);
-  if (!commands) return with_where(commands.error(), instruction_text(context));
+  if (!commands) return with_where(commands.error(), cpu::place_of(context.instruction));
   auto processor =
       Processor::make(*commands, operands.memory, operands.first_output(), operands.constants, context.isa);
-  if (!processor) return with_where(processor.error(), instruction_text(context));
+  if (!processor) return with_where(processor.error(), cpu::place_of(context.instruction));
   operands.words = operands.constants = {};
   return std::unique_ptr<cpu::CpuKernel>(new NpuKernel(std::move(operands), std::move(*processor)));
 }

@@ -45,10 +45,6 @@ Result<int64_t> size_attribute(const cpu::KernelContext& context, std::string_vi
 
 }  // namespace
 
-std::string instruction_text(const cpu::KernelContext& context) {
-  return fmt::format("{} '{}'", context.instruction.kernel, context.instruction.name);
-}
-
 Result<NpuOperands> read_operands(const cpu::KernelContext& context) {
   const size_t tensors = context.inputs.size() + context.outputs.size();
   if (context.inputs.size() < kFirstInput || tensors > kMostImages) {

@@ -32,9 +32,6 @@ struct NpuOperands {
 // Spans are those of the context. Errors name the instruction: C010 to C012.
 Result<NpuOperands> read_operands(const cpu::KernelContext& context);
 
-// "npu 'layers 1 to 9'".
-std::string instruction_text(const cpu::KernelContext& context);
-
 // Images of one sample of a run, by number; image 1 is the processor's.
 std::array<ImageBytes, kMostImages> images_of_sample(const NpuOperands& operands, const cpu::RunContext& context,
                                                      int64_t sample);

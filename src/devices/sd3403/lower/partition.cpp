@@ -58,7 +58,8 @@ Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& opti
   for (const ir::NodeId id : order) {
     const ir::Node& node = graph.node(id);
     const NpuLowering* lowering = LowerRegistry::instance().find(node.op);
-    Placement placement{id, false, {}, false};
+    Placement placement;
+    placement.node = id;
     if (lowering == nullptr) {
       placement.reason = "the NPU has no " + node.op;
     } else if (const auto found = too_large.find(id); found != too_large.end()) {
@@ -66,6 +67,7 @@ Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& opti
       placement.too_large = true;
     } else if (const Status status = lowering->supports(graph, node); !status) {
       placement.reason = status.error().message;
+      placement.fixed_batch = is_about_batch(status.error());
     } else if (lowering->moves_nothing && options.least_macs > 0 && !reads_npu(node, made_on_npu)) {
       placement.reason = "it only views what the CPU has";
     } else {

@@ -14,8 +14,9 @@ namespace hai::sd3403 {
 struct Placement {
   ir::NodeId node = ir::kNone;
   bool on_npu = false;
-  std::string reason;      // why not; empty on the NPU
-  bool too_large = false;  // that is why
+  std::string reason;        // why not; empty on the NPU
+  bool too_large = false;    // that is why
+  bool fixed_batch = false;  // that is why: its samples are not single ones
 };
 
 struct Partition {

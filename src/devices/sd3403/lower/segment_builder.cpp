@@ -114,6 +114,8 @@ Status refuse(const ir::Node& node, std::string_view why) {
   return make_error(StatusCode::kUnsupported, "N100", "{} (\"{}\") on the NPU: {}", node.op, node.name, why);
 }
 
+bool is_about_batch(const Error& refusal) { return refusal.id == "N101"; }
+
 int32_t zero_point_of(const ir::TensorType& type) { return type.quantization ? type.quantization->zero_points[0] : 0; }
 float scale_of(const ir::TensorType& type) { return type.quantization ? type.quantization->scales[0] : 1.0F; }
 
@@ -135,7 +137,9 @@ Status require_shape(const ir::Graph& graph, const ir::Node& node, ir::ValueId v
   if (type.shape.empty()) return refuse(node, fmt::format("{} has no batch axis", graph.value(value).name));
   const Dim& batch = type.shape[0];
   if (!(batch.is_symbolic() && batch.symbol == 0 && batch.value == 1) && (batch.is_symbolic() || batch.value != 1)) {
-    return refuse(node, fmt::format("the first axis of {} is no batch of single samples", graph.value(value).name));
+    return make_error(StatusCode::kUnsupported, "N101",
+                      "{} (\"{}\") on the NPU: the first axis of {} is no batch of single samples", node.op, node.name,
+                      graph.value(value).name);
   }
   for (size_t i = 1; i < type.shape.size(); ++i) {
     if (type.shape[i].is_symbolic()) return refuse(node, "a size depends on the batch");

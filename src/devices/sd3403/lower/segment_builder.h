@@ -119,6 +119,8 @@ Status require_integers(const ir::Graph& graph, const ir::Node& node, ir::ValueI
 // The shape alone: single samples of known sizes within the fields of commands.
 Status require_shape(const ir::Graph& graph, const ir::Node& node, ir::ValueId value);
 Status refuse(const ir::Node& node, std::string_view why);
+// That the first axis is fixed to other than one sample.
+bool is_about_batch(const Error& refusal);
 // Multipliers outside of [2^-40, 2^8] do not come here: the graph's verifier has refused them. Of what is not quantized
 // 0 and 1.
 int32_t zero_point_of(const ir::TensorType& type);

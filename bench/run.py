@@ -27,6 +27,7 @@ SUITES = {
     "latency": "bench.speed.latency",
     "startup": "bench.speed.startup",
     "accuracy": "bench.accuracy.table",
+    "checkpoint_kills": "bench.training.checkpoint_kills",
     "npu": "bench.npu.networks",
     "npu_peers": "bench.npu.peers",
     "npu_errors": "bench.npu.errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .checkpoint_values import from_stored, to_stored
 from .dtypes import dtype_name, numpy_dtype
-from .errors import HaiError
+from .errors import HaiError, printable
 from .paths import path_text
 
 
@@ -118,6 +120,33 @@ class Trainer:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model with the parameters as they are now. An old file stays until the new one is whole."""
         self._native.save(path_text(path))
+
+    def save_checkpoint(self, folder: str | os.PathLike[str], **extra: object) -> None:
+        """Saves all that a run needs to go on, and ``extra``: numbers, text, bytes, and what JSON can say.
+
+        Once this returns, the checkpoint survives a crash and a loss of power. The folder, made when it is missing, keeps the
+        last two; it is for one training of one model file.
+        """
+        stored = to_stored(extra)
+        _core.save_checkpoint(self._native, path_text(folder), stored.integers, stored.reals, stored.texts)
+
+    def load_checkpoint(
+        self, folder: str | os.PathLike[str], *, any_isa: bool = False, missing_ok: bool = False
+    ) -> dict[str, Any] | None:
+        """Goes back to the newest valid checkpoint in the folder; returns what was added to it.
+
+        ``missing_ok``: ``None`` when there is none, instead of an error. Damaged ones are skipped with a warning. ``any_isa``
+        takes one that was made with kernels of another instruction set, whose results differ in the last bits.
+        """
+        try:
+            extra, skipped = _core.load_checkpoint(self._native, path_text(folder), any_isa)
+        except HaiError as error:
+            if missing_ok and error.code == "HAI-E020":
+                return None
+            raise
+        for reason in skipped:
+            warnings.warn(f"skipped a damaged checkpoint: {printable(reason)}", RuntimeWarning, stacklevel=2)
+        return from_stored(extra)
 
     def step(
         self, inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike, target: npt.ArrayLike, learning_rate: float

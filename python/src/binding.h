@@ -54,6 +54,7 @@ void bind_graph(nb::module_& module);
 void bind_compile(nb::module_& module);
 void bind_runtime(nb::module_& module);
 void bind_training(nb::module_& module);
+void bind_checkpoint(nb::module_& module);
 void bind_data(nb::module_& module);
 void bind_metrics(nb::module_& module);
 void bind_accuracy(nb::module_& module);

@@ -33,6 +33,7 @@ NB_MODULE(_core, module) {  // NOLINT: the macro's names are nanobind's
   hai::python::bind_compile(module);
   hai::python::bind_runtime(module);
   hai::python::bind_training(module);
+  hai::python::bind_checkpoint(module);
   hai::python::bind_data(module);
   hai::python::bind_metrics(module);
   hai::python::bind_accuracy(module);

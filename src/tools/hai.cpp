@@ -2,7 +2,7 @@
 // help, exit codes.
 //
 // Every command is a function in tools/hai/ over the libraries. Exit codes: 0 done, 1 the command failed (standard
-// error says why), 2 the command line is wrong, 3 an injected fault stopped the run.
+// error says why), 2 the command line is wrong, 3 an injected fault stopped the run, 130 an interrupt ended a training.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
@@ -30,6 +30,7 @@ using namespace hai::tools;  // NOLINT: the commands, in the one file that wires
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitStopped = 3;
+constexpr int kExitInterrupted = 130;      // as of shells: 128 + SIGINT
 constexpr int kMostCount = 1'000'000'000;  // of whatever a flag counts
 
 // The command that the words chose, and the exit code that it comes to.
@@ -42,6 +43,11 @@ hai::Result<int> end_of(const Status& status) {
 hai::Result<int> end_of(const hai::Result<RunEnd>& end) {
   if (!end) return end.error();
   return *end == RunEnd::kStoppedByFault ? kExitStopped : 0;
+}
+
+hai::Result<int> end_of(const hai::Result<TrainEnd>& end) {
+  if (!end) return end.error();
+  return *end == TrainEnd::kInterrupted ? kExitInterrupted : 0;
 }
 
 // CLI11's ranges let through what is no number, which compares as neither below nor above.
@@ -283,6 +289,52 @@ void add_bench(CLI::App& app, BenchArguments& a, Chosen& chosen) {
   command->callback([&] { chosen = [&] { return end_of(bench_command(a)); }; });
 }
 
+void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand("train", "Train a classifier that was compiled with --train on pictures");
+  command->add_option("model", a.model, "the .hai file, with a step of training inside")->required();
+  command->add_option("--data", a.data, "folder with a subfolder of pictures for each class, or a .csv of path,label")
+      ->required();
+  command->add_option("-o,--out", a.output, "the .hai file to write: the parameters of the best epoch")->required();
+  command->add_option("-n,--epochs", a.epochs, "how often each picture is seen")
+      ->check(CLI::Range(1, kMostCount))
+      ->capture_default_str();
+  command->add_option("-b,--batch", a.batch, "pictures a step (default: 32, or as many as there are)")
+      ->check(CLI::Range(1, kMostCount));
+  command->add_option("--learning-rate", a.learning_rate, "at its peak")
+      ->check(number_from(0, 1e6))
+      ->capture_default_str();
+  command->add_option("--schedule", a.schedule, "how the learning rate changes: constant, cosine (to 0) or step")
+      ->check(CLI::IsMember({"constant", "cosine", "step"}))
+      ->capture_default_str();
+  command->add_option("--warmup", a.warmup, "steps in which the learning rate grows to its peak")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  command->add_option("--decay", a.decay, "schedule step: what the learning rate is multiplied by")
+      ->check(number_from(1e-9, 1))
+      ->capture_default_str();
+  command->add_option("--decay-every", a.decay_every, "schedule step: after so many epochs (default: a third of them)")
+      ->check(CLI::Range(1, kMostCount));
+  command->add_option("--held-out", a.held_out, "share of each class that measures instead of training (0: none)")
+      ->check(number_from(0, 0.99))
+      ->capture_default_str();
+  command->add_option("--patience", a.patience, "stop after so many epochs without a better one (0: never)")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  command->add_option("--augment", a.augment, "none, or some of flip,crop,color,mixup,cutmix")->capture_default_str();
+  command->add_option("--seed", a.seed, "of everything drawn at random")
+      ->check(check_whole_number)
+      ->capture_default_str();
+  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU); they change time alone")
+      ->check(CLI::Range(0, 1024));
+  command->add_option("--log", a.log, "file to write a line of JSON to for each step and epoch");
+  command->add_flag("--json", a.json, "print the result as JSON");
+  command->footer(
+      "An interrupt (Ctrl-C) writes what there is.\n"
+      "Examples:\n  hai compile net.onnx -o net.hai --train loss=cross_entropy,optimizer=adamw --std 255\n"
+      "  hai train net.hai --data flowers/ --out flowers.hai --epochs 20 --augment flip,crop,mixup --patience 5");
+  command->callback([&] { chosen = [&] { return end_of(train_command(a)); }; });
+}
+
 void add_ops(CLI::App& app, OpsArguments& a, Chosen& chosen) {
   CLI::App* command =
       app.add_subcommand("ops", "List the operators, one operator's page, or the matrix of what exists for each");
@@ -387,13 +439,14 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "`hai COMMAND --help` shows each command with examples. Exit codes: 0 done, 1 failed, 2 wrong command line, "
-      "3 a fault of --inject stopped the run.");
+      "3 a fault of --inject stopped the run, 130 an interrupt ended a training.");
   Chosen chosen;
   CompileArguments compile;
   CompareArguments compare;
   RunArguments run;
   InspectArguments inspect;
   BenchArguments bench;
+  TrainArguments train;
   OpsArguments ops;
   bool devices_json = false;
   add_compile(app, compile, chosen);
@@ -401,6 +454,7 @@ int main(int argc, char** argv) {
   add_run(app, run, chosen);
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);
+  add_train(app, train, chosen);
   add_ops(app, ops, chosen);
   DisasmArguments disasm;
   AsmArguments assembly;

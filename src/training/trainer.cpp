@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "format/model.h"
 #include "types/optimizer_step.h"
 
 namespace hai::training {
@@ -148,7 +147,7 @@ Status Trainer::restore(std::span<const std::byte> states, int64_t steps, int64_
   return {};
 }
 
-Status Trainer::save(const std::string& path) {
+Result<format::ModelFile> Trainer::trained_model() {
   HAI_TRY(format::ModelFile file, format::read_whole_model(model_->shared_file()));
   auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(file.weights_bytes()));
   for (const format::WeightPiece& piece : file.weights)
@@ -160,6 +159,12 @@ Status Trainer::save(const std::string& path) {
   }
   file.weights = {{0, *bytes, bytes}};
   file.metadata["trained_steps"] = std::to_string(steps_);
+  return file;
+}
+
+Status Trainer::save(const std::string& path, const std::map<std::string, std::string>& metadata) {
+  HAI_TRY(format::ModelFile file, trained_model());
+  for (const auto& [key, value] : metadata) file.metadata[key] = value;
   HAI_TRY_STATUS(format::write_model_file(path, file));
   return {};
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "format/model.h"
 #include "runtime/session.h"
 
 namespace hai::training {
@@ -67,8 +69,11 @@ class Trainer {
   int64_t states_bytes();  // of all of them together
 
   // Writes the model with the parameters as they are now: portable graph, programs and training program all read them.
-  // The optimizer's moments are not part of a model. An existing file is replaced as a whole or not at all.
-  Status save(const std::string& path);
+  // The optimizer's moments are not part of a model. `metadata` is added to the file's. An existing file is replaced as
+  // a whole or not at all.
+  Status save(const std::string& path, const std::map<std::string, std::string>& metadata = {});
+  // What save() writes, in memory.
+  Result<format::ModelFile> trained_model();
 
  private:
   Trainer() = default;

@@ -3,7 +3,8 @@
 //
 // Each command prints its own result on standard output (text, or one JSON document with `json`), progress and notes on
 // standard error, and returns an error for main to print. Exit codes: 0 done, 1 failed (the error is on standard
-// error), 2 the command line itself is wrong, 3 an injected fault stopped the run (the result says where).
+// error), 2 the command line itself is wrong, 3 an injected fault stopped the run (the result says where), 130 an
+// interrupt ended a training early.
 #pragma once
 
 #include <cstdint>
@@ -130,6 +131,29 @@ struct OpsArguments {
 Status ops_command(const OpsArguments& arguments);
 
 Status devices_command(bool json);
+
+struct TrainArguments {
+  std::string model;   // .hai that was compiled with --train
+  std::string data;    // folder with a subfolder a class, or .csv of path,label
+  std::string output;  // .hai
+  int64_t epochs = 10;
+  int64_t batch = 0;  // 0: 32, or what the model and the pictures allow
+  double learning_rate = 1e-3;
+  std::string schedule = "cosine";
+  int64_t warmup = 0;       // steps
+  double decay = 0.1;       // of schedule "step"
+  int64_t decay_every = 0;  // epochs; 0: a third of them
+  double held_out = 0.1;
+  int64_t patience = 0;  // epochs without a better one; 0: all epochs
+  std::string augment = "none";
+  int64_t seed = 1;
+  int threads = 0;
+  std::string log;  // file of JSON lines; empty: none
+  bool json = false;
+};
+// What an interrupt ends has written what there was.
+enum class TrainEnd { kDone, kInterrupted };
+Result<TrainEnd> train_command(const TrainArguments& arguments);
 
 struct DisasmArguments {
   std::string input;    // .hai, or words of commands

@@ -15,6 +15,7 @@ from . import _core
 from .checkpoint_values import from_stored, to_stored
 from .dtypes import dtype_name, numpy_dtype
 from .errors import HaiError, printable
+from .fit_position import FitPosition
 from .paths import path_text
 
 
@@ -204,11 +205,16 @@ class Trainer:
         schedule: Schedule | float = Schedule(),
         seed: int = 1,
         on_epoch: Callable[[int, float], bool | None] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 0,
     ) -> list[float]:
         """Trains on arrays, shuffled anew each epoch; returns the mean loss of each.
 
         The last batch of an epoch may be short. ``on_epoch(epoch, loss)`` is called after each and ends the training by
         returning ``False``. The same ``seed`` gives the same order.
+
+        ``checkpoint``: a folder where the state is saved after each epoch, and every ``checkpoint_every`` steps where that is
+        not 0. The same call goes on from what lies there and ends in the bits of a training that was never interrupted.
         """
         if epochs < 1 or batch < 1:
             raise HaiError("HAI-Y065", f"{epochs} epochs of batches of {batch}: both must be at least 1")
@@ -223,18 +229,29 @@ class Trainer:
             )
         total = epochs * -(-count // batch)
         plan = (schedule if isinstance(schedule, Schedule) else Schedule(float(schedule))).native(total)
-        random = np.random.default_rng(seed)
-        history: list[float] = []
-        done = 0
-        for epoch in range(epochs):
+        run = {"epochs": epochs, "batch": batch, "samples": count, "seed": seed, "schedule": repr(schedule)}
+        at = FitPosition(np.random.default_rng(seed).bit_generator.state)
+        if checkpoint is not None and (extra := self.load_checkpoint(checkpoint, missing_ok=True)) is not None:
+            at = FitPosition.of_extra(extra, run)
+        random = np.random.default_rng()
+        while at.epoch < epochs and not at.stopped:
+            random.bit_generator.state = at.random
             order = random.permutation(count)
-            loss = 0.0
-            for begin in range(0, count, batch):
+            for begin in range(at.begin, count, batch):
                 chosen = order[begin : begin + batch]
-                done += 1
+                done = at.epoch * -(-count // batch) + begin // batch + 1
                 result = self.step({name: a[chosen] for name, a in named.items()}, wanted[chosen], plan.at(done))
-                loss += result.loss * len(chosen)
-            history.append(loss / count)
-            if on_epoch is not None and on_epoch(epoch, history[-1]) is False:
-                break
-        return history
+                at.loss += result.loss * len(chosen)
+                at.begin = begin + batch
+                if (
+                    checkpoint is not None
+                    and checkpoint_every > 0
+                    and done % checkpoint_every == 0
+                    and at.begin < count
+                ):
+                    self.save_checkpoint(checkpoint, **at.extra(run))
+            at.end_epoch(count, random)
+            at.stopped = on_epoch is not None and on_epoch(at.epoch - 1, at.history[-1]) is False
+            if checkpoint is not None:
+                self.save_checkpoint(checkpoint, **at.extra(run))
+        return at.history

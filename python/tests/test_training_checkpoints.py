@@ -144,3 +144,57 @@ def test_a_killed_process_loses_nothing_that_was_saved(path: Path, tmp_path: Pat
         trainer = hai.Trainer(path)
         assert trainer.load_checkpoint(folder) == {"steps": trainer.steps}
         assert trainer.steps in (said[-1], said[-1] + 1)
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("every", [0, 1, 5])
+def test_fit_goes_on_where_it_was(path: Path, tmp_path: Path, every: int) -> None:
+    random = np.random.default_rng(2)
+    x, label = random.normal(0, 1, (50, 4)).astype(np.float32), random.integers(0, 3, 50)
+    arguments: dict[str, Any] = {"epochs": 6, "batch": 8, "schedule": hai.Schedule(0.02, kind="cosine"), "seed": 9}
+    whole = hai.Trainer(path)
+    history = whole.fit(x, label, **arguments)
+    folder = tmp_path / "run"
+    for stop_after in (1, 3, 9, 11, 15):  # steps, 7 of them an epoch
+        trainer = hai.Trainer(path)
+        left, real = stop_after, trainer.step
+
+        def step(*args: Any, real: Any = real) -> hai.StepResult:
+            nonlocal left
+            if left == 0:
+                raise StoppedError
+            left -= 1
+            return real(*args)  # type: ignore[no-any-return]
+
+        trainer.step = step  # type: ignore[method-assign]
+        with pytest.raises(StoppedError):
+            trainer.fit(x, label, checkpoint=folder, checkpoint_every=every, **arguments)
+    last = hai.Trainer(path)
+    assert last.fit(x, label, checkpoint=folder, checkpoint_every=every, **arguments) == history
+    assert states(last) == states(whole)
+    # What is done is done; another training does not go on from there.
+    again = hai.Trainer(path)
+    assert again.fit(x, label, checkpoint=folder, **arguments) == history
+    assert states(again) == states(whole)
+    for change in ({"epochs": 7}, {"batch": 9}, {"seed": 8}, {"schedule": 0.02}):
+        with pytest.raises(hai.HaiError, match="HAI-Y074"):
+            again.fit(x, label, checkpoint=folder, **{**arguments, **change})
+    again.save_checkpoint(folder, epoch=3)
+    with pytest.raises(hai.HaiError, match="HAI-Y073"):
+        again.fit(x, label, checkpoint=folder, **arguments)
+
+
+def test_fit_that_was_ended_stays_ended(path: Path, tmp_path: Path) -> None:
+    x, label = np.ones((8, 4), np.float32), np.zeros(8, np.int64)
+    calls: list[int] = []
+
+    def on_epoch(epoch: int, loss: float) -> bool:
+        calls.append(epoch)
+        return epoch < 2
+
+    for _ in range(2):
+        assert len(hai.Trainer(path).fit(x, label, epochs=9, on_epoch=on_epoch, checkpoint=tmp_path / "run")) == 3
+    assert calls == [0, 1, 2]

@@ -48,12 +48,24 @@ int64_t last_acknowledged(int pipe, int64_t none) {
   return steps;
 }
 
+// What opening the model and three saves take here: a slow machine, an emulator or a sanitizer take longer.
+double milliseconds_of_a_start(const std::string& model, const std::string& folder) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto trainer = make_trainer(model);
+  for (int i = 0; i < 3; ++i) {
+    train(*trainer, 1);
+    EXPECT_TRUE(training::save_checkpoint(folder, *trainer));
+  }
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
 TEST(CheckpointKill, NothingAcknowledgedIsLost) {
   const char* wanted = std::getenv("HAI_KILLS");
   const int kills = wanted == nullptr ? 50 : std::atoi(wanted);
   ASSERT_GT(kills, 0);
   const Folder folder;
   write_model(folder / "model.hai", "optimizer=adamw,clip_norm=1", kHidden);
+  const double start = milliseconds_of_a_start(folder / "model.hai", folder / "first");
   std::mt19937 random(static_cast<uint32_t>(kills));
   std::uniform_real_distribution<double> unit(0, 1);
   int64_t acknowledged = 0;
@@ -70,8 +82,7 @@ TEST(CheckpointKill, NothingAcknowledgedIsLost) {
       train_until_killed(folder / "model.hai", folder / "c", ends[1]);
     }
     ::close(ends[1]);
-    // Half of them within what a start and a few saves take.
-    const double milliseconds = unit(random) < 0.5 ? 25 * unit(random) : 120 * unit(random);
+    const double milliseconds = start * unit(random) * (unit(random) < 0.5 ? 1 : 4);
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(milliseconds));
     ASSERT_EQ(::kill(child, SIGKILL), 0);
     int state = 0;

@@ -86,6 +86,8 @@ def test_it_learns_colours(tmp_path: Path, data: Path, augment: str) -> None:
     fresh = pictures(tmp_path / "fresh", 20, seed=2)
     assert accuracy(tmp_path / "new.hai", fresh) > 0.95
     assert hai.load(tmp_path / "new.hai").metadata["labels"] == '["blue","green","red"]'
+    shown = json.loads(run("run", tmp_path / "new.hai", next((fresh / "green").iterdir()), "--json", "--top", 3))
+    assert {top["label"] for top in shown["outputs"][0]["top"]} == set(COLORS)
 
 
 def test_one_seed_one_file_whatever_the_threads(tmp_path: Path, data: Path) -> None:
@@ -229,6 +231,7 @@ def test_what_it_refuses(tmp_path: Path, data: Path) -> None:
         run("train", model, "--data", data, "--out", out, *flags, code=2)
     (tmp_path / "two").mkdir()
     refused("HAI-D075", file=network(tmp_path / "two", classes=2))
+    refused("HAI-L108", file=network(tmp_path / "two", train="loss=cross_entropy,optimizer=fisher"))
     refused("HAI-F073", file=network(tmp_path / "two", train=None))
 
 

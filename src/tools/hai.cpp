@@ -238,7 +238,7 @@ void add_run(CLI::App& app, RunArguments& a, Chosen& chosen) {
   command->add_option("--isa", a.isa, "instruction set of the cpu device (default: HAI_CPU, else the best here)");
   command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")->check(CLI::Range(0, 1024));
   command->add_option("-o,--output", a.output_folder, "folder for the outputs as .npy files");
-  command->add_option("--labels", a.labels, "text file with a name a line");
+  command->add_option("--labels", a.labels, "text file with a name a line (default: names in the file, if any)");
   command->add_option("--top", a.top, "how many of the largest elements to print")
       ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();

@@ -128,6 +128,18 @@ Result<std::vector<std::string>> read_labels(const std::string& path) {
   return labels;
 }
 
+// The names that the model itself has (metadata "labels", a JSON list); none where it has none, or something else
+// there.
+std::vector<std::string> labels_of(const api::Model& model) {
+  const char* text = model.metadata("labels");
+  if (text == nullptr) return {};
+  const auto list = nlohmann::json::parse(text, nullptr, false);
+  std::vector<std::string> labels;
+  if (!list.is_array()) return labels;
+  for (const auto& name : list) labels.push_back(name.is_string() ? name.get<std::string>() : std::string());
+  return labels;
+}
+
 std::string dims_text(const std::vector<int64_t>& dims) {
   std::string text;
   for (const int64_t dim : dims) text += (text.empty() ? "" : ", ") + std::to_string(dim);
@@ -356,10 +368,11 @@ int64_t batch_of(const api::Model& model, const std::vector<api::Tensor>& inputs
 }  // namespace
 
 Result<RunEnd> run_command(const RunArguments& arguments) {
-  HAI_TRY(const std::vector<std::string> labels, read_labels(arguments.labels));
+  HAI_TRY(std::vector<std::string> labels, read_labels(arguments.labels));
   WallTime wall;
   auto begin = Clock::now();
   HAI_TRY(const api::Model model, from_api(api::Model::load(arguments.model)));
+  if (arguments.labels.empty()) labels = labels_of(model);
   wall.loading_ms = milliseconds_since(begin);
   HAI_TRY(const std::vector<std::string> paths, input_paths(model, arguments));
   HAI_TRY_STATUS(check_files(model, arguments, paths));

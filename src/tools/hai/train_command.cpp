@@ -79,6 +79,24 @@ struct Interface {
   int64_t most_batch = 1;
 };
 
+// Programs that measure (optimizer=fisher) have the parts of a step and leave the parameters as they are.
+Status check_trains(const std::string& model, const training::Trainer& trainer) {
+  bool parameters = false;
+  bool measures = false;
+  bool pulls = false;
+  for (size_t i = 0; i < trainer.state_count(); ++i) {
+    const std::string& name = trainer.state_tensor(i).name;
+    parameters = parameters || trainer.is_parameter(i);
+    measures = measures || name.ends_with("/fisher");
+    pulls = pulls || name == "ewc_strength";
+  }
+  if (parameters && (!measures || pulls)) return {};
+  return make_error(StatusCode::kInvalidArgument, "L108",
+                    "{}: its training program measures and trains nothing; compile the model with --train "
+                    "optimizer=adamw, adam or sgd",
+                    model);
+}
+
 Result<Interface> interface_of(const std::string& model, const runtime::Model& file, const training::Trainer& trainer) {
   Interface out;
   if (!file.file().preprocessing()) {
@@ -248,6 +266,7 @@ Status Training::prepare() {
   training::TrainerOptions options;
   options.threads = threads_;
   HAI_TRY(trainer_, training::Trainer::create(file, options));
+  HAI_TRY_STATUS(check_trains(arguments_.model, *trainer_));
   HAI_TRY(model_, interface_of(arguments_.model, *file, *trainer_));
   HAI_TRY_STATUS(prepare_pictures());
   HAI_TRY_STATUS(prepare_steps());

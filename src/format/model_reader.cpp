@@ -95,6 +95,12 @@ Status ModelReader::load() {
     devices_.push_back(program.device);
     if (!first) first = std::move(program);
   }
+  if (!graph && !first && container_.find(SectionKind::kCheckpoint) != nullptr) {
+    return make_error(
+        StatusCode::kInvalidArgument, "F075",
+        "this is a checkpoint of a training and no model; a trainer of its model loads the folder that it "
+        "lies in");
+  }
   if (!graph && !first) {
     return make_error(StatusCode::kCorrupt, "F042", "the file holds neither a graph nor a program");
   }

@@ -174,8 +174,7 @@ TEST(Checkpoint, WhatDoesNotBelongIsNamedAndChangesNothing) {
 }
 
 // A container of these two sections, its digests right: what only somebody who means harm writes.
-std::string forged(const format::Program& header, const std::string& states) {
-  const auto described = format::encode_program(header);
+std::string forged(std::span<const std::byte> described, const std::string& states) {
   format::Container container;
   container.sections.resize(2);
   container.sections[0].kind = static_cast<uint32_t>(format::SectionKind::kCheckpoint);
@@ -190,6 +189,10 @@ std::string forged(const format::Program& header, const std::string& states) {
   std::memcpy(out.data() + container.sections[0].offset_bytes, described.data(), described.size());
   std::memcpy(out.data() + container.sections[1].offset_bytes, states.data(), states.size());
   return out;
+}
+
+std::string forged(const format::Program& header, const std::string& states) {
+  return forged(format::encode_program(header), states);
 }
 
 // Header and states of a checkpoint as they were written.
@@ -246,7 +249,49 @@ TEST(Checkpoint, ForgedOnesAreNamedAndChangeNothing) {
   EXPECT_EQ(snapshot(*trainer), before);
   put(path, forged(header, states));  // that the forger can do it right as well is what makes the others count
   EXPECT_EQ(id_of(folder / "c", *trainer), "none");
-  EXPECT_FALSE(runtime::Model::load_file(path));  // and a checkpoint is no model
+  EXPECT_EQ(runtime::Model::load_file(path).error().id, "F075");  // and a checkpoint is no model
+}
+
+// The description's bytes changed at random, under digests that fit.
+TEST(Checkpoint, AForgedDescriptionIsReadWithCare) {
+  const Folder folder;
+  write_model(folder / "model.hai");
+  const auto trainer = make_trainer(folder / "model.hai");
+  train(*trainer, 2);
+  const std::string path = save_checkpoint(folder / "c", *trainer, {{"list", std::vector<int64_t>{1, 2}}}).value().path;
+  const Snapshot saved = snapshot(*trainer);
+  const auto [header, states] = parts_of(path);
+  const auto good = format::encode_program(header);
+  train(*trainer, 1);
+  const Snapshot live = snapshot(*trainer);
+  std::mt19937 random(5);
+  int refused = 0;
+  for (int trial = 0; trial < 800; ++trial) {
+    std::vector<std::byte> bad = good;
+    for (auto changes = 1 + random() % 3; changes > 0; --changes) {
+      const size_t place = random() % bad.size();
+      const std::byte values[] = {std::byte{0}, std::byte{0xff}, std::byte{0x7f},
+                                  bad[place] ^ std::byte(1 << random() % 8)};
+      bad[place] = values[random() % 4];
+    }
+    if (random() % 16 == 0) bad.resize(random() % bad.size());
+    put(path, forged(bad, states));
+    const auto loaded = load_checkpoint(folder / "c", *trainer);
+    refused += loaded ? 0 : 1;
+    // Where only a count or what the caller added was changed, it is a checkpoint still.
+    Snapshot now = snapshot(*trainer);
+    const Snapshot& expected = loaded ? saved : live;
+    if (loaded) now[0] = saved[0];
+    ASSERT_EQ(now, expected) << "trial " << trial;
+    if (loaded) {
+      put(path, forged(good, states));
+      ASSERT_TRUE(load_checkpoint(folder / "c", *trainer));
+      train(*trainer, 1);
+      ASSERT_EQ(snapshot(*trainer), live);
+    }
+  }
+  EXPECT_GT(refused, 200);
+  EXPECT_LT(refused, 800);
 }
 
 // Every byte flipped, and every length.
@@ -390,6 +435,19 @@ TEST(Checkpoint, ATrainerTakesOnlyStatesOfItsSize) {
   EXPECT_EQ(snapshot(*trainer), before);
   EXPECT_TRUE(trainer->restore(std::span(states).first(bytes), 7, 2));
   EXPECT_EQ(snapshot(*trainer)[0], "7 applied, 2 refused");
+}
+
+TEST(Checkpoint, ANewFolderIsDurableBeforeWhatLiesInIt) {
+  const Folder folder;
+  write_model(folder / "model.hai");
+  const auto trainer = make_trainer(folder / "model.hai");
+  file_testing::RecordingFileSystem recording;
+  ASSERT_TRUE(save_checkpoint(folder / "c", *trainer, {}, recording));
+  ASSERT_FALSE(recording.operations().empty());
+  EXPECT_EQ(recording.operations().front().kind, FileOperation::Kind::kSyncFolder);
+  EXPECT_EQ(recording.operations().front().path + "/c", folder / "c");
+  EXPECT_EQ(recording.operations().back().kind, FileOperation::Kind::kSyncFolder);
+  EXPECT_EQ(recording.operations().back().path, folder / "c");
 }
 
 // A few saves, recorded: what the trainer held at each, and how many operations there were when it was acknowledged.

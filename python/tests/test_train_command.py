@@ -122,6 +122,18 @@ def test_validation_does_not_change_training(tmp_path: Path, data: Path) -> None
     assert len(measured) == 4 * 3  # 90 pictures, batches of 32
 
 
+def test_numbers_as_labels_leave_the_names_of_the_file(tmp_path: Path, data: Path) -> None:
+    model = network(tmp_path)
+    train(model, data, tmp_path / "named.hai", "--epochs", 1)
+    listed = tmp_path / "list.csv"
+    numbers = {name: i for i, name in enumerate(sorted(COLORS))}
+    listed.write_text("".join(f"{path},{numbers[path.parent.name]}\n" for path in sorted(data.glob("*/*"))))
+    train(tmp_path / "named.hai", listed, tmp_path / "more.hai", "--epochs", 1)
+    assert hai.load(tmp_path / "more.hai").metadata["labels"] == '["blue","green","red"]'
+    train(model, listed, tmp_path / "plain.hai", "--epochs", 1)
+    assert "labels" not in hai.load(tmp_path / "plain.hai").metadata
+
+
 def test_the_log_has_a_line_a_step_and_epoch(tmp_path: Path, data: Path) -> None:
     log = tmp_path / "log.jsonl"
     answer = train(network(tmp_path), data, tmp_path / "new.hai", "--epochs", 3, "--log", log, "--batch", 64)

@@ -6,6 +6,7 @@
 #include "data/augment.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace hai::data {
@@ -130,11 +131,14 @@ void change_color(Image& image, double brightness, double contrast, double satur
   const int64_t s = fixed(saturation);
   std::vector<uint8_t>& pixels = image.pixels;
   if (pixels.empty()) return;
-  for (uint8_t& p : pixels) p = to_pixel(p * b);
+  std::array<uint8_t, 256> table = {};
+  for (int64_t p = 0; p < 256; ++p) table[static_cast<size_t>(p)] = to_pixel(p * b);
+  for (uint8_t& p : pixels) p = table[p];
   int64_t sum = 0;
   for (size_t i = 0; i < pixels.size(); i += 3) sum += luma(&pixels[i]);
   const int64_t mean = (sum / static_cast<int64_t>(pixels.size() / 3) + kOne / 2) >> 16;
-  for (uint8_t& p : pixels) p = to_pixel(mean * kOne + (p - mean) * c);
+  for (int64_t p = 0; p < 256; ++p) table[static_cast<size_t>(p)] = to_pixel(mean * kOne + (p - mean) * c);
+  for (uint8_t& p : pixels) p = table[p];
   for (size_t i = 0; i < pixels.size(); i += 3) {
     const int64_t grey = (luma(&pixels[i]) + kOne / 2) >> 16;
     for (size_t k = 0; k < 3; ++k) pixels[i + k] = to_pixel(grey * kOne + (pixels[i + k] - grey) * s);

@@ -123,6 +123,7 @@ std::optional<int64_t> whole_number(std::string_view text) {
 }
 
 Status number_labels(const fs::path& list, const std::vector<Row>& rows, int64_t class_count, LabelledSet& set) {
+  set.numbered = true;
   for (int64_t i = 0; i < class_count; ++i) set.classes.push_back(std::to_string(i));
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t label = *whole_number(rows[i].label);

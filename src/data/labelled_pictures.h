@@ -22,6 +22,7 @@ struct LabelledPicture {
 struct LabelledSet {
   std::vector<std::string> classes;
   std::vector<LabelledPicture> pictures;  // by class, then by path; of a list in its order
+  bool numbered = false;                  // classes are numbers of outputs: they have no names of their own
 };
 
 // `source`: a folder, whose subfolders are the classes, in byte order of their names (those that start with a dot are

@@ -68,6 +68,8 @@ TEST(LabelledPictures, AListOfNamesOrNumbers) {
   ASSERT_TRUE(numbered) << numbered.error().to_string();
   EXPECT_EQ(numbered->classes, (std::vector<std::string>{"0", "1"}));
   EXPECT_EQ(numbered->pictures[2].label, 1);
+  EXPECT_TRUE(numbered->numbered);
+  EXPECT_FALSE(named->numbered);
   EXPECT_EQ(id_of(of("a.png,1\nb.png,2\n", 2)), "D073");
   EXPECT_EQ(id_of(of("a.png,1\nb.png,-1\n", 2)), "D073");
   EXPECT_EQ(id_of(of("a.png,1\nb.png,99999999999999999999\n", 2)), "D073");

@@ -326,7 +326,8 @@ Result<EpochResult> Training::run_epoch(int64_t epoch) {
 }
 
 Status Training::write_model() {
-  const std::map<std::string, std::string> metadata = {{"labels", one_line(set_.classes)}};
+  std::map<std::string, std::string> metadata;
+  if (!set_.numbered) metadata["labels"] = one_line(set_.classes);  // else names that the file has stay true
   HAI_TRY_STATUS(trainer_->save(arguments_.output, metadata));
   written_ = true;
   return {};

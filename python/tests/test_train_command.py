@@ -232,6 +232,8 @@ def test_what_it_refuses(tmp_path: Path, data: Path) -> None:
     refused("HAI-D073", folder=tmp_path / "list.csv")
     (tmp_path / "list.csv").write_text("data/red/00.jpg,r\ndata/blue/01.png,b\ndata/green/01.png,g\n")
     refused("HAI-D079", folder=tmp_path / "list.csv")
+    refused("HAI-L064", "--log", data / "blue" / "01.png", folder=tmp_path / "list.csv")
+    refused("HAI-L064", "--log", data / "blue" / "01.png")
     refused("HAI-D085", "--augment", "flip,turn")
     refused("HAI-L104", "--log", tmp_path / "no" / "log")
     refused("HAI-E002", "--warmup", 1000)
@@ -245,6 +247,18 @@ def test_what_it_refuses(tmp_path: Path, data: Path) -> None:
     refused("HAI-D075", file=network(tmp_path / "two", classes=2))
     refused("HAI-L108", file=network(tmp_path / "two", train="loss=cross_entropy,optimizer=fisher"))
     refused("HAI-F073", file=network(tmp_path / "two", train=None))
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path: Path, data: Path) -> None:
+    model = network(tmp_path)
+    out = tmp_path / "new.hai"
+    out.write_text("what was there")
+    command = f"trap '' XFSZ; ulimit -f 8; exec {PROGRAM} train {model} --data {data} --out {out} --epochs 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "HAI-B005" in result.stderr
+    assert out.read_text() == "what was there"
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
 
 
 def test_steps_that_are_not_finite_end_it(tmp_path: Path, data: Path) -> None:

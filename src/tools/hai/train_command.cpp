@@ -10,9 +10,13 @@
 #include <algorithm>
 #include <csignal>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "data/augment.h"
@@ -202,6 +206,9 @@ class Training {
 
 Status Training::prepare_pictures() {
   HAI_TRY(set_, data::list_labelled(arguments_.data, model_.classes));
+  std::vector<std::string> paths;  // those of a list may lie anywhere
+  for (const data::LabelledPicture& picture : set_.pictures) paths.push_back(picture.path.string());
+  HAI_TRY_STATUS(check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, paths));
   show_progress(fmt::format("reading {} pictures of {} classes", set_.pictures.size(), set_.classes.size()));
   HAI_TRY(report_, data::drop_unreadable(set_, model_.rule, threads_));
   end_progress();

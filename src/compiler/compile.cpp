@@ -288,9 +288,10 @@ std::string to_string(const CompileReport& report) {
   if (const TrainingReport& training = report.training; training.instructions > 0) {
     text += fmt::format(
         "training: {} parameters of {} bytes, states {} bytes, {} instructions; working memory {} bytes and {} a "
-        "sample, lower bound at batch 1 {}\n",
+        "sample, lower bound at batch 1 {}; at the largest batch {} bytes in all, {} activations made again\n",
         training.parameters, training.parameter_bytes, training.state_bytes, training.instructions,
-        training.fixed_bytes, training.per_sample_bytes, training.lower_bound_bytes);
+        training.fixed_bytes, training.per_sample_bytes, training.lower_bound_bytes, training.memory_bytes,
+        training.recomputed);
   }
   std::map<std::string, std::pair<int64_t, int64_t>> by_device;  // layers, MACs
   for (const PlacementRecord& placed : report.placement) {

@@ -64,6 +64,8 @@ struct TrainingReport {
   int64_t fixed_bytes = 0;  // of the arena: gradients of parameters and what does not depend on the batch
   int64_t per_sample_bytes = 0;
   int64_t lower_bound_bytes = 0;  // of the arena at batch 1
+  int64_t memory_bytes = 0;       // states and arena at the largest batch
+  int64_t recomputed = 0;         // forward nodes that the backward part does again
 };
 struct CompileReport {
   // What is probably not meant: layers too large for the NPU, nothing on the NPU at all. A sentence each.

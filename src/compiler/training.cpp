@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "compiler/pipeline.h"
 #include "devices/cpu/lower/lower.h"
 #include "ops/build.h"
+#include "passes/recompute.h"
 
 namespace hai::compiler {
 namespace {
@@ -23,7 +25,20 @@ struct Key {
   double* number = nullptr;
   std::string* text = nullptr;
   bool* flag = nullptr;
+  int64_t* bytes = nullptr;
 };
+
+// "200MB", "1.5GB", "4096": decimal units. std::nullopt for all else.
+std::optional<int64_t> parse_bytes(double number, std::string_view unit) {
+  const double factor = unit.empty() || unit == "B" ? 1
+                        : unit == "KB"              ? 1e3
+                        : unit == "MB"              ? 1e6
+                        : unit == "GB"              ? 1e9
+                                                    : 0;
+  const double bytes = number * factor;
+  if (!(bytes >= 1 && bytes < 1e18)) return std::nullopt;
+  return static_cast<int64_t>(bytes);
+}
 
 std::vector<Key> keys_of(passes::TrainingOptions& options) {
   return {{"loss", nullptr, &options.loss.kind},
@@ -43,6 +58,7 @@ std::vector<Key> keys_of(passes::TrainingOptions& options) {
           {"batch_norm", nullptr, &options.batch_norm},
           {"statistics_momentum", &options.statistics_momentum},
           {"trainable", nullptr, &options.trainable},
+          {"memory", nullptr, nullptr, nullptr, &options.memory_bytes},
           {"output", nullptr, &options.output}};
 }
 
@@ -58,14 +74,22 @@ Status set_key(const Key& key, std::string_view value) {
     *key.number = number;
     return {};
   }
+  if (key.bytes != nullptr && error == std::errc()) {
+    const auto bytes = parse_bytes(number, value.substr(static_cast<size_t>(end - value.data())));
+    if (bytes) {
+      *key.bytes = *bytes;
+      return {};
+    }
+  }
   if (key.flag != nullptr && is_number && (number == 0 || number == 1)) {
     *key.flag = number == 1;
     return {};
   }
   return make_error(StatusCode::kInvalidArgument, "K031", "training option {}=\"{}\": give {}", key.name, value,
-                    key.text != nullptr   ? "a name"
-                    : key.flag != nullptr ? "0 or 1"
-                                          : "a number");
+                    key.text != nullptr    ? "a name"
+                    : key.flag != nullptr  ? "0 or 1"
+                    : key.bytes != nullptr ? "bytes, as in 200MB or 1.5GB"
+                                           : "a number");
 }
 
 }  // namespace
@@ -110,6 +134,42 @@ CompileOptions without_folding(const CompileOptions& options) {
   return out;
 }
 
+namespace {
+
+// What a step takes at the largest batch: states and arena.
+int64_t memory_of(const format::Program& program) {
+  const int64_t batch = program.symbols.empty() ? 1 : program.symbols[0].max;
+  int64_t bytes = program.fixed_bytes + batch * program.per_sample_bytes;
+  for (const format::ProgramState& state : program.states) {
+    const format::ProgramTensor& tensor = program.tensors[state.tensor];
+    bytes += bytes_for(tensor.dtype, resolve(tensor.shape, {}).count());
+  }
+  return bytes;
+}
+
+// Lowers the step; where it passes the limit, with activations that are made again.
+Result<format::Program> lower_within(ir::Graph& step, ir::ValueId loss, int64_t limit_bytes,
+                                     const cpu::AddWeights& add_weights, TrainingReport& report) {
+  HAI_TRY(format::Program program, cpu::lower(step, add_weights));
+  report.memory_bytes = memory_of(program);
+  if (limit_bytes == 0 || report.memory_bytes <= limit_bytes) return program;
+  HAI_TRY(const passes::PassStats stats, passes::recompute_activations(step, loss));
+  HAI_TRY(format::Program smaller, cpu::lower(step, add_weights));
+  const int64_t bytes = memory_of(smaller);
+  if (bytes <= limit_bytes) {
+    report.memory_bytes = bytes;
+    report.recomputed = stats.changes;
+    return smaller;
+  }
+  const int64_t batch = program.symbols.empty() ? 1 : program.symbols[0].max;
+  return make_error(StatusCode::kResourceExhausted, "K034",
+                    "a step of training at batch {} needs {} bytes, {} with activations made again; memory={} is too "
+                    "little: give the least that works, a smaller batch (--dim), or fewer trainable layers",
+                    batch, report.memory_bytes, bytes, limit_bytes);
+}
+
+}  // namespace
+
 Result<format::Program> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
                                          std::span<const passes::Parameter> parameters, const CompileOptions& options,
                                          WeightTable& weights, CompileReport& report) {
@@ -125,7 +185,8 @@ Result<format::Program> compile_training(const ir::Graph& graph, const passes::T
   const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
     return weights.add(bytes, std::move(owner));
   };
-  HAI_TRY(format::Program program, cpu::lower(step, add_weights));
+  HAI_TRY(format::Program program, lower_within(step, step.outputs()[graph.outputs().size()], training.memory_bytes,
+                                                add_weights, report.training));
   report.training.parameters = static_cast<int64_t>(parameters.size());
   for (const format::ProgramState& state : program.states) {
     const format::ProgramTensor& tensor = program.tensors[state.tensor];

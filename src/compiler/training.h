@@ -14,8 +14,8 @@ namespace hai::compiler {
 // "loss=cross_entropy,optimizer=sgd,momentum=0.9,trainable=last:2", as on the command line. Keys: loss,
 // label_smoothing, delta, gamma, alpha; optimizer, momentum, nesterov (0 or 1), beta1, beta2, epsilon, weight_decay,
 // clip_norm;
-// ewc (0 or 1); batch_norm, statistics_momentum; trainable; output. Errors: K030 no such key, with those there are;
-// K031 a value that is none; K032 a key twice.
+// ewc (0 or 1); batch_norm, statistics_momentum; trainable; memory; output. Errors: K030 no such key, with those there
+// are; K031 a value that is none; K032 a key twice.
 Result<passes::TrainingOptions> parse_training(std::string_view text);
 
 // A constant that a pass made of another one, by moving its axes, takes that one's name where nothing else has it:
@@ -27,6 +27,7 @@ CompileOptions without_folding(const CompileOptions& options);
 
 // The training program of a canonical graph, which keeps its own: `parameters` of it are changed. Constants are put
 // into `weights`, where the parameters already lie.
+// Error K034 when the step needs more than training.memory_bytes.
 Result<format::Program> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
                                          std::span<const passes::Parameter> parameters, const CompileOptions& options,
                                          WeightTable& weights, CompileReport& report);

@@ -38,7 +38,9 @@ struct TrainingOptions {
   // first). The loss that a step returns is that of the data alone.
   bool ewc = false;
   std::string trainable = "all";  // trainable_parameters.h
-  std::string output;             // of the model, that the loss is taken of; empty: its first
+  // Of a step at the largest batch, states included; 0: no limit. Activations are made again where that is needed.
+  int64_t memory_bytes = 0;
+  std::string output;  // of the model, that the loss is taken of; empty: its first
 };
 
 // Makes the model in `graph` a training step. Afterwards:

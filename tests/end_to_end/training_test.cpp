@@ -252,6 +252,62 @@ TEST(Training, TheSavedModelAnswersAsTheTrainedOneAndTrainsOn) {
   EXPECT_TRUE(compiler::compile(*graph));
 }
 
+// Convolutions with batch norms and activations, and a branch.
+ir::Graph cnn() {
+  GraphBuilder b;
+  b.graph.name = "cnn";
+  b.graph.symbols = {{"batch", 1, 16}};
+  const auto x = b.input({Dim(1, 0), Dim(17), Dim(13), Dim(3)});
+  const auto block = [&](ir::ValueId in, std::vector<int64_t> weights, bool relu) {
+    const int64_t channels = weights[0];
+    auto y = b.node("conv2d", {in, b.constant(std::move(weights), -0.3F, 0.3F)},
+                    {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    y = b.node("batch_norm", {y, b.constant({channels}, 0.5F, 1.5F), b.constant({channels}), b.constant({channels}),
+                              b.constant({channels}, 0.5F, 2.0F)});
+    return relu ? b.node("relu6", {y}) : y;
+  };
+  auto y = block(x, {8, 3, 3, 3}, true);
+  const auto z = block(block(y, {8, 3, 3, 8}, true), {8, 3, 3, 8}, false);
+  y = b.node("silu", {b.node("add", {y, z})});
+  y = b.node("reduce_mean", {y}, {{"axes", std::vector<int64_t>{1, 2}}, {"keep_dims", int64_t{0}}});
+  b.graph.add_output(b.node("matmul", {y, b.constant({8, 4}), b.constant({4})}));
+  return std::move(b.graph);
+}
+
+TEST(Training, RecomputedActivationsChangeNoBit) {
+  compiler::CompileOptions options;
+  options.training = compiler::parse_training("optimizer=sgd,momentum=0.9").value();
+  const auto whole = compiler::compile(cnn(), options);
+  ASSERT_TRUE(whole) << whole.error().to_string();
+  const int64_t needed = whole->report.training.memory_bytes;
+  options.training->memory_bytes = needed - 1;
+  const auto small = compiler::compile(cnn(), options);
+  ASSERT_TRUE(small) << small.error().to_string();
+  EXPECT_LT(small->report.training.memory_bytes, needed * 9 / 10);
+  EXPECT_GE(small->report.training.recomputed, 2);
+  options.training->memory_bytes = 1000;
+  const auto none = compiler::compile(cnn(), options);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().id, "K034");
+  EXPECT_NE(none.error().message.find(std::to_string(small->report.training.memory_bytes)), std::string::npos);
+
+  const auto one = trainer_for(whole->file);
+  const auto two = trainer_for(small->file);
+  std::mt19937 random(5);
+  std::vector<float> x(size_t{7} * 17 * 13 * 3);
+  std::vector<float> t(size_t{7} * 4, 0.0F);
+  for (float& v : x) v = std::uniform_real_distribution<float>(-1, 1)(random);
+  for (size_t i = 0; i < 7; ++i) t[i * 4 + i % 4] = 1.0F;
+  const hai_tensor inputs[] = {view(x, {7, 17, 13, 3}), view(t, {7, 4})};
+  for (int i = 0; i < 10; ++i) {
+    const auto a = one->step(inputs, 0.1);
+    const auto b = two->step(inputs, 0.1);
+    ASSERT_TRUE(a && b);
+    EXPECT_EQ(a->loss, b->loss);
+  }
+  EXPECT_EQ(states_of(*one), states_of(*two));
+}
+
 TEST(Training, BadOptionsAreNamed) {
   const auto refused = [](const char* text) {
     const auto options = compiler::parse_training(text);
@@ -266,6 +322,10 @@ TEST(Training, BadOptionsAreNamed) {
   EXPECT_EQ(refused("momentum=fast"), "K031");
   EXPECT_EQ(refused("momentum=nan"), "K031");
   EXPECT_EQ(refused("nesterov=2"), "K031");
+  EXPECT_EQ(refused("memory=lots"), "K031");
+  EXPECT_EQ(refused("memory=-5MB"), "K031");
+  EXPECT_EQ(refused("memory=10TB"), "K031");
+  EXPECT_EQ(refused("memory=1KB"), "K034");
   EXPECT_EQ(refused("loss=mse,loss=mse"), "K032");
   EXPECT_EQ(refused("loss=hinge"), "P520");
   EXPECT_EQ(refused("loss=huber,delta=0"), "P521");

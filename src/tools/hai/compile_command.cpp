@@ -369,7 +369,9 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                               {"instructions", report.training.instructions},
                               {"fixed_bytes", report.training.fixed_bytes},
                               {"per_sample_bytes", report.training.per_sample_bytes},
-                              {"lower_bound_bytes", report.training.lower_bound_bytes}};
+                              {"lower_bound_bytes", report.training.lower_bound_bytes},
+                              {"memory_bytes", report.training.memory_bytes},
+                              {"recomputed", report.training.recomputed}};
     }
     for (const auto& pass : report.passes) {
       document["passes"].push_back(
@@ -404,9 +406,11 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
   if (arguments.verbose) print("{}\n", compiler::to_string(report));
   if (arguments.device == "sd3403" && !arguments.verbose) print_shares(report);
   if (const compiler::TrainingReport& training = report.training; arguments.train && !arguments.verbose) {
-    print("training: {} parameters of {}, states {}, arena {} and {} a sample\n", training.parameters,
-          format_bytes(training.parameter_bytes), format_bytes(training.state_bytes),
-          format_bytes(training.fixed_bytes), format_bytes(training.per_sample_bytes));
+    print("training: {} parameters of {}, states {}, arena {} and {} a sample; {} at the largest batch{}\n",
+          training.parameters, format_bytes(training.parameter_bytes), format_bytes(training.state_bytes),
+          format_bytes(training.fixed_bytes), format_bytes(training.per_sample_bytes),
+          format_bytes(training.memory_bytes),
+          training.recomputed > 0 ? fmt::format(", {} activations made again", training.recomputed) : "");
   }
   const bool smaller = written.stored_weights_bytes < written.weights_bytes;
   print("{}: {}, weights {}{}, {} MAC a sample, arena {} (at least {}), {}\n", arguments.output,

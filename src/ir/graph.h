@@ -101,7 +101,7 @@ struct Node {
 struct State {
   static constexpr size_t kKept = static_cast<size_t>(-1);
 
-  size_t input = 0;                             // position among the graph's inputs; of a static shape
+  size_t input = 0;   // position among the graph's inputs; of a static shape
   size_t output = 0;  // position among the outputs, of the same type; kKept: no run changes it
   std::shared_ptr<const ConstantData> initial;  // null: zeros
   bool is_parameter = false;                    // a constant of the model that is trained

@@ -7,6 +7,8 @@
 namespace hai::cpu {
 
 void register_conv2d_lower(LowerRegistry& registry);
-void register_conv2d_lower(LowerRegistry& registry) { registry.add("conv2d", {supports_convolution, lower_convolution}); }
+void register_conv2d_lower(LowerRegistry& registry) {
+  registry.add("conv2d", {supports_convolution, lower_convolution});
+}
 
 }  // namespace hai::cpu

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/op_schema.h"
+#include "ops/reference.h"
 
 namespace hai::ops {
 
@@ -20,6 +21,28 @@ Result<ConvAttributes> read_conv_attributes(const ir::Node& node);
 // y's shape, or why x and weights do not fit together. Precondition: both have four axes.
 Result<Shape> conv_output_shape(const Shape& x, const Shape& weights, const ConvAttributes& attributes,
                                 std::span<const Symbol> symbols);
+
+// For references of the gradients: calls visit(element of dy, first element of x, first element of the weights) for
+// every pixel and channel of dy and every place of its window inside x; the channels of a group follow in x and
+// weights.
+template <typename Visit>
+void for_each_window_place(const Dims& dy, const Dims& x, const Dims& w, const ConvAttributes& a, Visit&& visit) {
+  int64_t element = 0;
+  for_each_index(dy, [&](const auto& at) {
+    const int64_t group = at[3] / (w[0] / a.groups);
+    for (int64_t ky = 0; ky < w[1]; ++ky) {
+      const int64_t row = at[1] * a.strides[0] - a.pads[0] + ky * a.dilations[0];
+      if (row < 0 || row >= x[1]) continue;
+      for (int64_t kx = 0; kx < w[2]; ++kx) {
+        const int64_t column = at[2] * a.strides[1] - a.pads[1] + kx * a.dilations[1];
+        if (column < 0 || column >= x[2]) continue;
+        visit(element, ((at[0] * x[1] + row) * x[2] + column) * x[3] + group * w[3],
+              ((at[3] * w[1] + ky) * w[2] + kx) * w[3]);
+      }
+    }
+    ++element;
+  });
+}
 
 // Shapes that the samples of conv2d and of its gradients run through.
 struct ConvSampleGeometry {

@@ -41,22 +41,9 @@ Status reference(const OpSchema&, const ReferenceContext& context) {
   const Dims& w = context.inputs[1].dims;
   const Dims& x = context.outputs[0].dims;
   std::vector<double> sums(static_cast<size_t>(x.count()), 0.0);
-  size_t element = 0;
-  for_each_index(context.inputs[0].dims, [&](const Index& at) {
-    const double gradient = dy[element++];
-    const int64_t group = at[3] / (w[0] / a.groups);
-    for (int64_t ky = 0; ky < w[1]; ++ky) {
-      const int64_t row = at[1] * a.strides[0] - a.pads[0] + ky * a.dilations[0];
-      if (row < 0 || row >= x[1]) continue;
-      for (int64_t kx = 0; kx < w[2]; ++kx) {
-        const int64_t column = at[2] * a.strides[1] - a.pads[1] + kx * a.dilations[1];
-        if (column < 0 || column >= x[2]) continue;
-        const int64_t to = ((at[0] * x[1] + row) * x[2] + column) * x[3] + group * w[3];
-        const int64_t from = ((at[3] * w[1] + ky) * w[2] + kx) * w[3];
-        for (int64_t c = 0; c < w[3]; ++c)
-          sums[static_cast<size_t>(to + c)] += gradient * weights[static_cast<size_t>(from + c)];
-      }
-    }
+  for_each_window_place(context.inputs[0].dims, x, w, a, [&](int64_t pixel, int64_t to, int64_t from) {
+    for (int64_t c = 0; c < w[3]; ++c)
+      sums[static_cast<size_t>(to + c)] += dy[static_cast<size_t>(pixel)] * weights[static_cast<size_t>(from + c)];
   });
   store_all_f64(context.outputs[0], sums);
   return {};

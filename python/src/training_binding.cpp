@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "binding.h"
+#include "hai/hai.hpp"
 #include "training/schedule.h"
 #include "training/trainer.h"
 
@@ -15,16 +16,6 @@ namespace {
 
 using training::Schedule;
 using training::Trainer;
-
-hai_tensor tensor_view(int32_t dtype, const std::vector<int64_t>& dims, const void* data, size_t size_bytes) {
-  hai_tensor tensor = {};
-  tensor.dtype = dtype;
-  tensor.rank = static_cast<int32_t>(std::min<size_t>(dims.size(), HAI_MAX_RANK));
-  std::copy(dims.begin(), dims.begin() + tensor.rank, tensor.dims);
-  tensor.data = const_cast<void*>(data);
-  tensor.size_bytes = size_bytes;
-  return tensor;
-}
 
 std::unique_ptr<Trainer> make_trainer(const std::string& path, const std::string& isa, int threads, int64_t max_batch) {
   training::TrainerOptions options;
@@ -47,7 +38,7 @@ std::tuple<double, double, bool> step(Trainer& trainer, const std::vector<int32_
                                       const std::vector<ConstBytes>& bytes, double learning_rate) {
   std::vector<hai_tensor> inputs;
   for (size_t i = 0; i < bytes.size(); ++i)
-    inputs.push_back(tensor_view(dtypes.at(i), shapes.at(i), bytes[i].data(), bytes[i].size()));
+    inputs.push_back(api::view(dtypes.at(i), shapes.at(i), const_cast<uint8_t*>(bytes[i].data()), bytes[i].size()));
   const nb::gil_scoped_release release;
   const training::StepResult result = value_or_raise(trainer.step(inputs, learning_rate));
   return {result.loss, result.gradient_norm, result.applied};

@@ -1,9 +1,12 @@
 // Kahn's algorithm with extra edges from every reader of a state's old value to the node that makes its new value, and
 // with a queue that prefers those makers. Other ties go by id, as in Graph::ordered(): forward nodes have lower ids
-// than backward ones, and these follow the walk from the loss, so that order keeps few activations alive.
+// than backward ones, and these follow the walk from the loss, so that order keeps few activations alive. A node that
+// was added after one that reads it (an activation that is made again) has that reader's turn.
 #include "passes/execution_order.h"
 
+#include <algorithm>
 #include <queue>
+#include <utility>
 
 namespace hai::passes {
 namespace {
@@ -16,10 +19,15 @@ using ir::ValueId;
 class Order {
  public:
   explicit Order(const Graph& graph)
-      : graph_(graph), waiting_(graph.node_slots(), 0), after_(graph.node_slots()), makes_state_(graph.node_slots()) {}
+      : graph_(graph),
+        waiting_(graph.node_slots(), 0),
+        after_(graph.node_slots()),
+        makes_state_(graph.node_slots()),
+        turn_(graph.node_slots(), 0) {}
 
   Result<std::vector<NodeId>> run() {
-    HAI_TRY_STATUS(graph_.ordered());  // a cycle of the graph itself has its own error
+    HAI_TRY(const std::vector<NodeId> by_id, graph_.ordered());  // a cycle of the graph itself has its own error
+    take_turns(by_id);
     add_edges();
     for (NodeId id = 0; id < graph_.node_slots(); ++id) {
       if (graph_.node(id).alive && waiting_[id] == 0) push(id);
@@ -27,7 +35,7 @@ class Order {
     std::vector<NodeId> order;
     while (!updates_.empty() || !others_.empty()) {
       auto& queue = updates_.empty() ? others_ : updates_;
-      const NodeId id = queue.top();
+      const NodeId id = queue.top().second;
       queue.pop();
       order.push_back(id);
       for (const NodeId next : after_[id]) {
@@ -39,9 +47,20 @@ class Order {
   }
 
  private:
-  using Queue = std::priority_queue<NodeId, std::vector<NodeId>, std::greater<>>;
+  using Turn = std::pair<NodeId, NodeId>;  // the lowest id among a node and those that wait for it, and its own
+  using Queue = std::priority_queue<Turn, std::vector<Turn>, std::greater<>>;
 
-  void push(NodeId id) { (makes_state_[id] ? updates_ : others_).push(id); }
+  void push(NodeId id) { (makes_state_[id] ? updates_ : others_).push({turn_[id], id}); }
+
+  void take_turns(const std::vector<NodeId>& order) {
+    for (size_t i = order.size(); i > 0; --i) {
+      const NodeId id = order[i - 1];
+      turn_[id] = id;
+      for (const ValueId output : graph_.node(id).outputs) {
+        for (const ir::Use& use : graph_.value(output).uses) turn_[id] = std::min(turn_[id], turn_[use.node]);
+      }
+    }
+  }
   void add_edge(NodeId from, NodeId to) {
     after_[from].push_back(to);
     ++waiting_[to];
@@ -85,6 +104,7 @@ class Order {
   std::vector<uint32_t> waiting_;
   std::vector<std::vector<NodeId>> after_;
   std::vector<bool> makes_state_;
+  std::vector<NodeId> turn_;
   Queue updates_;
   Queue others_;
 };

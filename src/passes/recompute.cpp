@@ -1,8 +1,8 @@
 // Checkpointing of activations (Chen et al. 2016) with the cut that pays for convolutional networks: products are kept,
 // what follows them is made again.
 //
-// Nodes are visited from the loss backwards, so copies get ids in the order in which the backward part needs them, and
-// an order of execution that prefers low ids (execution_order) makes each as late as it can.
+// A copy is younger than the nodes that read it, so the order of execution gives it their turn (execution_order): it is
+// made when the first of them would be next, not before.
 #include "passes/recompute.h"
 
 #include <algorithm>

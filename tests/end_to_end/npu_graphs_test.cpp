@@ -17,6 +17,7 @@
 #include "loaded_graph.h"
 #include "mixed_integer_graph.h"
 #include "npu_graph.h"
+#include "npu_joined_graph.h"
 #include "npu_program.h"
 
 namespace hai {
@@ -316,6 +317,33 @@ TEST(NpuGraphs, NetworksOfEveryOperatorGiveTheSameIntegers) {
   EXPECT_GT(seen.compared, 420);
   EXPECT_LT(seen.too_large, 40);
   EXPECT_GT(seen.segments, seen.compared);
+}
+
+// The concatenation waits in external memory, and groups that end anywhere in it read and write it.
+TEST(NpuGraphs, LayersWithinOneSpilledBufferGiveTheSameIntegersInEveryGroup) {
+  std::vector<Variant> all;
+  for (const double sram : {16384.0, 20480.0, 32768.0}) {
+    for (const int64_t layers : {0, 1, 2, 3, 5}) {
+      compiler::CompileOptions options = npu_options();
+      options.sd3403.machine.sram_bytes = sram;
+      options.sd3403.machine.ddr_gigabytes = 2;
+      options.sd3403.schedule.cascade = layers != 1;
+      options.sd3403.schedule.force_layers = layers;
+      options.sd3403.schedule.force_stripes = layers < 2 ? 0 : 12;
+      all.push_back({fmt::format("scratchpad {}, groups of {} layers", sram, layers), std::move(options)});
+    }
+  }
+  Seen seen;
+  const uint32_t first = number("HAI_RANDOM_GRAPHS_FROM", 0);
+  for (uint32_t seed = first; seed < first + number("HAI_RANDOM_GRAPHS", 12); ++seed) {
+    check(testing::NpuJoinedGraph(seed).build(), seed, all, seen);
+    if (HasFatalFailure()) return;
+  }
+  if (is_shortened()) return;
+  EXPECT_EQ(seen.compared, 180);
+  EXPECT_EQ(seen.too_large, 0);
+  EXPECT_GT(seen.spilled, 60);
+  EXPECT_GT(seen.striped, 150);
 }
 
 }  // namespace

@@ -1,11 +1,16 @@
 // Cutting a group of layers into stripes.
 //
 // Method: the buffers that nobody in the group reads share their rows evenly among the stripes. Going backwards, every
-// other layer must have as many rows after a stripe as its readers have reached in it. With a kept halo rows are
-// computed once, and stay while a later stripe still reads them; with a recomputed one a stripe begins at the first row
-// that its own readers need, again going backwards. What leaves the group or comes into it is made or loaded once
-// either way. A ring holds the most rows that are alive in any stripe; what is loaded may be a stripe ahead, what is
-// stored a stripe behind.
+// other layer must have as many rows after a stripe as its readers have reached in it, and no fewer than a later layer
+// of the same buffer, which may write over them (a picture on its border). With a kept halo rows are computed once, and
+// stay while a later stripe still reads them; with a recomputed one a stripe begins at the first row that its own
+// readers need, again going backwards. What leaves the group or comes into it is made or loaded once either way. A ring
+// holds the most rows that are alive in any stripe; what is loaded may be a stripe ahead, what is stored a stripe
+// behind.
+//
+// A layer may read and write parts of one buffer (a pool within a concatenation). Where that waits in external memory,
+// whole rows are loaded, and what a layer wrote ahead of them is written over. By then the stripe before has stored it,
+// so it comes back as it was.
 #include "devices/sd3403/lower/stripes.h"
 
 #include <algorithm>
@@ -67,15 +72,22 @@ void fill_done(const Segment& segment, const std::vector<BufferUses>& uses, Grou
   for (LayerId l = group.end; l-- > group.begin;) {
     const Layer& layer = segment.layers[l];
     const BufferId buffer = layer.writes.buffer;
-    const bool is_read = any_inside(group, uses[buffer].readers);
+    // Only layers that come after read what it writes; those before it, and itself, read other slices of the buffer.
+    const auto comes_after = [&](LayerId other) { return other > l && inside(group, other); };
+    const auto& [producers, readers] = uses[buffer];
+    const bool is_read = std::any_of(readers.begin(), readers.end(), comes_after);
     for (int64_t s = 0; s < group.stripes; ++s) {
-      // By rows of the buffer, so that what writes over another's rows (a picture on its border) comes after it.
       const int64_t even = ceil_div(segment.buffers[buffer].rows * (s + 1), group.stripes);
       int64_t rows = is_read ? 0 : layer.writes.rows_within(even);
-      for (const LayerId reader : uses[buffer].readers) {
-        if (!inside(group, reader)) continue;
+      for (const LayerId reader : readers) {
+        if (!comes_after(reader)) continue;
         const int64_t wanted = reach(segment, segment.layers[reader], buffer, group.last_row(reader, s));
         rows = std::max(rows, layer.writes.rows_within(wanted));
+      }
+      for (const LayerId over : producers) {
+        if (!comes_after(over) || group.last_row(over, s) == 0) continue;
+        const int64_t last = segment.layers[over].writes.buffer_row(group.last_row(over, s) - 1);
+        rows = std::max(rows, layer.writes.rows_within(last + 1));
       }
       rows = std::min(align_up(rows, layer.row_unit), layer.writes.rows);
       group.done[l - group.begin][static_cast<size_t>(s)] = s + 1 == group.stripes ? layer.writes.rows : rows;

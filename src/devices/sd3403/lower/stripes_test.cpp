@@ -278,6 +278,42 @@ TEST(Stripes, WhatOtherGroupsReadIsResidentOrStored) {
   EXPECT_EQ(find(*b.group(2), 1)->keep, Keep::kInside) << "in one group it never leaves";
 }
 
+// Pooling between two parts of a concatenation: what it reads of the buffer is not what it writes.
+TEST(Stripes, ALayerWithinOneBufferMakesItsRowsEvenly) {
+  Builder b;
+  const BufferId x = b.buffer(12, 100);
+  const BufferId joined = b.buffer(12);
+  const BufferId y = b.buffer(12, ir::kNone, 101);
+  b.layer({{b.slice(x), {}}}, b.slice(joined));
+  b.layer({{b.slice(joined), kThree}}, b.slice(joined));
+  b.layer({{b.slice(joined), {}}}, b.slice(y));
+  b.segment.buffers[joined].spilled = true;
+  const auto group = b.group(3, 1, 2);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->done[0], (std::vector<int64_t>{4, 8, 12}));
+  const GroupBuffer* own = find(*group, joined);
+  ASSERT_NE(own, nullptr);
+  EXPECT_EQ(own->keep, Keep::kUpdated);
+  // Rows 3 to 12 are alive in the second stripe: 3 is read, 9 to 12 come for the third.
+  EXPECT_EQ(own->ring_rows, 9);
+}
+
+// A border, then a picture on it that was read a row further up in the same buffer: no row of the border may come after
+// the picture's.
+TEST(Stripes, ABorderIsNeverBehindThePictureOnIt) {
+  Builder b;
+  const BufferId joined = b.buffer(12, ir::kNone, 100);
+  b.layer({}, b.slice(joined));
+  b.layer({{b.slice(joined, 0, 11), {}}}, b.slice(joined, 1, 11));
+  const auto group = b.group(3);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->done[1], (std::vector<int64_t>{3, 7, 11}));  // rows 1 to 3 of the buffer, to 7, to 11
+  EXPECT_EQ(group->done[0], (std::vector<int64_t>{4, 8, 12}));
+  b.segment.layers[1].row_unit = 4;
+  EXPECT_EQ(b.group(3)->done[1], (std::vector<int64_t>{4, 8, 11}));
+  EXPECT_EQ(b.group(3)->done[0], (std::vector<int64_t>{5, 9, 12}));
+}
+
 TEST(Stripes, ASpilledBufferOfSeveralGroupsIsStoredInParts) {
   Builder b;
   const BufferId x = b.buffer(6, 100);

@@ -239,7 +239,9 @@ TEST(WinogradLayers, F16TakesEveryLayerAndStaysCloseToThem) {
   ASSERT_TRUE(want);
   const Quantized result = halves(Winograd::kAll, samples());
   EXPECT_EQ(names_of(result.graph, "winograd_conv2d"), (std::vector<std::string>{"branch", "head", "project", "stem"}));
-  for (const auto& row : nlohmann::json::parse(result.report_json)["winograd"]["layers"]) {
+  const auto report = nlohmann::json::parse(result.report_json);
+  ASSERT_EQ(report["winograd"]["layers"].size(), 4U);
+  for (const auto& row : report["winograd"]["layers"]) {
     // Roundings of 11 bits: 70 dB direct; F(2x2) adds those of taps, F(4x4) weighs them by up to 64.
     EXPECT_GT(row["direct"]["sqnr_db"], 68.0) << row;
     EXPECT_GT(row["f2"]["sqnr_db"], 62.0) << row;

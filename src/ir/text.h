@@ -5,12 +5,14 @@
 //     const %w: i8[32, 3, 3, 3] quant(axis 0, scales [0.01, ...], zero_points [0, ...]) = hex"01ff..."
 //     %y: i8[N, 112, 112, 32] quant(0.02, -3) = conv2d(%image, %w, none) {strides = [2, 2]} @ "features.0.0"
 //     output %y
+//     state %momentum -> output 1 = zeros       # graphs of training alone; `parameter` before `=` where it is one
 //   }
 //
 // Values print as %name (quoted where needed: %"a b"); an absent operand is `none`; metadata lines read
-// `metadata "key" = "text"`; comments run from # to the end of the line. Floats print shortest-round-trip. Constants of
-// more than `max_constant_bytes` print as `elided <bytes> fnv1a:<hash>` and then do not parse back; the default prints
-// everything. parse(print(g)) equals g.compact(). Errors name line and column.
+// `metadata "key" = "text"`; a state names the input that holds it and the position of the output it is afterwards
+// (or `kept`), and stands after the outputs; comments run from # to the end of the line. Floats print
+// shortest-round-trip. Constants of more than `max_constant_bytes` print as `elided <bytes> fnv1a:<hash>` and then do
+// not parse back; the default prints everything. parse(print(g)) equals g.compact(). Errors name line and column.
 #pragma once
 
 #include <cstdint>

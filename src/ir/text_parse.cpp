@@ -5,6 +5,7 @@
 // keeps cycles out. Every number is range-checked, every size is computed with overflow checks before memory is taken,
 // and hexadecimal data is as long as its declared type. Comments run from '#' to the end of the line.
 // Invariant: the result passes verify_structure(); any other text is an error with line and column.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -365,9 +366,15 @@ class Parser {
     const size_t start = at_;
     HAI_TRY(Declaration declaration, parse_declaration());
     HAI_TRY_STATUS(expect('='));
-    const auto count = element_count(declaration.type.shape);
-    const auto bits =
-        count ? checked_mul<int64_t>(count->value, bit_width(declaration.type.dtype)) : std::optional<int64_t>();
+    HAI_TRY(auto data, parse_bytes(declaration.type, start));
+    graph_.add_constant(std::move(declaration.name), std::move(declaration.type), std::move(data));
+    return {};
+  }
+
+  // hex"..." with as many digits as `type` needs; `start` is where the constant or state begins.
+  Result<std::shared_ptr<const ConstantData>> parse_bytes(const TensorType& type, size_t start) {
+    const auto count = element_count(type.shape);
+    const auto bits = count ? checked_mul<int64_t>(count->value, bit_width(type.dtype)) : std::optional<int64_t>();
     if (!bits || count->is_symbolic()) return fail_value(start, "a constant's shape must be numbers that fit memory");
     if (accept_word("elided")) {
       return fail_value(start, "this constant was left out when the graph was printed; print it with all constants");
@@ -375,7 +382,7 @@ class Parser {
     skip_space();
     if (text_.substr(at_, 4) != "hex\"") return fail("hex\"...\"");
     at_ += 4;
-    const auto size = static_cast<size_t>(bytes_for(declaration.type.dtype, count->value));
+    const auto size = static_cast<size_t>(bytes_for(type.dtype, count->value));
     if (size > (text_.size() - at_) / 2) return fail("as many hexadecimal digits as the type needs");
     auto data = ConstantData::allocate(size);
     const auto bytes = data->mutable_bytes();
@@ -388,7 +395,33 @@ class Parser {
     }
     if (at_ >= text_.size() || text_[at_] != '"') return fail("the end of the data: the type needs no more");
     ++at_;
-    graph_.add_constant(std::move(declaration.name), std::move(declaration.type), std::move(data));
+    return std::shared_ptr<const ConstantData>(std::move(data));
+  }
+
+  // Which positions exist, and that types agree, is verify_structure()'s business.
+  Status parse_state() {
+    skip_space();
+    const size_t start = at_;
+    HAI_TRY(const ValueId id, parse_operand());
+    const auto& inputs = graph_.inputs();
+    State state;
+    state.input = static_cast<size_t>(std::find(inputs.begin(), inputs.end(), id) - inputs.begin());
+    if (state.input == inputs.size()) return fail_value(start, "a state is held by an input of the graph");
+    HAI_TRY_STATUS(expect('-'));
+    HAI_TRY_STATUS(expect('>'));
+    if (accept_word("kept")) {
+      state.output = State::kKept;
+    } else {
+      HAI_TRY_STATUS(expect_word("output"));
+      HAI_TRY(const int64_t output, parse_integer(0, INT32_MAX, "the position of an output, counted from 0"));
+      state.output = static_cast<size_t>(output);
+    }
+    state.is_parameter = accept_word("parameter");
+    HAI_TRY_STATUS(expect('='));
+    if (!accept_word("zeros")) {
+      HAI_TRY(state.initial, parse_bytes(graph_.value(id).type, start));
+    }
+    graph_.states.push_back(std::move(state));
     return {};
   }
 
@@ -474,6 +507,7 @@ class Parser {
       return {};
     }
     if (accept_word("const")) return parse_constant();
+    if (accept_word("state")) return parse_state();
     if (accept_word("output")) {
       HAI_TRY(const ValueId id, parse_operand());
       if (id == kNone) return fail("a value: an output is never none");
@@ -486,7 +520,7 @@ class Parser {
       HAI_TRY(graph_.metadata[std::move(key)], parse_quoted());
       return {};
     }
-    return fail("input, const, output, metadata, a node (%name: type = op(...)) or '}'");
+    return fail("input, const, output, state, metadata, a node (%name: type = op(...)) or '}'");
   }
 
   std::string_view text_;

@@ -1,12 +1,13 @@
 // Printing a graph in its text form (the grammar stands in text.h).
 //
-// Method: one pass: symbols, metadata, inputs, constants by id, nodes in topological order, outputs. What is printed
-// parses back to an equal graph (that of Graph::compact()), so numbers are printed shortest-round-trip and every name
-// that is not made of plain characters is quoted. A graph with a cycle cannot be ordered: its nodes print by id, so
-// that a broken graph can still be looked at. It does not verify anything.
+// Method: one pass: symbols, metadata, inputs, constants by id, nodes in topological order, outputs, states. What is
+// printed parses back to an equal graph (that of Graph::compact()), so numbers are printed shortest-round-trip and
+// every name that is not made of plain characters is quoted. A graph with a cycle cannot be ordered: its nodes print by
+// id, so that a broken graph can still be looked at. It does not verify anything.
 #include <fmt/format.h>
 
 #include <cmath>
+#include <span>
 
 #include "ir/text.h"
 
@@ -103,6 +104,7 @@ class Printer {
       print_operand(output);
       out_ += '\n';
     }
+    for (const State& state : graph_.states) print_state(state);
     out_ += "}\n";
     return std::move(out_);
   }
@@ -188,7 +190,31 @@ class Printer {
   void print_constant(ValueId id) {
     out_ += "  const ";
     print_declaration(id);
-    const auto bytes = graph_.value(id).constant->bytes();
+    print_bytes(graph_.value(id).constant->bytes());
+  }
+
+  void print_state(const State& state) {
+    out_ += "  state ";
+    if (state.input < graph_.inputs().size()) {
+      print_operand(graph_.inputs()[state.input]);
+    } else {
+      fmt::format_to(std::back_inserter(out_), "<input {}>", state.input);  // of a broken graph, which does not parse
+    }
+    if (state.output == State::kKept) {
+      out_ += " -> kept";
+    } else {
+      fmt::format_to(std::back_inserter(out_), " -> output {}", state.output);
+    }
+    if (state.is_parameter) out_ += " parameter";
+    if (state.initial == nullptr) {
+      out_ += " = zeros\n";
+    } else {
+      print_bytes(state.initial->bytes());
+    }
+  }
+
+  // " = hex"..."" to the end of the line.
+  void print_bytes(std::span<const std::byte> bytes) {
     if (static_cast<int64_t>(bytes.size()) > options_.max_constant_bytes) {
       uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a: tells apart what a pass changed, promises nothing more
       for (const std::byte byte : bytes) hash = (hash ^ static_cast<uint64_t>(byte)) * 0x100000001b3U;

@@ -31,10 +31,32 @@ class RandomGraph {
     }
     for (int64_t i = below(13); i > 0; --i) add_random_node(graph, values);
     for (int64_t i = 1 + below(3); i > 0; --i) graph.add_output(pick(values));
+    if (chance(50)) add_random_states(graph);
     return graph;
   }
 
  private:
+  // States of the inputs that have static shapes, and outputs for those which a run changes.
+  void add_random_states(Graph& graph) {
+    for (size_t i = 0; i < graph.inputs().size(); ++i) {
+      const ValueId input = graph.inputs()[i];
+      const TensorType& held = graph.value(input).type;
+      const auto count = element_count(held.shape);
+      if (count->is_symbolic()) continue;
+      State state{i, State::kKept, nullptr, chance(50)};
+      if (chance(50)) {
+        state.output = graph.outputs().size();
+        graph.add_output(input);
+      }
+      if (chance(50)) {
+        auto data = ConstantData::allocate(static_cast<size_t>(bytes_for(held.dtype, count->value)));
+        for (std::byte& byte : data->mutable_bytes()) byte = static_cast<std::byte>(below(256));
+        state.initial = std::move(data);
+      }
+      graph.states.push_back(std::move(state));
+    }
+  }
+
   int64_t below(int64_t limit) { return std::uniform_int_distribution<int64_t>(0, limit - 1)(random_); }
   bool chance(int percent) { return below(100) < percent; }
   ValueId pick(const std::vector<ValueId>& values) {
@@ -141,6 +163,20 @@ void expect_equal(const Graph& a, const Graph& b) {
   EXPECT_EQ(a.metadata, b.metadata);
   EXPECT_EQ(a.inputs(), b.inputs());
   EXPECT_EQ(a.outputs(), b.outputs());
+  ASSERT_EQ(a.states.size(), b.states.size());
+  for (size_t i = 0; i < a.states.size(); ++i) {
+    const State& left = a.states[i];
+    const State& right = b.states[i];
+    EXPECT_EQ(left.input, right.input);
+    EXPECT_EQ(left.output, right.output);
+    EXPECT_EQ(left.is_parameter, right.is_parameter);
+    ASSERT_EQ(left.initial == nullptr, right.initial == nullptr);
+    if (left.initial) {
+      const auto x = left.initial->bytes();
+      const auto y = right.initial->bytes();
+      EXPECT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end()));
+    }
+  }
   ASSERT_EQ(a.value_slots(), b.value_slots());
   ASSERT_EQ(a.node_slots(), b.node_slots());
   for (ValueId id = 0; id < a.value_slots(); ++id) {
@@ -183,12 +219,17 @@ TEST(Text, RandomGraphsParseBackEqual) {
 constexpr const char* kSmall = R"(graph "mobilenet" (N in 1..16) {
   metadata "producer" = "a \"test\""
   input %image: f32[N, 4, 4, 3]
+  input %moment: f32[1]
+  input %anchor: i8[2]
   const %w: i8[2, 1, 1, 3] quant(axis 0, scales [0.01, 0.02], zero_points [0, 0]) = hex"01ff03040506"
   const %lone: f32[] = hex"0000803f"
   %y: i8[N, 4, 4, 2] quant(0.02, -3) = conv2d(%image, %w, none) {floats = floats [], strides = [1, 1], tail = -inf} @ "features.0.0"
   %a: f32[8*N, 4], %b: f32[] = split(%y) {axis = 1, mode = "x", ratio = 2.0}
   output %y
   output %image
+  output %moment
+  state %moment -> output 2 parameter = zeros
+  state %anchor -> kept = hex"0102"
 }
 )";
 
@@ -211,7 +252,7 @@ TEST(Text, ElidedConstantsPrintButDoNotParse) {
   EXPECT_NE(text.find("hex\"0000803f\""), std::string::npos);
   const auto parsed = parse(text);
   ASSERT_FALSE(parsed);
-  EXPECT_NE(parsed.error().message.find("line 4, column"), std::string::npos) << parsed.error().message;
+  EXPECT_NE(parsed.error().message.find("line 6, column"), std::string::npos) << parsed.error().message;
 }
 
 TEST(Text, EveryTruncationIsAnErrorWithAPlace) {
@@ -282,6 +323,13 @@ TEST(Text, HostileTextIsRefused) {
       {"block of nothing", open + "input %q: i8[3] quant(axis 0, block 0, scales [1.0], zero_points [0])\n}"},
       {"symbol with bounds reversed", "graph \"g\" (N in 5..2) { }"},
       {"symbol twice", "graph \"g\" (N in 1..2, N in 1..2) { }"},
+      {"state of a node's value", open + "%y: f32[1] = f(%x)\n output %y\n state %y -> output 0 = zeros\n}"},
+      {"state of nothing", open + "state none -> kept = zeros\n}"},
+      {"state of a symbolic shape", open + "state %x -> kept = zeros\n}"},
+      {"state that becomes nothing", open + "input %s: f32[1]\n state %s -> output 0 = zeros\n}"},
+      {"state that becomes a negative output", open + "input %s: f32[1]\n state %s -> output -1 = zeros\n}"},
+      {"state of a lying size", open + "input %s: f32[1000000000000]\n state %s -> kept = hex\"00\"\n}"},
+      {"state without a first value", open + "input %s: f32[1]\n state %s -> kept\n}"},
       {"text after the end", "graph \"g\" { }\n}"},
   };
   for (const Hostile& hostile : cases) {

@@ -167,6 +167,34 @@ Status check_interface(const Graph& graph) {
   return {};
 }
 
+// States are held by inputs of static shapes, one each, and become outputs of the same type.
+Status check_states(const Graph& graph) {
+  std::vector<bool> taken(graph.inputs().size() + graph.outputs().size(), false);
+  for (size_t i = 0; i < graph.states.size(); ++i) {
+    const State& state = graph.states[i];
+    const auto bad_state = [i](std::string_view what) {
+      return make_error(StatusCode::kCorrupt, "I026", "state {} {}", i, what);
+    };
+    if (state.input >= graph.inputs().size()) return bad_state("is held by an input that the graph does not have");
+    const TensorType& type = graph.value(graph.inputs()[state.input]).type;
+    if (taken[state.input]) return bad_state("is held by an input that holds another state");
+    taken[state.input] = true;
+    const auto count = element_count(type.shape);
+    if (count->is_symbolic()) return bad_state("has a symbolic shape; states outlive a run and its batch");
+    if (state.initial && static_cast<int64_t>(state.initial->bytes().size()) != bytes_for(type.dtype, count->value)) {
+      return bad_state("begins with a number of bytes that its type does not have");
+    }
+    if (state.output == State::kKept) continue;
+    if (state.output >= graph.outputs().size()) return bad_state("becomes an output that the graph does not have");
+    if (taken[graph.inputs().size() + state.output]) return bad_state("becomes an output that another state becomes");
+    taken[graph.inputs().size() + state.output] = true;
+    if (graph.value(graph.outputs()[state.output]).type != type) {
+      return bad_state("becomes an output of another type than the input that holds it");
+    }
+  }
+  return {};
+}
+
 // Node -> value links; counts the operands that read each value.
 Status check_nodes(const Graph& graph, std::vector<size_t>& reads) {
   for (NodeId id = 0; id < graph.node_slots(); ++id) {
@@ -223,6 +251,7 @@ Status verify_structure(const Graph& graph) {
     if (graph.value(id).alive) HAI_TRY_STATUS(check_value(graph, id));
   }
   HAI_TRY_STATUS(check_interface(graph));
+  HAI_TRY_STATUS(check_states(graph));
   std::vector<size_t> reads(graph.value_slots(), 0);
   HAI_TRY_STATUS(check_nodes(graph, reads));
   for (ValueId id = 0; id < graph.value_slots(); ++id) {

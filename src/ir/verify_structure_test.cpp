@@ -78,6 +78,36 @@ TEST(VerifyStructure, FindsEachDamage) {
   }
 }
 
+TEST(VerifyStructure, FindsEachDamageOfStates) {
+  const auto graph = parse(R"(graph "g" (N in 1..16) {
+  input %x: f32[N, 2]
+  input %w: f32[2]
+  input %m: f32[2]
+  %y: f32[N, 2] = mul(%x, %w)
+  %next: f32[2] = add(%w, %m)
+  output %y
+  output %next
+  output %next
+  state %w -> output 1 parameter = hex"0000803f00000040"
+  state %m -> output 2 = zeros
+})");
+  ASSERT_TRUE(graph) << graph.error().to_string();
+  const std::vector<Damage> damages = {
+      {"no such input", [](Graph& g) { g.states[0].input = 3; }},
+      {"input of two", [](Graph& g) { g.states[0].input = 2; }},
+      {"symbolic shape", [](Graph& g) { g.states[1] = {0, State::kKept, nullptr, false}; }},
+      {"no such output", [](Graph& g) { g.states[0].output = 3; }},
+      {"output of two", [](Graph& g) { g.states[0].output = 2; }},
+      {"output of another type", [](Graph& g) { g.states[0].output = 0; }},
+      {"first value too short", [](Graph& g) { g.states[0].initial = ConstantData::allocate(4); }},
+  };
+  for (const Damage& damage : damages) {
+    Graph damaged = *graph;
+    damage.apply(damaged);
+    EXPECT_FALSE(verify_structure(damaged)) << damage.name;
+  }
+}
+
 TEST(VerifyStructure, ACycleStillPrints) {
   Graph graph = small_graph();
   graph.set_input(0, 0, 3);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ class Trainer:
         *self._inputs, self._target = [(name, dtype, tuple(shape)) for name, dtype, shape in self._native.inputs()]
         self._states = {info[0]: (i, info[1], tuple(info[2])) for i, (info, _) in enumerate(self._native.states())}
         self._parameters = [info[0] for info, is_parameter in self._native.states() if is_parameter]
+        self._features = [(name, dtype, tuple(shape)) for name, dtype, shape in self._native.feature_tensors()]
 
     @property
     def steps(self) -> int:
@@ -157,14 +158,37 @@ class Trainer:
         ``inputs``: arrays by name, or one array for a single input. ``target``: in the prediction's shape; where that is
         ``(N, ..., classes)``, whole numbers of shape ``(N, ...)`` are class numbers.
         """
-        arrays = [*self._input_arrays(inputs), self._target_array(target)]
-        loss, norm, applied = self._native.step(
-            [_core.dtype_number(dtype_name(a.dtype)) for a in arrays],
-            [list(a.shape) for a in arrays],
-            [a.reshape(-1).view(np.uint8) for a in arrays],
-            float(learning_rate),
-        )
+        return self._step([*self._input_arrays(inputs), self._target_array(target)], learning_rate, False)
+
+    def _step(self, arrays: list[npt.NDArray[Any]], learning_rate: float, from_features: bool) -> StepResult:
+        loss, norm, applied = self._native.step(*_views(arrays), float(learning_rate), from_features)
         return StepResult(loss, norm, applied)
+
+    @property
+    def has_features(self) -> bool:
+        """The step has a frozen part, whose results for a sample never change."""
+        return bool(self._features)
+
+    def features(self, inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike) -> list[npt.NDArray[Any]]:
+        """What the frozen part makes of a batch: keep it, and :meth:`step_from_features` needs no picture any more."""
+        if not self._features:
+            raise HaiError(
+                "HAI-Y075", "nothing of the model is frozen, so there are no features; compile it with trainable="
+            )
+        arrays = self._input_arrays(inputs)
+        out = [
+            np.empty([len(arrays[0]) * -d if d < 0 else d for d in shape], numpy_dtype(dtype))
+            for _, dtype, shape in self._features
+        ]
+        self._native.features(*_views(arrays), *_views(out))
+        return out
+
+    def step_from_features(
+        self, features: Sequence[npt.NDArray[Any]], target: npt.ArrayLike, learning_rate: float
+    ) -> StepResult:
+        """:meth:`step` on what :meth:`features` gave for the batch; the same bits, without the frozen part's time."""
+        arrays = [np.ascontiguousarray(array) for array in features]
+        return self._step([*arrays, self._target_array(target)], learning_rate, True)
 
     def _input_arrays(self, inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike) -> list[npt.NDArray[Any]]:
         names = [name for name, _, _ in self._inputs]
@@ -207,6 +231,7 @@ class Trainer:
         on_epoch: Callable[[int, float], bool | None] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 0,
+        keep_features: bool = False,
     ) -> list[float]:
         """Trains on arrays, shuffled anew each epoch; returns the mean loss of each.
 
@@ -215,6 +240,9 @@ class Trainer:
 
         ``checkpoint``: a folder where the state is saved after each epoch, and every ``checkpoint_every`` steps where that is
         not 0. The same call goes on from what lies there and ends in the bits of a training that was never interrupted.
+
+        ``keep_features``: the frozen part runs once for each sample, before the first epoch, and its results are kept in memory.
+        The trained bits are the same.
         """
         if epochs < 1 or batch < 1:
             raise HaiError("HAI-Y065", f"{epochs} epochs of batches of {batch}: both must be at least 1")
@@ -233,6 +261,7 @@ class Trainer:
         at = FitPosition(np.random.default_rng(seed).bit_generator.state)
         if checkpoint is not None and (extra := self.load_checkpoint(checkpoint, missing_ok=True)) is not None:
             at = FitPosition.of_extra(extra, run)
+        kept = self._all_features(named, count, batch) if keep_features else None
         random = np.random.default_rng()
         while at.epoch < epochs and not at.stopped:
             random.bit_generator.state = at.random
@@ -240,7 +269,10 @@ class Trainer:
             for begin in range(at.begin, count, batch):
                 chosen = order[begin : begin + batch]
                 done = at.epoch * -(-count // batch) + begin // batch + 1
-                result = self.step({name: a[chosen] for name, a in named.items()}, wanted[chosen], plan.at(done))
+                if kept is not None:
+                    result = self.step_from_features([a[chosen] for a in kept], wanted[chosen], plan.at(done))
+                else:
+                    result = self.step({name: a[chosen] for name, a in named.items()}, wanted[chosen], plan.at(done))
                 at.loss += result.loss * len(chosen)
                 at.begin = begin + batch
                 if (
@@ -255,3 +287,21 @@ class Trainer:
             if checkpoint is not None:
                 self.save_checkpoint(checkpoint, **at.extra(run))
         return at.history
+
+    def _all_features(self, named: dict[str, npt.NDArray[Any]], count: int, batch: int) -> list[npt.NDArray[Any]]:
+        parts = [
+            self.features({name: a[begin : begin + batch] for name, a in named.items()})
+            for begin in range(0, count, batch)
+        ]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def _views(
+    arrays: Sequence[npt.NDArray[Any]],
+) -> tuple[list[int], list[list[int]], list[npt.NDArray[np.uint8]]]:
+    """Types, shapes and bytes, as tensors cross into C++."""
+    return (
+        [_core.dtype_number(dtype_name(a.dtype)) for a in arrays],
+        [list(a.shape) for a in arrays],
+        [a.reshape(-1).view(np.uint8) for a in arrays],
+    )

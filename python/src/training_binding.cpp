@@ -33,15 +33,34 @@ nb::tuple describe(const format::ProgramTensor& tensor) {
   return nb::make_tuple(tensor.name, std::string(data_type_name(tensor.dtype)), shape);
 }
 
+std::vector<hai_tensor> views_of(const std::vector<int32_t>& dtypes, const std::vector<std::vector<int64_t>>& shapes,
+                                 const std::vector<ConstBytes>& bytes) {
+  std::vector<hai_tensor> views;
+  for (size_t i = 0; i < bytes.size(); ++i)
+    views.push_back(api::view(dtypes.at(i), shapes.at(i), const_cast<uint8_t*>(bytes[i].data()), bytes[i].size()));
+  return views;
+}
+
 std::tuple<double, double, bool> step(Trainer& trainer, const std::vector<int32_t>& dtypes,
                                       const std::vector<std::vector<int64_t>>& shapes,
-                                      const std::vector<ConstBytes>& bytes, double learning_rate) {
-  std::vector<hai_tensor> inputs;
-  for (size_t i = 0; i < bytes.size(); ++i)
-    inputs.push_back(api::view(dtypes.at(i), shapes.at(i), const_cast<uint8_t*>(bytes[i].data()), bytes[i].size()));
+                                      const std::vector<ConstBytes>& bytes, double learning_rate, bool from_features) {
+  const std::vector<hai_tensor> inputs = views_of(dtypes, shapes, bytes);
   const nb::gil_scoped_release release;
-  const training::StepResult result = value_or_raise(trainer.step(inputs, learning_rate));
+  const training::StepResult result = value_or_raise(from_features ? trainer.step_from_features(inputs, learning_rate)
+                                                                   : trainer.step(inputs, learning_rate));
   return {result.loss, result.gradient_norm, result.applied};
+}
+
+// Into arrays that the caller made.
+void features(Trainer& trainer, const std::vector<int32_t>& dtypes, const std::vector<std::vector<int64_t>>& shapes,
+              const std::vector<ConstBytes>& bytes, const std::vector<int32_t>& feature_dtypes,
+              const std::vector<std::vector<int64_t>>& feature_shapes, const std::vector<MutableBytes>& out) {
+  const std::vector<hai_tensor> inputs = views_of(dtypes, shapes, bytes);
+  std::vector<hai_tensor> outputs;
+  for (size_t i = 0; i < out.size(); ++i)
+    outputs.push_back(api::view(feature_dtypes.at(i), feature_shapes.at(i), out[i].data(), out[i].size()));
+  const nb::gil_scoped_release release;
+  raise_if_error(trainer.features(inputs, outputs));
 }
 
 void copy_state(Trainer& trainer, size_t index, const MutableBytes& out) {
@@ -83,7 +102,16 @@ void bind_training(nb::module_& module) {
                out.append(nb::make_tuple(describe(trainer.state_tensor(i)), trainer.is_parameter(i)));
              return out;
            })
-      .def("step", &step, nb::arg("dtypes"), nb::arg("shapes"), nb::arg("inputs"), nb::arg("learning_rate"))
+      .def("step", &step, nb::arg("dtypes"), nb::arg("shapes"), nb::arg("inputs"), nb::arg("learning_rate"),
+           nb::arg("from_features"))
+      .def("feature_tensors",
+           [](const Trainer& trainer) {
+             nb::list out;
+             for (size_t i = 0; i < trainer.feature_count(); ++i) out.append(describe(trainer.feature(i)));
+             return out;
+           })
+      .def("features", &features, nb::arg("dtypes"), nb::arg("shapes"), nb::arg("inputs"), nb::arg("feature_dtypes"),
+           nb::arg("feature_shapes"), nb::arg("out"))
       .def("copy_state", &copy_state, nb::arg("index"), nb::arg("out"))
       .def("set_state", &set_state, nb::arg("index"), nb::arg("values"))
       .def("steps", &Trainer::steps)
@@ -93,8 +121,10 @@ void bind_training(nb::module_& module) {
       .def("memory",
            [](const Trainer& trainer) {
              nb::dict out;
-             out["arena_bytes"] = trainer.session().arena_bytes();
-             out["scratch_bytes"] = trainer.session().scratch_bytes();
+             const runtime::Session* frozen = trainer.features_session();
+             out["arena_bytes"] = trainer.session().arena_bytes() + (frozen == nullptr ? 0 : frozen->arena_bytes());
+             out["scratch_bytes"] =
+                 trainer.session().scratch_bytes() + (frozen == nullptr ? 0 : frozen->scratch_bytes());
              out["batch"] = trainer.session().capacity_batch();
              return out;
            })

@@ -156,3 +156,50 @@ def test_what_is_wrong_is_named(network: hai.Model, path: Path, tmp_path: Path) 
     truncated.write_bytes(path.read_bytes()[:-100])
     with refusal("F0"):
         hai.Trainer(truncated)
+
+
+def convolutions(seed: int = 3) -> hai.Model:
+    random = np.random.default_rng(seed)
+    graph = hai.GraphBuilder("pictures", batch=(1, 32))
+    x = graph.input("picture", ("N", 13, 13, 3))
+    for i, (inputs, outputs) in enumerate([(3, 16), (16, 16), (16, 19)]):
+        w = random.normal(0, np.sqrt(2 / inputs / 9), (outputs, 3, 3, inputs)).astype(np.float32)
+        x = graph.unary("relu", graph.conv2d(x, w, np.zeros(outputs, np.float32), padding=1, name=f"conv{i}"))
+    x = graph.global_average_pool(x)
+    w = random.normal(0, 0.3, (4, 19)).astype(np.float32)
+    graph.output(graph.matmul(x, w, np.zeros(4, np.float32), name="head"), "logits")
+    return hai.Model(graph.native)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_features_that_are_kept_change_no_bit(quantized: bool, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    pictures = random.normal(0, 1, (45, 13, 13, 3)).astype(np.float32)
+    label = random.integers(0, 4, 45)
+    model = convolutions()
+    if quantized:
+        model.quantize(calibration=[pictures[i : i + 1] for i in range(16)], trainable="last:2")
+    model.compile(train="trainable=last:2,optimizer=sgd,momentum=0.9").save(tmp_path / "net.hai")
+    states = []
+    for keep in (False, True):
+        trainer = hai.Trainer(tmp_path / "net.hai")
+        assert trainer.has_features
+        history = trainer.fit(pictures, label, epochs=3, batch=16, schedule=0.05, keep_features=keep)
+        assert history[-1] < history[0]
+        states.append({name: trainer.get(name) for name in trainer.state_names})
+    assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+    (features,) = trainer.features(pictures[:7])
+    assert features.shape == (7, 13, 13, 16)
+    assert features.dtype == (np.int8 if quantized else np.float32)
+    # one sample alone gives the same
+    (alone,) = trainer.features(pictures[6:7])
+    assert np.array_equal(alone[0], features[6])
+    trainer.save(tmp_path / "trained.hai")
+    assert hai.Trainer(tmp_path / "trained.hai").has_features
+
+
+def test_a_model_without_a_frozen_part_has_no_features(path: Path) -> None:
+    trainer = hai.Trainer(path)
+    assert not trainer.has_features
+    with pytest.raises(hai.HaiError, match="HAI-Y075"):
+        trainer.features(np.zeros((1, 2), np.float32))

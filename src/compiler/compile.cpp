@@ -261,7 +261,10 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   HAI_TRY(file.graph, to_portable(graph, weights));
   name_outputs(*file.graph, output_names);
   if (options.training) {
-    HAI_TRY(file.training, compile_training(graph, *options.training, parameters, options, weights, model.report));
+    HAI_TRY(TrainingPrograms programs,
+            compile_training(graph, *options.training, parameters, options, weights, model.report));
+    file.features = std::move(programs.features);
+    file.training = std::move(programs.step);
   }
   HAI_TRY_STATUS(run_steps(graph, fusing_steps(), steps, &model.report.passes));
   graph.erase_dead();
@@ -288,10 +291,12 @@ std::string to_string(const CompileReport& report) {
   if (const TrainingReport& training = report.training; training.instructions > 0) {
     text += fmt::format(
         "training: {} parameters of {} bytes, states {} bytes, {} instructions; working memory {} bytes and {} a "
-        "sample, lower bound at batch 1 {}; at the largest batch {} bytes in all, {} activations made again\n",
+        "sample, lower bound at batch 1 {}; at the largest batch {} bytes in all, {} of them for the frozen part, "
+        "which "
+        "gives {} bytes of features a sample; {} activations made again\n",
         training.parameters, training.parameter_bytes, training.state_bytes, training.instructions,
         training.fixed_bytes, training.per_sample_bytes, training.lower_bound_bytes, training.memory_bytes,
-        training.recomputed);
+        training.frozen_bytes, training.feature_bytes, training.recomputed);
   }
   std::map<std::string, std::pair<int64_t, int64_t>> by_device;  // layers, MACs
   for (const PlacementRecord& placed : report.placement) {

@@ -65,6 +65,8 @@ struct TrainingReport {
   int64_t per_sample_bytes = 0;
   int64_t lower_bound_bytes = 0;  // of the arena at batch 1
   int64_t memory_bytes = 0;       // states and arena at the largest batch
+  int64_t frozen_bytes = 0;       // of these, the arena of the frozen part
+  int64_t feature_bytes = 0;      // what the frozen part gives for a sample; 0: no part of its own
   int64_t recomputed = 0;         // forward nodes that the backward part does again
 };
 struct CompileReport {
@@ -93,6 +95,10 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options = {
 // Brings a float graph into the form that the quantizer starts from: constants and batch norms folded, NHWC,
 // activations recognised, nothing fused. compile() runs the same passes again.
 Status canonicalise(ir::Graph& graph);
+
+// The same for a graph of which the parameters that `trainable` names (passes/trainable_parameters.h) will be trained:
+// what a training reaches keeps its batch norms and its constants, as compile() leaves them with options.training.
+Status canonicalise_for_training(ir::Graph& graph, std::string_view trainable);
 
 // Names for CompileOptions::disabled_passes and print_ir, in the order of their first run.
 std::vector<std::string> pass_names();

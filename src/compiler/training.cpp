@@ -2,7 +2,7 @@
 // constants (biases of zeros) stay two. The training graph is made from the canonical graph, differentiated before
 // anything is fused, then simplified, fused and lowered like any other. Parameters have one place in the weights
 // section, which the portable graph, the program for inference and the training program all read: a trained model is
-// the same file with other bytes there.
+// the same file with other bytes there. What no step changes is a program of its own, whose results can be kept.
 #include "compiler/training.h"
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "devices/cpu/lower/lower.h"
 #include "ops/build.h"
 #include "passes/recompute.h"
+#include "passes/split_frozen.h"
 
 namespace hai::compiler {
 namespace {
@@ -134,6 +135,19 @@ CompileOptions without_folding(const CompileOptions& options) {
   return out;
 }
 
+Status canonicalise_for_training(ir::Graph& graph, std::string_view trainable) {
+  HAI_TRY_STATUS(run_steps(graph, canonical_steps(), without_folding({}), nullptr));
+  graph.erase_dead();
+  graph = graph.compact();
+  HAI_TRY(const std::vector<passes::Parameter> parameters, passes::trainable_parameters(graph, trainable));
+  std::vector<ir::ValueId> constants;
+  for (const passes::Parameter& parameter : parameters) constants.push_back(parameter.value);
+  restore_names(graph, constants);
+  HAI_TRY(const std::vector<bool> trained, passes::trained_nodes(graph, parameters));
+  HAI_TRY_STATUS(passes::fold_batch_norm_but(graph, trained));
+  return {};
+}
+
 namespace {
 
 // What a step takes at the largest batch: states and arena.
@@ -147,15 +161,29 @@ int64_t memory_of(const format::Program& program) {
   return bytes;
 }
 
-// Lowers the step; where it passes the limit, with activations that are made again.
-Result<format::Program> lower_within(ir::Graph& step, ir::ValueId loss, int64_t limit_bytes,
+int64_t bytes_a_sample(const format::Program& program, uint32_t tensor) {
+  const int64_t one = 1;
+  const format::ProgramTensor& of = program.tensors[tensor];
+  return bytes_for(of.dtype, resolve(of.shape, std::span(&one, 1)).count());
+}
+
+Status fuse(ir::Graph& graph, const CompileOptions& options, CompileReport& report) {
+  HAI_TRY_STATUS(run_steps(graph, fusing_steps(), options, &report.passes));
+  graph.erase_dead();
+  graph = graph.compact();
+  return {};
+}
+
+// Lowers the step; where it passes the limit (of which the frozen part takes `frozen_bytes`), with activations that are
+// made again.
+Result<format::Program> lower_within(ir::Graph& step, ir::ValueId loss, int64_t limit_bytes, int64_t frozen_bytes,
                                      const cpu::AddWeights& add_weights, TrainingReport& report) {
   HAI_TRY(format::Program program, cpu::lower(step, add_weights));
-  report.memory_bytes = memory_of(program);
+  report.memory_bytes = memory_of(program) + frozen_bytes;
   if (limit_bytes == 0 || report.memory_bytes <= limit_bytes) return program;
   HAI_TRY(const passes::PassStats stats, passes::recompute_activations(step, loss));
   HAI_TRY(format::Program smaller, cpu::lower(step, add_weights));
-  const int64_t bytes = memory_of(smaller);
+  const int64_t bytes = memory_of(smaller) + frozen_bytes;
   if (bytes <= limit_bytes) {
     report.memory_bytes = bytes;
     report.recomputed = stats.changes;
@@ -170,35 +198,45 @@ Result<format::Program> lower_within(ir::Graph& step, ir::ValueId loss, int64_t 
 
 }  // namespace
 
-Result<format::Program> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
-                                         std::span<const passes::Parameter> parameters, const CompileOptions& options,
-                                         WeightTable& weights, CompileReport& report) {
+Result<TrainingPrograms> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
+                                          std::span<const passes::Parameter> parameters, const CompileOptions& options,
+                                          WeightTable& weights, CompileReport& report) {
   ir::Graph step = graph;
   HAI_TRY_STATUS(passes::make_training_graph(step, training, parameters));
   step.erase_dead();
   if (auto status = ops::verify(step); !status) return with_where(status.error(), "building the step of training");
   // Frozen batch norms of frozen layers are constants again, and fold.
   HAI_TRY_STATUS(passes::fold_batch_norm(step));
-  HAI_TRY_STATUS(run_steps(step, fusing_steps(), options, &report.passes));
-  step.erase_dead();
-  step = step.compact();
   const cpu::AddWeights add_weights = [&](std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
     return weights.add(bytes, std::move(owner));
   };
-  HAI_TRY(format::Program program, lower_within(step, step.outputs()[graph.outputs().size()], training.memory_bytes,
-                                                add_weights, report.training));
+  TrainingPrograms programs;
+  HAI_TRY(std::optional<passes::SplitStep> split, passes::split_frozen(step, graph.inputs().size()));
+  int64_t frozen_bytes = 0;
+  if (split) {
+    HAI_TRY_STATUS(fuse(split->frozen, options, report));
+    HAI_TRY(programs.features, cpu::lower(split->frozen, add_weights));
+    step = std::move(split->rest);
+    frozen_bytes = memory_of(*programs.features);
+    report.training.frozen_bytes = frozen_bytes;
+    for (const uint32_t feature : programs.features->outputs)
+      report.training.feature_bytes += bytes_a_sample(*programs.features, feature);
+  }
+  HAI_TRY_STATUS(fuse(step, options, report));
+  HAI_TRY(programs.step, lower_within(step, step.outputs()[graph.outputs().size()], training.memory_bytes, frozen_bytes,
+                                      add_weights, report.training));
   report.training.parameters = static_cast<int64_t>(parameters.size());
-  for (const format::ProgramState& state : program.states) {
-    const format::ProgramTensor& tensor = program.tensors[state.tensor];
+  for (const format::ProgramState& state : programs.step.states) {
+    const format::ProgramTensor& tensor = programs.step.tensors[state.tensor];
     const int64_t bytes = bytes_for(tensor.dtype, resolve(tensor.shape, {}).count());
     report.training.state_bytes += bytes;
     if (state.is_parameter) report.training.parameter_bytes += bytes;
   }
-  report.training.instructions = static_cast<int64_t>(program.instructions.size());
-  report.training.fixed_bytes = program.fixed_bytes;
-  report.training.per_sample_bytes = program.per_sample_bytes;
-  report.training.lower_bound_bytes = program.arena_lower_bound_bytes;
-  return program;
+  report.training.instructions = static_cast<int64_t>(programs.step.instructions.size());
+  report.training.fixed_bytes = programs.step.fixed_bytes;
+  report.training.per_sample_bytes = programs.step.per_sample_bytes;
+  report.training.lower_bound_bytes = programs.step.arena_lower_bound_bytes;
+  return programs;
 }
 
 }  // namespace hai::compiler

@@ -1,6 +1,7 @@
 // Compiling a step of training beside the model: what --train says, and the program that the runtime's trainer runs.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,11 +26,16 @@ void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants);
 // Passes that would tie parameters together or to their neighbours: a model that can be trained is compiled without.
 CompileOptions without_folding(const CompileOptions& options);
 
-// The training program of a canonical graph, which keeps its own: `parameters` of it are changed. Constants are put
+struct TrainingPrograms {
+  std::optional<format::Program> features;  // the frozen part, where there is one (passes/split_frozen.h)
+  format::Program step;                     // reads the features, else the inputs of the model
+};
+
+// The training programs of a canonical graph, which keeps its own: `parameters` of it are changed. Constants are put
 // into `weights`, where the parameters already lie.
 // Error K034 when the step needs more than training.memory_bytes.
-Result<format::Program> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
-                                         std::span<const passes::Parameter> parameters, const CompileOptions& options,
-                                         WeightTable& weights, CompileReport& report);
+Result<TrainingPrograms> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
+                                          std::span<const passes::Parameter> parameters, const CompileOptions& options,
+                                          WeightTable& weights, CompileReport& report);
 
 }  // namespace hai::compiler

@@ -170,6 +170,8 @@ std::string_view section_kind_name(uint32_t kind) {
       return "checkpoint";
     case SectionKind::kStates:
       return "states";
+    case SectionKind::kFeatures:
+      return "features";
   }
   return "unknown";
 }

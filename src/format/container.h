@@ -64,6 +64,8 @@ enum class SectionKind : uint32_t {
   // Of a checkpoint, which is no model (training/checkpoint.h):
   kCheckpoint = 11,  // program.fbs: what the states are, and where the training stands
   kStates = 12,      // raw; the states, one after the other
+  // Of a model again:
+  kFeatures = 13,  // program.fbs: the frozen part of a step, on the device that names it
 };
 
 // "graph", "program", ...; "unknown".

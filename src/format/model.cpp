@@ -184,6 +184,9 @@ Result<Layout> lay_out(const ModelFile& model, const WriteOptions& options) {
   if (model.training) {
     add_section(layout, SectionKind::kTraining, false, model.training->device, encode_program(*model.training));
   }
+  if (model.features) {
+    add_section(layout, SectionKind::kFeatures, false, model.features->device, encode_program(*model.features));
+  }
   if (model.preprocessing) {
     add_section(layout, SectionKind::kPreprocessing, false, "", encode_preprocessing(*model.preprocessing));
   }
@@ -258,6 +261,9 @@ Result<ModelFile> read_whole_model(const std::shared_ptr<const ModelReader>& rea
   }
   if (reader->has_training()) {
     HAI_TRY(model.training, reader->training());
+  }
+  if (reader->has_features()) {
+    HAI_TRY(model.features, reader->features());
   }
   if (reader->weights_bytes() > 0) {
     // 64-byte blocks: constants are aligned inside the section, and so must its beginning be.
@@ -352,6 +358,11 @@ Status verify_model(const ModelFile& model) {
     if (i > 0) HAI_TRY_STATUS(check_same_interface(model.programs[0], program));
   }
   if (model.training) HAI_TRY_STATUS(verify_program(*model.training, model.weights_bytes()));
+  if (model.features) {
+    HAI_TRY_STATUS(verify_program(*model.features, model.weights_bytes()));
+    HAI_TRY_STATUS(check_stateless(*model.features));
+    HAI_TRY_STATUS(check_features(*model.features, model.training ? &*model.training : nullptr));
+  }
   if (model.preprocessing) HAI_TRY_STATUS(verify_preprocessing(*model.preprocessing));
   return {};
 }

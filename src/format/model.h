@@ -37,6 +37,8 @@ struct ModelFile {
   std::vector<Program> programs;  // at most one per device
   // One step of training: takes what the programs take and what they should have answered, and has states.
   std::optional<Program> training;
+  // The frozen part of a step: takes what the programs take, and gives what the training program takes instead.
+  std::optional<Program> features;
   std::vector<WeightPiece> weights;  // ascending offsets, no overlap; gaps are written as zeros
   std::optional<Preprocessing> preprocessing;
   std::string quantization_report;              // JSON text, empty when none

@@ -68,6 +68,20 @@ Status check_stateless(const Program& graph_or_program) {
                     graph_or_program.device, graph_or_program.states.size());
 }
 
+Status check_features(const Program& features, const Program* training) {
+  bool fit = training != nullptr && features.outputs.size() <= training->inputs.size() &&
+             features.symbols == training->symbols && !features.outputs.empty();
+  for (size_t i = 0; fit && i < features.outputs.size(); ++i) {
+    const ProgramTensor& given = features.tensors[features.outputs[i]];
+    const ProgramTensor& taken = training->tensors[training->inputs[i]];
+    fit = given.dtype == taken.dtype && given.shape == taken.shape && given.quantization == taken.quantization;
+  }
+  if (fit) return {};
+  return make_error(StatusCode::kCorrupt, "F076",
+                    "the frozen part of the step gives {} features that the training program does not take",
+                    features.outputs.size());
+}
+
 Result<std::shared_ptr<const ModelReader>> ModelReader::open(std::shared_ptr<const ByteSource> source,
                                                              std::string where) {
   const std::shared_ptr<ModelReader> reader(new ModelReader);
@@ -225,6 +239,16 @@ Result<Program> ModelReader::training() const {
   }
   Result<Program> program = load_program(*section);
   if (!program) return with_where(std::move(program).error(), where_);
+  return program;
+}
+
+Result<Program> ModelReader::features() const {
+  const Section* section = container_.find(SectionKind::kFeatures);
+  HAI_CHECK(section != nullptr);
+  HAI_TRY(const Program step, training());
+  Result<Program> program = load_program(*section);
+  if (!program) return with_where(std::move(program).error(), where_);
+  if (auto status = check_features(*program, &step); !status) return with_where(std::move(status).error(), where_);
   return program;
 }
 

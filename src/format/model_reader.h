@@ -35,6 +35,8 @@ Interface interface_of(const Program& program);
 Status check_same_interface(const Program& graph_or_program, const Program& program);
 // Only training changes state: error F074 for any other program that has some.
 Status check_stateless(const Program& graph_or_program);
+// What the features program gives is what the training program takes first: F076 where it is not, or there is none.
+Status check_features(const Program& features, const Program* training);
 
 class ModelReader {
  public:
@@ -48,6 +50,7 @@ class ModelReader {
   const std::optional<Preprocessing>& preprocessing() const { return preprocessing_; }
   const std::string& report() const { return report_; }
   bool has_graph() const { return container_.find(SectionKind::kGraph) != nullptr; }
+  bool has_features() const { return container_.find(SectionKind::kFeatures) != nullptr; }
   bool has_training() const { return container_.find(SectionKind::kTraining) != nullptr; }
   const std::vector<std::string>& devices() const { return devices_; }  // in the order of the file
   int64_t weights_bytes() const { return weights_bytes_; }              // expanded
@@ -56,6 +59,8 @@ class ModelReader {
   Result<Program> graph() const;
   Result<Program> program(std::string_view device) const;
   Result<Program> training() const;  // error F073 where there is none
+  // The frozen part of the training program, which it fits. Precondition: has_features().
+  Result<Program> features() const;
   // Every digest, also of sections of newer versions.
   Status verify_all() const;
 

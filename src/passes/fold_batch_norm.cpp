@@ -132,11 +132,11 @@ void apply(Graph& graph, NodeId id, const Affine& affine, const ChannelLayout& l
 }
 
 // Folds the reader of `id` into it; false when there is none that fits.
-bool fold_reader(Graph& graph, NodeId id) {
+bool fold_reader(Graph& graph, NodeId id, const std::vector<bool>& kept) {
   const Node& node = graph.node(id);
   const ValueId result = node.outputs[0];
   const NodeId next_id = sole_reader(graph, result);
-  if (next_id == kNone) return false;
+  if (next_id == kNone || kept[next_id]) return false;
   const auto layout = channel_layout(graph, node);
   if (!layout || layout->channels <= 0 || layout->inner <= 0) return false;
   if (node.inputs.size() > 2 && node.inputs[2] != kNone) {
@@ -157,11 +157,15 @@ bool fold_reader(Graph& graph, NodeId id) {
 }  // namespace
 
 Result<PassStats> fold_batch_norm(Graph& graph) {
+  return fold_batch_norm_but(graph, std::vector<bool>(graph.node_slots(), false));
+}
+
+Result<PassStats> fold_batch_norm_but(Graph& graph, const std::vector<bool>& kept) {
   PassStats stats;
   HAI_TRY(const std::vector<NodeId> order, graph.ordered());
   for (const NodeId id : order) {
-    if (!graph.node(id).alive || !foldable(graph, graph.node(id))) continue;
-    while (fold_reader(graph, id)) ++stats.changes;
+    if (kept[id] || !graph.node(id).alive || !foldable(graph, graph.node(id))) continue;
+    while (fold_reader(graph, id, kept)) ++stats.changes;
   }
   graph.erase_dead();
   return stats;

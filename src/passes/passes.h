@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "ir/graph.h"
@@ -47,6 +48,8 @@ Result<PassStats> fold_pad(ir::Graph& graph);
 // Folds batch norm, and multiplication by or addition of per-channel constants, into the float convolution or matrix
 // product before it.
 Result<PassStats> fold_batch_norm(ir::Graph& graph);
+// The same, but for these nodes (by node slot), which stay as they are.
+Result<PassStats> fold_batch_norm_but(ir::Graph& graph, const std::vector<bool>& kept);
 // Lets convolutions and matrix products apply the activation that alone reads their result.
 Result<PassStats> fuse_conv_activation(ir::Graph& graph);
 // Lets batch_norm_train apply the relu or relu6 behind it, and its gradient that of the activation.

@@ -128,4 +128,18 @@ Result<std::vector<Parameter>> trainable_parameters(const Graph& graph, std::str
                     some.empty() ? "" : ": " + some, slots.size() > 8 ? ", ..." : "");
 }
 
+Result<std::vector<bool>> trained_nodes(const Graph& graph, const std::vector<Parameter>& parameters) {
+  HAI_TRY(const std::vector<NodeId> order, graph.ordered());
+  std::vector<bool> changes(graph.value_slots(), false);
+  for (const Parameter& parameter : parameters) changes[parameter.value] = true;
+  std::vector<bool> trained(graph.node_slots(), false);
+  for (const NodeId id : order) {
+    const Node& node = graph.node(id);
+    trained[id] = std::any_of(node.inputs.begin(), node.inputs.end(),
+                              [&](ValueId input) { return input != kNone && changes[input]; });
+    for (const ValueId output : node.outputs) changes[output] = trained[id];
+  }
+  return trained;
+}
+
 }  // namespace hai::passes

@@ -27,4 +27,8 @@ struct Parameter {
 // Errors: P530 no such choice; P531 nothing is chosen, with what there is.
 Result<std::vector<Parameter>> trainable_parameters(const ir::Graph& graph, std::string_view choice);
 
+// By node slot: what a training of these parameters reaches, which is every node that reads one of them, directly or
+// through others. The rest is the frozen part, whose results no step changes.
+Result<std::vector<bool>> trained_nodes(const ir::Graph& graph, const std::vector<Parameter>& parameters);
+
 }  // namespace hai::passes

@@ -76,6 +76,12 @@ Status read_bool(std::string_view name, const Json& value, bool& out) {
   return {};
 }
 
+Status read_text(std::string_view name, const Json& value, std::string& out) {
+  if (!value.is_string()) return wrong_type(name, value, "text");
+  out = value.get<std::string>();
+  return {};
+}
+
 template <typename T>
 Status read_integer(std::string_view name, const Json& value, int64_t low, int64_t high, T& out) {
   // A number beyond 2^63 is unsigned to the parser and never in range.
@@ -205,7 +211,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 21> kFields = {{
+constexpr std::array<Field, 22> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},
@@ -241,6 +247,7 @@ constexpr std::array<Field, 21> kFields = {{
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_integer(n, v, 0, 1024, o.threads); }},
     {"seed",
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_integer(n, v, 0, INT64_MAX, o.seed); }},
+    {"trainable", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_text(n, v, o.trainable); }},
     {"force", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.force); }},
 }};
 
@@ -350,6 +357,12 @@ Result<QuantizeOptions> options_from_json(std::string_view text) {
                       "options \"winograd\" and \"{}\" exclude each other: what that learns about weights of conv2d "
                       "says nothing of the taps of winograd_conv2d",
                       options.adaround ? "adaround" : "max_drop");
+  }
+  if (!options.trainable.empty() && (options.max_drop > 0 || options.sparsity > 0)) {
+    return make_error(StatusCode::kInvalidArgument, "Q097",
+                      "options \"trainable\" and \"{}\" exclude each other: that looks at the whole model, and what is "
+                      "trained changes; do it before, or after the training",
+                      options.max_drop > 0 ? "max_drop" : "sparsity");
   }
   for (const std::string& name : options.keep_float) {
     const auto layer = options.layers.find(name);

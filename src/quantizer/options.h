@@ -82,6 +82,9 @@ struct QuantizeOptions {
   int64_t sample_memory_bytes = int64_t{256} << 20;  // calibration samples beyond it go to a temporary file
   int threads = 0;                                   // for calibration; 0: one a CPU
   uint64_t seed = 1;
+  // Not empty: the model will be trained (passes/trainable_parameters.h says what this names), and only the part that
+  // no step changes becomes integer; what a training reaches stays f32, with its batch norms.
+  std::string trainable;
   bool force = false;  // hand out the result even when the self-check finds a collapse
 };
 

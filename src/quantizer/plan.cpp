@@ -25,6 +25,7 @@
 #include <set>
 #include <string_view>
 
+#include "passes/trainable_parameters.h"
 #include "types/arithmetic.h"
 
 namespace hai::quantizer {
@@ -269,6 +270,19 @@ class Planner {
         choose_point_of_sum(node, layer);
       }
     }
+  }
+
+  // After all choices, which are those of the whole model: what a training reaches computes in f32, and reads the
+  // frozen part's integers through a dequantize.
+  void leave_float(const std::vector<bool>& trained) {
+    for (const ir::NodeId id : order_) {
+      if (!trained[id]) continue;
+      plan_.integer[id] = plan_.half[id] = plan_.weight_only[id] = plan_.float_result[id] = false;
+      plan_.roles[id] = Role::kFloat;
+    }
+    plan_.observed.assign(graph_.value_slots(), false);
+    plan_.watched.clear();
+    choose_watched();
   }
 
   Plan take() { return std::move(plan_); }
@@ -543,6 +557,10 @@ Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options,
   planner.choose_bits();
   if (options.wide_points) planner.choose_points();
   planner.choose_watched();
+  if (options.trainable.empty()) return planner.take();
+  HAI_TRY(const std::vector<passes::Parameter> parameters, passes::trainable_parameters(graph, options.trainable));
+  HAI_TRY(const std::vector<bool> trained, passes::trained_nodes(graph, parameters));
+  planner.leave_float(trained);
   return planner.take();
 }
 

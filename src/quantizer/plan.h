@@ -60,8 +60,8 @@ Role role_of(const ir::Graph& graph, const ir::Node& node);
 // Every name in layers is that of a layer, every one in keep_float that of a node. `graph` is in canonical form.
 Status check_names(const ir::Graph& graph, const QuantizeOptions& options);
 
-// Reads of the options: precision, layers, keep_float, wide_points. A name that no node (or no layer) has is an error.
-// `chosen` goes before what the options say of a layer.
+// Reads of the options: precision, layers, keep_float, wide_points, trainable. A name that no node (or no layer) has is
+// an error. `chosen` goes before what the options say of a layer.
 Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options,
                        const std::map<ir::NodeId, Precision>& chosen = {});
 

@@ -232,6 +232,18 @@ Result<Reconstruction> round_layers(const ir::Graph& graph, const Plan& plan, co
   return out;
 }
 
+// With a part to train: there must be layers besides.
+Status check_frozen_part(const ir::Graph& graph, const Plan& plan, const QuantizeOptions& options) {
+  if (options.trainable.empty()) return {};
+  for (ir::NodeId id = 0; id < graph.node_slots(); ++id) {
+    if (graph.node(id).alive && (plan.roles[id] == Role::kMac || plan.half[id] || plan.weight_only[id])) return {};
+  }
+  return make_error(StatusCode::kInvalidArgument, "Q098",
+                    "training \"{}\" reaches every layer, so nothing is frozen that could be quantized; train less "
+                    "(trainable=last:2, head), or leave quantization out and quantize the trained model",
+                    options.trainable);
+}
+
 }  // namespace
 
 bool is_quantized(const ir::Graph& graph) { return quantized_value(graph) != nullptr; }
@@ -246,7 +258,8 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   }
   HAI_TRY_STATUS(check_weights(graph));
   std::vector<NormStatistics> norms = norm_statistics(graph);
-  HAI_TRY_STATUS(compiler::canonicalise(graph));
+  HAI_TRY_STATUS(options.trainable.empty() ? compiler::canonicalise(graph)
+                                           : compiler::canonicalise_for_training(graph, options.trainable));
   graph = graph.compact();
   HAI_TRY_STATUS(check_names(graph, options));  // samples may take minutes to read
   SampleStore store(options.sample_memory_bytes);
@@ -256,6 +269,7 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
   HAI_TRY(const PruneReport pruned, prune_layers(graph, store, calibrating, options));
   HAI_TRY(const ChannelScales equalized, equalize_layers(graph, store, calibrating, options));
   HAI_TRY(Plan plan, make_plan(graph, options));
+  HAI_TRY_STATUS(check_frozen_part(graph, plan, options));
   for (NormStatistics& norm : norms) {
     const auto scales = equalized.find(norm.value);
     for (size_t c = 0; scales != equalized.end() && c < norm.means.size(); ++c) {

@@ -39,11 +39,18 @@ Result<std::unique_ptr<Trainer>> Trainer::create(std::shared_ptr<runtime::Model>
   session.threads = options.threads;
   session.max_batch = options.max_batch;
   HAI_TRY(trainer->session_, runtime::Session::create(model, session));
+  if (model->file().has_features()) {
+    session.training = false;
+    session.features = true;
+    HAI_TRY(trainer->features_session_, runtime::Session::create(model, session));
+  }
   trainer->model_ = std::move(model);
   const Program& program = trainer->session_->program();
   trainer->takes_step_ = !program.inputs.empty() && program.tensors[program.inputs.back()].dtype == DataType::kI64;
   const size_t numbers = trainer->takes_step_ ? 3 : 2;  // target, learning rate, perhaps the step
-  trainer->model_inputs_ = program.inputs.size() < numbers ? 0 : program.inputs.size() - numbers;
+  trainer->first_inputs_ = program.inputs.size() < numbers ? 0 : program.inputs.size() - numbers;
+  trainer->model_inputs_ =
+      trainer->features_session_ ? trainer->features_session_->program().inputs.size() : trainer->first_inputs_;
   if (auto status = trainer->check_program(); !status)
     return with_where(std::move(status).error(), trainer->model_->file().where());
   trainer->inputs_.resize(program.inputs.size());
@@ -64,26 +71,35 @@ Status Trainer::check_program() const {
                      (!takes_step_ || is_scalar(input(1), "step", DataType::kI64)) &&
                      is_scalar(input(rate), "learning_rate", DataType::kF32) &&
                      is_scalar(output(2), "loss", DataType::kF32) &&
-                     is_scalar(output(1), "gradient_norm", DataType::kF32);
+                     is_scalar(output(1), "gradient_norm", DataType::kF32) &&
+                     (!features_session_ || features_session_->output_count() == first_inputs_);
   if (known) return {};
   return make_error(StatusCode::kUnsupported, "E010",
                     "its training program takes or gives other numbers than learning_rate, step, loss and "
                     "gradient_norm; compile the model with this version");
 }
 
+hai_tensor Trainer::room_for(const runtime::Session& session, size_t output, int64_t batch,
+                             std::vector<std::byte>& bytes) {
+  const ProgramTensor& tensor = session.output(output);
+  const Dims dims = session.output_dims(output, batch);
+  const auto size = static_cast<size_t>(bytes_for(tensor.dtype, dims.count()));
+  if (bytes.size() < size) bytes.resize(size);
+  hai_tensor view = scalar(static_cast<int32_t>(tensor.dtype), bytes.data(), size);
+  view.rank = dims.rank;
+  std::copy(dims.size.begin(), dims.size.begin() + dims.rank, view.dims);
+  return view;
+}
+
 // Buffers for predictions that the caller does not want.
 Status Trainer::reserve(int64_t batch) {
   own_predictions_.resize(prediction_count());
-  for (size_t i = 0; i < own_predictions_.size(); ++i) {
-    const ProgramTensor& tensor = session_->output(i);
-    const Dims dims = session_->output_dims(i, batch);
-    const auto bytes = static_cast<size_t>(bytes_for(tensor.dtype, dims.count()));
-    if (own_predictions_[i].size() < bytes) own_predictions_[i].resize(bytes);
-    outputs_[i] = scalar(static_cast<int32_t>(tensor.dtype), own_predictions_[i].data(), bytes);
-    outputs_[i].rank = dims.rank;
-    std::copy(dims.size.begin(), dims.size.begin() + dims.rank, outputs_[i].dims);
-  }
+  for (size_t i = 0; i < own_predictions_.size(); ++i) outputs_[i] = room_for(*session_, i, batch, own_predictions_[i]);
   return {};
+}
+
+Status Trainer::features(std::span<const hai_tensor> inputs, std::span<const hai_tensor> features) {
+  return features_session_->run(inputs, features);
 }
 
 Result<StepResult> Trainer::step(std::span<const hai_tensor> inputs, double learning_rate,
@@ -92,6 +108,25 @@ Result<StepResult> Trainer::step(std::span<const hai_tensor> inputs, double lear
     return make_error(StatusCode::kInvalidArgument, "E011",
                       "a step takes {} tensors, {} of the model and the target; {} were given", input_count(),
                       model_inputs_, inputs.size());
+  }
+  if (!features_session_) return step_from_features(inputs, learning_rate, predictions);
+  const std::span<const hai_tensor> of_model = inputs.first(model_inputs_);
+  HAI_TRY(const int64_t batch, features_session_->batch_of(of_model));
+  own_features_.resize(first_inputs_);
+  features_and_target_.resize(first_inputs_ + 1);
+  for (size_t i = 0; i < first_inputs_; ++i)
+    features_and_target_[i] = room_for(*features_session_, i, batch, own_features_[i]);
+  features_and_target_[first_inputs_] = inputs.back();
+  HAI_TRY_STATUS(features(of_model, std::span(features_and_target_).first(first_inputs_)));
+  return step_from_features(features_and_target_, learning_rate, predictions);
+}
+
+Result<StepResult> Trainer::step_from_features(std::span<const hai_tensor> inputs, double learning_rate,
+                                               std::span<const hai_tensor> predictions) {
+  if (inputs.size() != first_inputs_ + 1) {
+    return make_error(StatusCode::kInvalidArgument, "E015",
+                      "a step from features takes {} tensors, {} features and the target; {} were given",
+                      first_inputs_ + 1, first_inputs_, inputs.size());
   }
   if (!predictions.empty() && predictions.size() != prediction_count()) {
     return make_error(StatusCode::kInvalidArgument, "E012", "the model has {} outputs; buffers for {} were given",

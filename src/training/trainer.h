@@ -1,8 +1,10 @@
 // Trainer: runs the training program of a model file, step by step, and writes the trained model.
 //
 // A thin layer over a session of the training program (runtime/session.h), which holds the states: parameters and what
-// the optimizer keeps. One caller at a time. Nothing is allocated after the first step with a batch, but what the
-// caller asks for.
+// the optimizer keeps; and, where the step has a frozen part, over a session of that. Its results for a sample, the
+// features, are the same in each step, so that callers may keep them and step from there: step() is features() and
+// step_from_features(), to the bit. One caller at a time. Nothing is allocated after the first step with a batch, but
+// what the caller asks for.
 #pragma once
 
 #include <cstdint>
@@ -43,15 +45,28 @@ class Trainer {
   Result<StepResult> step(std::span<const hai_tensor> inputs, double learning_rate,
                           std::span<const hai_tensor> predictions = {});
 
+  // The frozen part; there is none where everything is trained.
+  bool has_features() const { return features_session_ != nullptr; }
+  size_t feature_count() const { return features_session_ ? features_session_->output_count() : 0; }
+  const format::ProgramTensor& feature(size_t index) const { return features_session_->output(index); }
+  // The features of a batch: `inputs` are those of the model. Precondition: has_features().
+  Status features(std::span<const hai_tensor> inputs, std::span<const hai_tensor> features);
+  // One step on features and the target.
+  Result<StepResult> step_from_features(std::span<const hai_tensor> features_and_target, double learning_rate,
+                                        std::span<const hai_tensor> predictions = {});
+
   int64_t steps() const { return steps_; }            // applied
   int64_t refused_steps() const { return refused_; }  // of numbers that were not finite
   // Inputs of a step: of the model, then the target.
   size_t input_count() const { return model_inputs_ + 1; }
   const format::ProgramTensor& input(size_t index) const {
-    return session_->program().tensors[session_->program().inputs[index]];
+    const format::Program& model = features_session_ ? features_session_->program() : session_->program();
+    if (index < model_inputs_) return model.tensors[model.inputs[index]];
+    return session_->program().tensors[session_->program().inputs[first_inputs_]];
   }
   size_t prediction_count() const { return session_->output_count() - 2; }
   const runtime::Session& session() const { return *session_; }
+  const runtime::Session* features_session() const { return features_session_.get(); }
 
   size_t state_count() const { return session_->program().states.size(); }
   const format::ProgramTensor& state_tensor(size_t index) const {
@@ -78,11 +93,15 @@ class Trainer {
  private:
   Trainer() = default;
   Status check_program() const;
+  static hai_tensor room_for(const runtime::Session& session, size_t output, int64_t batch,
+                             std::vector<std::byte>& bytes);
   Status reserve(int64_t batch);
 
   std::shared_ptr<runtime::Model> model_;
   std::unique_ptr<runtime::Session> session_;
+  std::unique_ptr<runtime::Session> features_session_;
   size_t model_inputs_ = 0;
+  size_t first_inputs_ = 0;  // of the training program before the target: of the model, or features
   bool takes_step_ = false;
   int64_t steps_ = 0;
   int64_t refused_ = 0;
@@ -95,6 +114,8 @@ class Trainer {
   std::vector<hai_tensor> inputs_;
   std::vector<hai_tensor> outputs_;
   std::vector<std::vector<std::byte>> own_predictions_;  // where the caller has no use for them
+  std::vector<std::vector<std::byte>> own_features_;
+  std::vector<hai_tensor> features_and_target_;
 };
 
 }  // namespace hai::training

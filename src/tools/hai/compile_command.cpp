@@ -183,7 +183,7 @@ Status check_finite(const CompileArguments& arguments) {
 }
 
 // The flags as the quantizer's own options; --options-json goes on top.
-Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& arguments) {
+Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& arguments, const std::string& trainable) {
   HAI_TRY_STATUS(check_finite(arguments));
   // Nearest rounding to 4 bits loses too much; Quantizer in Python chooses likewise.
   const bool mixed = arguments.quantize == "mixed";
@@ -203,6 +203,7 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
                          {"winograd", arguments.winograd},
                          {"winograd_loss_db", arguments.winograd_loss_db},
                          {"self_check", arguments.self_check},
+                         {"trainable", trainable},
                          {"force", arguments.force},
                          {"seed", arguments.seed},
                          {"threads", arguments.threads},
@@ -279,8 +280,9 @@ Result<quantizer::Quantized> quantize_by_goal(const quantizer::NextSample& next,
   return std::move(mixed.quantized);
 }
 
-Status quantize(const CompileArguments& arguments, Source& source) {
-  HAI_TRY(const quantizer::QuantizeOptions options, quantize_options(arguments));
+// Not empty `trainable`: the part that is trained stays f32.
+Status quantize(const CompileArguments& arguments, const std::string& trainable, Source& source) {
+  HAI_TRY(const quantizer::QuantizeOptions options, quantize_options(arguments, trainable));
   if (arguments.calibration.empty() && (options.precision.weight_only() || options.precision.is_half) &&
       options.layers.empty())
     return quantize_without_pictures(options, source);
@@ -371,6 +373,8 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                               {"per_sample_bytes", report.training.per_sample_bytes},
                               {"lower_bound_bytes", report.training.lower_bound_bytes},
                               {"memory_bytes", report.training.memory_bytes},
+                              {"frozen_bytes", report.training.frozen_bytes},
+                              {"feature_bytes", report.training.feature_bytes},
                               {"recomputed", report.training.recomputed}};
     }
     for (const auto& pass : report.passes) {
@@ -406,10 +410,13 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
   if (arguments.verbose) print("{}\n", compiler::to_string(report));
   if (arguments.device == "sd3403" && !arguments.verbose) print_shares(report);
   if (const compiler::TrainingReport& training = report.training; arguments.train && !arguments.verbose) {
-    print("training: {} parameters of {}, states {}, arena {} and {} a sample; {} at the largest batch{}\n",
+    print("training: {} parameters of {}, states {}, arena {} and {} a sample; {} at the largest batch{}{}\n",
           training.parameters, format_bytes(training.parameter_bytes), format_bytes(training.state_bytes),
           format_bytes(training.fixed_bytes), format_bytes(training.per_sample_bytes),
           format_bytes(training.memory_bytes),
+          training.feature_bytes > 0
+              ? fmt::format(", features of the frozen part {} a sample", format_bytes(training.feature_bytes))
+              : "",
           training.recomputed > 0 ? fmt::format(", {} activations made again", training.recomputed) : "");
   }
   const bool smaller = written.stored_weights_bytes < written.weights_bytes;
@@ -432,8 +439,13 @@ Status compile_command(const CompileArguments& arguments) {
   HAI_TRY_STATUS(check_outputs({{"-o", arguments.output}}, {arguments.calibration}));
   HAI_TRY_STATUS(check_device(arguments));
   HAI_TRY(Source source, load_source(arguments));
-  if (!arguments.quantize.empty()) HAI_TRY_STATUS(quantize(arguments, source));
   compiler::CompileOptions options;
+  if (arguments.train) {
+    HAI_TRY(options.training, compiler::parse_training(*arguments.train));
+  }
+  if (!arguments.quantize.empty()) {
+    HAI_TRY_STATUS(quantize(arguments, options.training ? options.training->trainable : "", source));
+  }
   options.device = arguments.device;
   HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine.value_or("sd3403")));
   options.sd3403.schedule.cascade = arguments.cascade;
@@ -442,9 +454,6 @@ Status compile_command(const CompileArguments& arguments) {
   options.disabled_passes = arguments.disabled_passes;
   options.print_ir = arguments.print_ir;
   options.print_sink = [](std::string_view place, std::string_view text) { print("// {}\n{}\n", place, text); };
-  if (arguments.train) {
-    HAI_TRY(options.training, compiler::parse_training(*arguments.train));
-  }
   options.preprocessing = source.preprocessing;
   options.quantization_report = source.quantization_report;
   auto made = compiler::compile(std::move(source.graph), options);

@@ -1,0 +1,137 @@
+// quantize() of a model that will be trained: what is frozen becomes integer as in the whole model's quantization, what
+// a training reaches stays as it is.
+#include "quantizer/quantizer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "quantizer/options.h"
+#include "quantizer/test_network.h"
+
+namespace hai::quantizer {
+namespace {
+
+constexpr int64_t kSize = 13;
+
+using testing::NetworkBuilder;
+
+ops::Tensor random_tensor(const Dims& dims, uint32_t seed, float low = -1.0F, float high = 1.0F) {
+  ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, dims);
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(low, high);
+  const MutableTensorView view = tensor.mutable_view();
+  std::generate_n(data_of<float>(view), view.count(), [&] { return uniform(random); });
+  return tensor;
+}
+
+NextSample samples_of(const Dims& dims, int count) {
+  return [dims, count, index = 0]() mutable -> Result<std::optional<std::vector<ops::Tensor>>> {
+    if (index == count) return std::optional<std::vector<ops::Tensor>>();
+    std::vector<ops::Tensor> sample;
+    sample.push_back(random_tensor(dims, static_cast<uint32_t>(100 + index++)));
+    return std::optional<std::vector<ops::Tensor>>(std::move(sample));
+  };
+}
+
+size_t count_ops(const ir::Graph& graph, std::string_view op) {
+  size_t count = 0;
+  for (ir::NodeId id = 0; id < graph.node_slots(); ++id)
+    count += graph.node(id).alive && graph.node(id).op == op ? 1U : 0U;
+  return count;
+}
+
+// Signal over noise in dB between the reference runs of two graphs on a fresh sample.
+double sqnr_db(const ir::Graph& reference, const ir::Graph& quantized, const Dims& dims) {
+  std::vector<ops::Tensor> inputs;
+  inputs.push_back(random_tensor(dims, 7));
+  const auto expected = ops::interpret(reference, inputs);
+  const auto actual = ops::interpret(quantized, inputs);
+  if (!expected || !actual) {
+    ADD_FAILURE() << (expected ? actual.error().to_string() : expected.error().to_string());
+    return 0;
+  }
+  double signal = 0;
+  double noise = 0;
+  for (size_t o = 0; o < expected->outputs.size(); ++o) {
+    const TensorView a = expected->outputs[o].view();
+    const TensorView b = actual->outputs[o].view();
+    for (int64_t i = 0; i < a.count(); ++i) {
+      const double x = static_cast<double>(data_of<float>(a)[i]);
+      const double y = static_cast<double>(data_of<float>(b)[i]);
+      signal += x * x;
+      noise += (x - y) * (x - y);
+    }
+  }
+  return 10 * std::log10(signal / noise);
+}
+
+// Two layers before a part of two layers with a batch norm.
+ir::Graph network_to_train(uint32_t seed) {
+  NetworkBuilder b(seed);
+  const ir::ValueId x = b.input({1, kSize, kSize, 3});
+  const ir::ValueId stem = b.op("relu6", {b.conv(x, 3, 16, 3, "stem")});
+  const ir::ValueId middle = b.op("relu", {b.conv(stem, 16, 16, 3, "middle")});
+  std::vector<ir::ValueId> norm = {b.conv(middle, 16, 19, 1, "tail")};
+  const int64_t dims[] = {19};
+  for (const char* name : {"gamma", "beta", "mean", "variance"}) {
+    std::vector<float> values(19);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = 0.5F + 0.1F * static_cast<float>(i % 7);
+    norm.push_back(ops::add_constant_f32(b.graph, name, dims, values));
+  }
+  const ir::ValueId tail = b.op("relu", {b.op("batch_norm", norm)});
+  b.graph.add_output(b.conv(tail, 19, 5, 1, "classifier"));
+  return b.graph;
+}
+
+TEST(FrozenPart, WhatIsTrainedStaysFloatBehindADequantize) {
+  const ir::Graph graph = network_to_train(11);
+  const Dims dims{1, kSize, kSize, 3};
+  QuantizeOptions options;
+  options.trainable = "last:2";
+  const auto frozen = quantize(graph, samples_of(dims, 16), options);
+  ASSERT_TRUE(frozen.has_value()) << frozen.error().to_string();
+  options.trainable.clear();
+  const auto whole = quantize(graph, samples_of(dims, 16), options);
+  ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
+
+  EXPECT_EQ(count_ops(frozen->graph, "quantize"), 1U);
+  EXPECT_EQ(count_ops(frozen->graph, "dequantize"), 1U);
+  EXPECT_EQ(count_ops(frozen->graph, "batch_norm"), 1U);  // not folded: it is trained
+  EXPECT_EQ(count_ops(whole->graph, "batch_norm"), 0U);
+  for (const char* name : {"tail.w", "gamma", "beta", "mean", "variance", "classifier.w"}) {
+    const auto value = frozen->graph.find_value(name);
+    ASSERT_TRUE(value.has_value()) << name;
+    const auto original = graph.find_value(name);
+    const auto a = frozen->graph.value(*value).constant->bytes();
+    const auto b = graph.value(*original).constant->bytes();
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end())) << name;
+  }
+  // The frozen part has the integers of the whole model's quantization, so one file can hold both.
+  for (const char* name : {"stem.w", "middle.w", "stem.bias.i32", "middle.bias.i32"}) {
+    const auto value = frozen->graph.find_value(name);
+    const auto other = whole->graph.find_value(name);
+    ASSERT_TRUE(value.has_value() && other.has_value()) << name;
+    const auto a = frozen->graph.value(*value).constant->bytes();
+    const auto b = whole->graph.value(*other).constant->bytes();
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end())) << name;
+  }
+  // 8 bits through two layers, and nothing lost behind them.
+  EXPECT_GT(sqnr_db(graph, frozen->graph, dims), 28.0);
+}
+
+TEST(FrozenPart, AFrozenPartWithoutLayersIsRefused) {
+  QuantizeOptions options;
+  for (const char* trainable : {"all", "last:4"}) {
+    options.trainable = trainable;
+    const auto quantized = quantize(network_to_train(11), samples_of({1, kSize, kSize, 3}, 4), options);
+    ASSERT_FALSE(quantized.has_value()) << trainable;
+    EXPECT_EQ(quantized.error().id, "Q098");
+  }
+  EXPECT_EQ(options_from_json(R"({"trainable": "head", "sparsity": 0.5})").error().id, "Q097");
+}
+
+}  // namespace
+}  // namespace hai::quantizer

@@ -140,6 +140,14 @@ class Model:
             for info, (dtype, shape, data) in zip(self.outputs, results)
         }
 
+    def training_step(self, train: str | Mapping[str, str | float]) -> Model:
+        """One step of training as a graph, for :meth:`interpret`: in f64 where the model is, to judge gradients by.
+
+        Inputs are the model's, ``target``, ``learning_rate``, ``step`` for Adam, then the states; outputs the model's,
+        ``loss``, ``gradient_norm``, then what the states become (``NAME/next``).
+        """
+        return Model(_core.training_step(self._graph, _training_text(train) or ""))
+
     def quantize(
         self,
         bit_width: int = 8,

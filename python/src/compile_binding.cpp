@@ -115,6 +115,13 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
   return value_or_raise(compiler::compile(graph, options));
 }
 
+ir::Graph training_step(const ir::Graph& graph, const std::string& train) {
+  compiler::CompileOptions options;
+  options.training = value_or_raise(compiler::parse_training(train));
+  const nb::gil_scoped_release release;
+  return value_or_raise(compiler::training_step(graph, options));
+}
+
 }  // namespace
 
 void bind_compile(nb::module_& module) {
@@ -122,6 +129,7 @@ void bind_compile(nb::module_& module) {
              nb::arg("free_batch"));
   module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("options_json"),
              nb::arg("rounding_progress").none() = nb::none());
+  module.def("training_step", &training_step, nb::arg("graph"), nb::arg("train"));
   module.def("pass_names", &compiler::pass_names);
   nb::class_<compiler::CompiledModel>(module, "CompiledModel")
       .def(

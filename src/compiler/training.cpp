@@ -47,6 +47,11 @@ std::vector<Key> keys_of(passes::TrainingOptions& options) {
           {"delta", &options.loss.delta},
           {"gamma", &options.loss.gamma},
           {"alpha", &options.loss.alpha},
+          {"box_gain", &options.loss.detector.box_gain},
+          {"objectness_gain", &options.loss.detector.objectness_gain},
+          {"class_gain", &options.loss.detector.class_gain},
+          {"anchor_threshold", &options.loss.detector.anchor_threshold},
+          {"max_boxes", &options.loss.detector.max_boxes},
           {"optimizer", nullptr, &options.optimizer.kind},
           {"momentum", &options.optimizer.momentum},
           {"nesterov", nullptr, nullptr, &options.optimizer.nesterov},
@@ -197,6 +202,20 @@ Result<format::Program> lower_within(ir::Graph& step, ir::ValueId loss, int64_t 
 }
 
 }  // namespace
+
+Result<ir::Graph> training_step(ir::Graph graph, const CompileOptions& options) {
+  const passes::TrainingOptions& training = *options.training;
+  HAI_TRY_STATUS(ops::verify(graph));
+  HAI_TRY_STATUS(run_steps(graph, canonical_steps(), without_folding(options), nullptr));
+  graph.erase_dead();
+  graph = graph.compact();
+  HAI_TRY(const std::vector<passes::Parameter> parameters, passes::trainable_parameters(graph, training.trainable));
+  restore_names(graph, passes::changed_constants(graph, training, parameters));
+  HAI_TRY_STATUS(passes::make_training_graph(graph, training, parameters));
+  graph.erase_dead();
+  HAI_TRY_STATUS(ops::verify(graph));
+  return graph;
+}
 
 Result<TrainingPrograms> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
                                           std::span<const passes::Parameter> parameters, const CompileOptions& options,

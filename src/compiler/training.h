@@ -13,10 +13,10 @@
 namespace hai::compiler {
 
 // "loss=cross_entropy,optimizer=sgd,momentum=0.9,trainable=last:2", as on the command line. Keys: loss,
-// label_smoothing, delta, gamma, alpha; optimizer, momentum, nesterov (0 or 1), beta1, beta2, epsilon, weight_decay,
-// clip_norm;
-// ewc (0 or 1); batch_norm, statistics_momentum; trainable; memory; output. Errors: K030 no such key, with those there
-// are; K031 a value that is none; K032 a key twice.
+// label_smoothing, delta, gamma, alpha; box_gain, objectness_gain, class_gain, anchor_threshold, max_boxes; optimizer,
+// momentum, nesterov (0 or 1), beta1, beta2, epsilon, weight_decay, clip_norm; ewc (0 or 1); batch_norm,
+// statistics_momentum; trainable; memory; output. Errors: K030 no such key, with those there are; K031 a value that is
+// none; K032 a key twice.
 Result<passes::TrainingOptions> parse_training(std::string_view text);
 
 // A constant that a pass made of another one, by moving its axes, takes that one's name where nothing else has it:
@@ -25,6 +25,10 @@ void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants);
 
 // Passes that would tie parameters together or to their neighbours: a model that can be trained is compiled without.
 CompileOptions without_folding(const CompileOptions& options);
+
+// The step of training of a model (options.training) as a graph, differentiated and not yet fused or lowered: what the
+// references run to judge gradients by. Its interface is that of passes::make_training_graph.
+Result<ir::Graph> training_step(ir::Graph graph, const CompileOptions& options);
 
 struct TrainingPrograms {
   std::optional<format::Program> features;  // the frozen part, where there is one (passes/split_frozen.h)

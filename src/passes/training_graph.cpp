@@ -145,7 +145,7 @@ class TrainingGraph {
   }
 
   void add_numbers(size_t output) {
-    const ir::TensorType type = graph_.value(graph_.outputs()[output]).type;
+    const ir::TensorType type = target_type(graph_, options_.loss, graph_.outputs()[output]);
     target_ = graph_.add_input("target", type);
     learning_rate_ = graph_.add_input("learning_rate", {type.dtype, {}, std::nullopt});
     if (is_adam()) step_ = graph_.add_input("step", {DataType::kI64, {}, std::nullopt});

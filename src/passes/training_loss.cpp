@@ -163,12 +163,19 @@ Status check_options(const LossOptions& options) {
 }  // namespace
 
 const std::vector<std::string_view>& loss_names() {
-  static const std::vector<std::string_view> kNames = {"cross_entropy", "bce", "focal", "mse", "huber", "dice"};
+  static const std::vector<std::string_view> kNames = {"cross_entropy", "bce",  "focal", "mse",
+                                                       "huber",         "dice", "yolov5"};
   return kNames;
+}
+
+ir::TensorType target_type(const Graph& graph, const LossOptions& options, ValueId prediction) {
+  return options.kind == "yolov5" ? detector_labels_type(graph, options.detector, prediction)
+                                  : graph.value(prediction).type;
 }
 
 Result<ValueId> append_loss(Graph& graph, const LossOptions& options, ValueId prediction, ValueId target) {
   HAI_TRY_STATUS(check_options(options));
+  if (options.kind == "yolov5") return append_yolov5_loss(graph, options.detector, prediction, target);
   const ir::TensorType& x = graph.value(prediction).type;
   const ir::TensorType& t = graph.value(target).type;
   const bool rows = options.kind == "cross_entropy";

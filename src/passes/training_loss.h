@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "passes/detector_loss.h"
 
 namespace hai::passes {
 
@@ -16,20 +17,27 @@ struct LossOptions {
   // focal          bce weighted by (1 - p of the truth)^gamma (Lin et al. 2017), and by alpha of the positive class
   // mse, huber     of the difference; huber is delta^2 times smooth
   // dice           1 - 2 sum(p t) / (sum(p) + sum(t)) a sample, p = sigmoid(prediction) (Milletari et al. 2016)
+  // yolov5         of boxes, objectness and classes; target: labels (detector_loss.h)
   std::string kind = "cross_entropy";
   double label_smoothing = 0;  // of cross_entropy, in [0, 1)
   double delta = 1;            // of huber
   double gamma = 2;            // of focal
   double alpha = 0.25;         // of focal; negative: both classes weigh the same
+  DetectorLossOptions detector;
 };
 
 // "cross_entropy, bce, ..." for messages.
 const std::vector<std::string_view>& loss_names();
 
+// The type of the target that the loss of this prediction takes.
+ir::TensorType target_type(const ir::Graph& graph, const LossOptions& options, ir::ValueId prediction);
+
 // Adds the nodes of a loss: one number, the mean over all samples (and over all elements, or rows of classes, of
-// each). `prediction` holds logits where the loss has a softmax or a sigmoid of its own; `target` has its type.
+// each). `prediction` holds logits where the loss has a softmax or a sigmoid of its own; `target` has its type
+// (detectors: labels).
 //
-// Errors: P520 no such loss, P521 an option out of range, P522 prediction and target do not fit.
+// Errors: P520 no such loss, P521 an option out of range, P522 prediction and target do not fit;
+// those of detectors.
 Result<ir::ValueId> append_loss(ir::Graph& graph, const LossOptions& options, ir::ValueId prediction,
                                 ir::ValueId target);
 

@@ -20,11 +20,17 @@ InferResult infer(const OpSchema& schema, const InferContext& context) {
   HAI_TRY(const int64_t axis, bounded_int(context.node, "axis", 0, 0, kMaxRank - 1));
   HAI_TRY(const int64_t size, bounded_int(context.node, "size", 1, 1, INT64_MAX));
   const auto at = static_cast<size_t>(axis);
+  const bool per_sample = context.node.int_attribute("per_sample", 0) != 0;
+  if (per_sample && (indices.empty() || !indices[0].is_symbolic() || axis != 0)) {
+    return make_error(StatusCode::kInvalidArgument, "O531",
+                      "indices {} at axis {}: with per_sample their first size hangs on the batch, and the axis is 0",
+                      to_string(indices, context.symbols), axis);
+  }
   Shape x = dy;
   const bool long_enough = at + indices.size() <= dy.size();
   if (long_enough) {
     x.erase(x.begin() + axis, x.begin() + axis + static_cast<int64_t>(indices.size()));
-    x.insert(x.begin() + axis, Dim(size));
+    x.insert(x.begin() + axis, Dim(size, per_sample ? indices[0].symbol : -1));
   }
   const Rule<Shape> y = shape_rules::gather(x, indices, static_cast<int>(axis));
   if (!long_enough || !y || *y != dy) {
@@ -85,6 +91,7 @@ OpSchema make_schema() {
   schema.inputs = {{"indices", "i32 or i64, any shape"}, {"dy", "the gradient of gather's y"}};
   schema.outputs = {{"dx", "dy's shape with the axes of the indices replaced by one of `size`"}};
   schema.attributes = {{"size", AttributeKind::kInt, "size of x along the axis", true},
+                       {"per_sample", AttributeKind::kInt, "1: size is that for each sample of the free batch"},
                        {"axis", AttributeKind::kInt, "not negative; default 0"}};
   schema.infer = infer;
   schema.reference = reference;

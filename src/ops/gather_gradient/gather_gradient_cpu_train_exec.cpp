@@ -58,9 +58,8 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
   HAI_TRY_STATUS(require_dtype(context, *context.outputs[0], {DataType::kF32}));
   HAI_TRY(const int64_t axis, context.int_attribute("axis", 0, 0, int64_t{kMaxRank} - 1));
   const Shape& x = context.outputs[0]->shape;
-  if (static_cast<size_t>(axis) >= x.size() || x[static_cast<size_t>(axis)].is_symbolic() ||
-      x[static_cast<size_t>(axis)].value < 1) {
-    return context.refuse("its axis must be one of x, a number, and not empty");
+  if (static_cast<size_t>(axis) >= x.size() || x[static_cast<size_t>(axis)].value < 1) {
+    return context.refuse("its axis must be one of x, and not empty");
   }
   const Rule<Shape> dy = shape_rules::gather(x, context.inputs[0]->shape, static_cast<int>(axis));
   if (!dy || *dy != context.inputs[1]->shape) return context.refuse("dy has another shape than gather's y");

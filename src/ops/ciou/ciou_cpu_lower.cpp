@@ -1,0 +1,18 @@
+// ciou on the CPU: f32, one instruction of the same name.
+//
+// Other float types are refused by name, since training runs in f32.
+#include "devices/cpu/lower/supports.h"
+
+namespace hai::cpu {
+namespace {
+
+Status supports(const ir::Graph& graph, const ir::Node& node) {
+  return supports_elementwise(graph, node, ops::set_of({DataType::kF32}));
+}
+
+}  // namespace
+
+void register_ciou_lower(LowerRegistry& registry);
+void register_ciou_lower(LowerRegistry& registry) { registry.add("ciou", {supports, lower_as_is}); }
+
+}  // namespace hai::cpu

@@ -1,5 +1,5 @@
 # One program per src/tools/<tool>.cpp, with what lies in src/tools/<tool>/ as its library. hai-device is what a device carries:
-# it links the runtime and the data room only.
+# it links the rooms runtime, training and data only; hai has its commands too, from the same library.
 file(GLOB tools CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/tools/*.cpp")
 foreach(main IN LISTS tools)
   get_filename_component(tool "${main}" NAME_WE)
@@ -10,9 +10,9 @@ foreach(main IN LISTS tools)
   file(GLOB_RECURSE parts CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/tools/${tool}/*.cpp")
   hai_split_sources(PARTS ${parts})
   if(tool STREQUAL "hai_device")
-    set(rooms hai_runtime hai_data)
+    set(rooms hai_runtime hai_training hai_data)
   else()
-    set(rooms hai_all)
+    set(rooms hai_tool_hai_device hai_all)
   endif()
   if(PARTS_PLAIN)
     add_library(hai_tool_${tool} STATIC ${PARTS_PLAIN})

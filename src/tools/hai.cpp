@@ -1,75 +1,24 @@
-// hai: compile, run, inspect and measure models from the command line. This file is the command line itself: flags,
-// help, exit codes.
+// hai: compile, run, inspect and measure models from the command line. This file is the command line itself: flags and
+// help of what only `hai` can do; what a device can do as well is in tools/hai_device/command_line.cpp.
 //
-// Every command is a function in tools/hai/ over the libraries. Exit codes: 0 done, 1 the command failed (standard
-// error says why), 2 the command line is wrong, 3 an injected fault stopped the run, 130 an interrupt ended a training.
+// Every command is a function in tools/hai/ or tools/hai_device/ over the libraries. Exit codes: 0 done, 1 the command
+// failed (standard error says why), 2 the command line is wrong, 3 an injected fault stopped the run, 130 an interrupt
+// ended a training.
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <functional>
-#include <iostream>
-#include <new>
-#include <nlohmann/json.hpp>
-#include <sstream>
+#include <string>
+#include <vector>
 
-#include "base/utf8.h"
 #include "devices/sd3403/simulator/install.h"
 #include "hai/hai.h"
 #include "tools/hai/commands.h"
-#include "tools/hai/progress.h"
+#include "tools/hai/npu_simulation.h"
+#include "tools/hai_device/command_line.h"
+#include "tools/hai_device/device_commands.h"
 
 namespace {
 
-using hai::Status;
 using namespace hai::tools;  // NOLINT: the commands, in the one file that wires them
-
-constexpr int kExitFailed = 1;
-constexpr int kExitUsage = 2;
-constexpr int kExitStopped = 3;
-constexpr int kExitInterrupted = 130;      // as of shells: 128 + SIGINT
-constexpr int kMostCount = 1'000'000'000;  // of whatever a flag counts
-
-// The command that the words chose, and the exit code that it comes to.
-using Chosen = std::function<hai::Result<int>()>;
-
-hai::Result<int> end_of(const Status& status) {
-  if (!status) return status.error();
-  return 0;
-}
-hai::Result<int> end_of(const hai::Result<RunEnd>& end) {
-  if (!end) return end.error();
-  return *end == RunEnd::kStoppedByFault ? kExitStopped : 0;
-}
-
-hai::Result<int> end_of(const hai::Result<TrainEnd>& end) {
-  if (!end) return end.error();
-  return *end == TrainEnd::kInterrupted ? kExitInterrupted : 0;
-}
-
-// CLI11's ranges let through what is no number, which compares as neither below nor above.
-std::function<std::string(const std::string&)> number_from(double least, double most) {
-  return [least, most](const std::string& text) {
-    double value = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool sound = failure == std::errc() && end == text.data() + text.size() && value >= least && value <= most;
-    if (sound) return std::string();
-    std::ostringstream range;
-    range << text << " is no number from " << least << " to " << most;
-    return range.str();
-  };
-}
-
-// CLI11 turns a number that no int64_t holds into the largest one.
-std::string check_whole_number(const std::string& text) {
-  int64_t value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure == std::errc() && end == text.data() + text.size() && value >= 0) return {};
-  return text + " is no whole number from 0 to " + std::to_string(INT64_MAX);
-}
 
 // One flag for each option of the quantizer (src/quantizer/options.h), under its name.
 void add_quantization(CLI::App& command, CompileArguments& a) {
@@ -199,7 +148,7 @@ void add_compile(CLI::App& app, CompileArguments& a, Chosen& chosen) {
       "128\n"
       "  hai compile detector.onnx -o detector.hai --dim height=640 --dim width=640 --resize letterbox --std 255\n"
       "  hai compile net.onnx -o net.hai --print-ir before:fuse_conv_activation");
-  command->callback([&] { chosen = [&] { return end_of(compile_command(a)); }; });
+  command->callback([&] { chosen = [&] { return exit_code_of(compile_command(a)); }; });
 }
 
 void add_compare(CLI::App& app, CompareArguments& a, Chosen& chosen) {
@@ -226,113 +175,7 @@ void add_compare(CLI::App& app, CompareArguments& a, Chosen& chosen) {
   command->footer(
       "Examples:\n  hai compare net.onnx net.hai --inputs pictures/\n"
       "  hai compare net.onnx net.hai --inputs pictures/ --layers 20 --html report.html --json report.json");
-  command->callback([&] { chosen = [&] { return end_of(compare_command(a)); }; });
-}
-
-void add_run(CLI::App& app, RunArguments& a, Chosen& chosen) {
-  CLI::App* command = app.add_subcommand("run", "Run a model once and print the largest outputs");
-  command->add_option("model", a.model, "the .hai file")->required();
-  command->add_option("inputs,-i,--input", a.inputs, "a picture or .npy file, or NAME=FILE for one of several inputs")
-      ->required();
-  command->add_option("--device", a.device, "device (default: the file's first program)");
-  command->add_option("--isa", a.isa, "instruction set of the cpu device (default: HAI_CPU, else the best here)");
-  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")->check(CLI::Range(0, 1024));
-  command->add_option("-o,--output", a.output_folder, "folder for the outputs as .npy files");
-  command->add_option("--labels", a.labels, "text file with a name a line (default: names in the file, if any)");
-  command->add_option("--top", a.top, "how many of the largest elements to print")
-      ->check(CLI::Range(0, kMostCount))
-      ->capture_default_str();
-  command->add_option("--profile", a.trace, "write a trace for Perfetto or chrome://tracing to this file");
-  command->add_option("--clock", a.clock_mhz, "sd3403: operating point, MHz (default: the machine's own clock)")
-      ->check(number_from(0.001, 1e6));
-  command->add_option("--camera", a.camera, "sd3403: model the pipeline of a camera of 1280x720, too");
-  command->add_option("--deadline", a.deadline_ms, "sd3403: take the slowest clock that makes a frame in so many ms")
-      ->check(number_from(1e-6, 1e9));
-  command->add_option("--inject", a.inject,
-                      "sd3403: a fault of the machine: flip,image=constants,byte=N,bit=N or flip,seed=N or "
-                      "semaphore,number=N or dma,core=N,channel=N,transfer=N; may be given again");
-  command->add_flag("--json", a.json, "print JSON");
-  command->footer(
-      "Examples:\n  hai run net.hai photo.jpg --labels imagenet.txt\n  hai run net.hai --input image=x.npy -o "
-      "outputs/");
-  command->callback([&] { chosen = [&] { return end_of(run_command(a)); }; });
-}
-
-void add_inspect(CLI::App& app, InspectArguments& a, Chosen& chosen) {
-  CLI::App* command = app.add_subcommand("inspect", "Print what a .hai file holds");
-  command->add_option("model", a.model, "the .hai file")->required();
-  command->add_flag("--graph", a.graph, "the portable graph as text");
-  command->add_flag("--program", a.program, "instructions, tensors and their places in memory");
-  command->add_flag("--verify", a.verify, "read all weights and check every digest");
-  command->add_flag("--json", a.json, "print JSON");
-  command->footer(
-      "Examples:\n  hai inspect net.hai\n  hai inspect net.hai --graph\n  hai inspect net.hai --json --verify");
-  command->callback([&] { chosen = [&] { return end_of(inspect_command(a)); }; });
-}
-
-void add_bench(CLI::App& app, BenchArguments& a, Chosen& chosen) {
-  CLI::App* command = app.add_subcommand("bench", "Measure a model here: median, p90, p99, and layers by time");
-  command->add_option("model", a.model, "the .hai file")->required();
-  command->add_option("--device", a.device, "device (default: the file's first program)");
-  command->add_option("--isa", a.isa, "instruction set of the cpu device");
-  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU)")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->add_option("-b,--batch", a.batch, "samples a run")->check(CLI::Range(1, kMostCount))->capture_default_str();
-  command->add_option("-n,--runs", a.runs, "runs that count")->capture_default_str();
-  command->add_option("--warmup", a.warmup, "runs before them")->capture_default_str();
-  command->add_option("--layers", a.top_layers, "how many layers to print (0: all)")
-      ->check(CLI::Range(0, kMostCount))
-      ->capture_default_str();
-  command->add_flag("--json", a.json, "print JSON");
-  command->footer("Examples:\n  hai bench net.hai\n  hai bench net.hai --threads 2 --batch 8 --json");
-  command->callback([&] { chosen = [&] { return end_of(bench_command(a)); }; });
-}
-
-void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
-  CLI::App* command = app.add_subcommand("train", "Train a classifier that was compiled with --train on pictures");
-  command->add_option("model", a.model, "the .hai file, with a step of training inside")->required();
-  command->add_option("--data", a.data, "folder with a subfolder of pictures for each class, or a .csv of path,label")
-      ->required();
-  command->add_option("-o,--out", a.output, "the .hai file to write: the parameters of the best epoch")->required();
-  command->add_option("-n,--epochs", a.epochs, "how often each picture is seen")
-      ->check(CLI::Range(1, kMostCount))
-      ->capture_default_str();
-  command->add_option("-b,--batch", a.batch, "pictures a step (default: 32, or as many as there are)")
-      ->check(CLI::Range(1, kMostCount));
-  command->add_option("--learning-rate", a.learning_rate, "at its peak")
-      ->check(number_from(0, 1e6))
-      ->capture_default_str();
-  command->add_option("--schedule", a.schedule, "how the learning rate changes: constant, cosine (to 0) or step")
-      ->check(CLI::IsMember({"constant", "cosine", "step"}))
-      ->capture_default_str();
-  command->add_option("--warmup", a.warmup, "steps in which the learning rate grows to its peak")
-      ->check(CLI::Range(0, kMostCount))
-      ->capture_default_str();
-  command->add_option("--decay", a.decay, "schedule step: what the learning rate is multiplied by")
-      ->check(number_from(1e-9, 1))
-      ->capture_default_str();
-  command->add_option("--decay-every", a.decay_every, "schedule step: after so many epochs (default: a third of them)")
-      ->check(CLI::Range(1, kMostCount));
-  command->add_option("--held-out", a.held_out, "share of each class that measures instead of training (0: none)")
-      ->check(number_from(0, 0.99))
-      ->capture_default_str();
-  command->add_option("--patience", a.patience, "stop after so many epochs without a better one (0: never)")
-      ->check(CLI::Range(0, kMostCount))
-      ->capture_default_str();
-  command->add_option("--augment", a.augment, "none, or some of flip,crop,color,mixup,cutmix")->capture_default_str();
-  command->add_option("--seed", a.seed, "of everything drawn at random")
-      ->check(check_whole_number)
-      ->capture_default_str();
-  command->add_option("-t,--threads", a.threads, "threads (0: one a CPU); they change time alone")
-      ->check(CLI::Range(0, 1024));
-  command->add_option("--log", a.log, "file to write a line of JSON to for each step and epoch");
-  command->add_flag("--json", a.json, "print the result as JSON");
-  command->footer(
-      "An interrupt (Ctrl-C) writes what there is.\n"
-      "Examples:\n  hai compile net.onnx -o net.hai --train loss=cross_entropy,optimizer=adamw --std 255\n"
-      "  hai train net.hai --data flowers/ --out flowers.hai --epochs 20 --augment flip,crop,mixup --patience 5");
-  command->callback([&] { chosen = [&] { return end_of(train_command(a)); }; });
+  command->callback([&] { chosen = [&] { return exit_code_of(compare_command(a)); }; });
 }
 
 void add_ops(CLI::App& app, OpsArguments& a, Chosen& chosen) {
@@ -344,7 +187,7 @@ void add_ops(CLI::App& app, OpsArguments& a, Chosen& chosen) {
   command->add_flag("--markdown", a.markdown, "the reference page of all operators");
   command->add_flag("--json", a.json, "print JSON");
   command->footer("Examples:\n  hai ops\n  hai ops conv2d\n  hai ops --matrix --check");
-  command->callback([&] { chosen = [&] { return end_of(ops_command(a)); }; });
+  command->callback([&] { chosen = [&] { return exit_code_of(ops_command(a)); }; });
 }
 
 void add_disasm(CLI::App& app, DisasmArguments& a, Chosen& chosen) {
@@ -352,7 +195,7 @@ void add_disasm(CLI::App& app, DisasmArguments& a, Chosen& chosen) {
   command->add_option("input", a.input, "model.hai, or words that `hai asm` wrote")->required();
   command->add_option("--segment", a.segment, "one segment of the model, such as npu0 (default: all)");
   command->footer("Examples:\n  hai disasm net.hai\n  hai disasm net.hai --segment npu0 > net.s");
-  command->callback([&] { chosen = [&] { return end_of(disasm_command(a)); }; });
+  command->callback([&] { chosen = [&] { return exit_code_of(disasm_command(a)); }; });
 }
 
 void add_asm(CLI::App& app, AsmArguments& a, Chosen& chosen) {
@@ -360,74 +203,13 @@ void add_asm(CLI::App& app, AsmArguments& a, Chosen& chosen) {
   command->add_option("input", a.input, "the text that `hai disasm` prints")->required();
   command->add_option("-o,--output", a.output, "file of the words, 128 bytes each")->required();
   command->footer("Example:\n  hai asm net.s -o net.words");
-  command->callback([&] { chosen = [&] { return end_of(asm_command(a)); }; });
+  command->callback([&] { chosen = [&] { return exit_code_of(asm_command(a)); }; });
 }
 
 void add_isa(CLI::App& app, bool& json, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("isa", "The reference of the NPU's commands");
   command->add_flag("--json", json, "for programs");
-  command->callback([&] { chosen = [&] { return end_of(isa_command(json)); }; });
-}
-
-}  // namespace
-
-namespace {
-
-std::string command_names(const CLI::App& app) {
-  std::string names;
-  for (const CLI::App* command : app.get_subcommands({})) names += (names.empty() ? "" : ", ") + command->get_name();
-  return names;
-}
-
-// CLI11 calls a command that does not exist a missing one.
-bool is_unknown_command(const CLI::App& app, int argc, char** argv) {
-  const auto commands = app.get_subcommands({});
-  if (argc < 2 || argv[1][0] == '-' ||
-      std::any_of(
-          commands.begin(), commands.end(), [&](const CLI::App* command) { return command->get_name() == argv[1]; })) {
-    return false;
-  }
-  std::fprintf(stderr, "hai: error: there is no command \"%s\"; commands are %s. `hai --help` explains them\n", argv[1],
-               command_names(app).c_str());
-  return true;
-}
-
-// On standard error as text; a caller that asked for JSON gets it on standard output too.
-void print_error(const hai::Error& error, bool json) {
-  std::fflush(stdout);
-  if (json) {
-    const nlohmann::ordered_json document{{"error",
-                                           {{"code", "HAI-" + error.id},
-                                            {"kind", hai::status_code_name(error.code)},
-                                            {"where", error.where},
-                                            {"message", error.message}}}};
-    std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
-  }
-  std::fprintf(stderr, "hai: error: %s\n", error.to_string().c_str());
-}
-
-// "compile net.onnx": the command and what it was given.
-std::string what_was_asked(const CLI::App& app) {
-  const CLI::App* command = app.get_subcommands().front();
-  std::string text = command->get_name();
-  for (const CLI::Option* option : command->get_options()) {
-    if (!option->get_positional()) continue;
-    for (const std::string& value : option->results()) text += " " + value;
-  }
-  return hai::printable(text);
-}
-
-// `code`, unless what the command printed did not get out.
-int flushed(int code) {
-  std::cout.flush();  // CLI11's help goes there
-  const bool bad = std::ferror(stdout) != 0 || !std::cout;
-  if (std::fflush(stdout) == 0 && !bad) return code;
-  const std::string why = std::strerror(errno);  // of the flush, or the last that failed
-  std::fprintf(stderr,
-               "hai: error: standard output takes no more: %s; what was printed is not whole. Write to a place with "
-               "room [HAI-L097]\n",
-               why.c_str());
-  return kExitFailed;
+  command->callback([&] { chosen = [&] { return exit_code_of(isa_command(json)); }; });
 }
 
 }  // namespace
@@ -451,6 +233,8 @@ int main(int argc, char** argv) {
   bool devices_json = false;
   add_compile(app, compile, chosen);
   add_compare(app, compare, chosen);
+  run.simulation = bench.simulation = make_npu_simulation;
+  inspect.print_graph = print_graph;
   add_run(app, run, chosen);
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);
@@ -464,30 +248,6 @@ int main(int argc, char** argv) {
   add_isa(app, isa_json, chosen);
   CLI::App* devices = app.add_subcommand("devices", "List the devices and instruction sets of this build and machine");
   devices->add_flag("--json", devices_json, "print JSON");
-  devices->callback([&] { chosen = [&] { return end_of(devices_command(devices_json)); }; });
-  if (is_unknown_command(app, argc, argv)) return kExitUsage;
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& problem) {
-    const int code = app.exit(problem);
-    return code == 0 ? flushed(0) : kExitUsage;
-  }
-  try {
-    const hai::Result<int> status = chosen();
-    if (status) return flushed(*status);
-    end_progress();
-    const CLI::App* command = app.get_subcommands().front();
-    const bool json = command->get_option_no_throw("--json") != nullptr && command->count("--json") > 0;
-    print_error(status.error(), json);
-  } catch (const std::bad_alloc&) {
-    end_progress();
-    std::fprintf(stderr,
-                 "hai: error: out of memory; close other programs, or use a smaller batch or model [HAI-L099]\n");
-  } catch (const std::exception& problem) {
-    end_progress();
-    if (std::ferror(stdout) != 0) return flushed(kExitFailed);
-    std::fprintf(stderr, "hai: error: %s: %s; this is a bug of HAI, please report it with the file [HAI-L098]\n",
-                 what_was_asked(app).c_str(), problem.what());
-  }
-  return kExitFailed;
+  devices->callback([&] { chosen = [&] { return exit_code_of(devices_command(devices_json)); }; });
+  return run_program(app, argc, argv, chosen);
 }

@@ -1,5 +1,5 @@
-// The commands of `hai`: what each takes, as plain structures that main fills from the command line, and the functions
-// that do the work.
+// The commands of `hai` that a device does not have (those it has: tools/hai_device/device_commands.h): what each
+// takes, as plain structures that main fills from the command line, and the functions that do the work.
 //
 // Each command prints its own result on standard output (text, or one JSON document with `json`), progress and notes on
 // standard error, and returns an error for main to print. Exit codes: 0 done, 1 failed (the error is on standard
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "format/model.h"
 
 namespace hai::tools {
 
@@ -79,48 +80,6 @@ struct CompareArguments {
 };
 Status compare_command(const CompareArguments& arguments);
 
-struct RunArguments {
-  std::string model;
-  std::string device;
-  std::vector<std::string> inputs;  // "name=file.npy", "file.jpg"
-  std::string output_folder;        // .npy files, one an output
-  std::string labels;               // text file, a name a line
-  int top = 5;
-  int threads = 0;
-  std::string isa;
-  std::string trace;                  // Chrome trace JSON
-  double clock_mhz = 0;               // sd3403: an operating point; 0: the machine's own clock
-  std::optional<std::string> camera;  // sd3403: "1280x720"
-  double deadline_ms = 0;             // sd3403: the slowest point that makes a frame in time; 0: none
-  std::vector<std::string> inject;    // sd3403: faults of the machine
-  bool json = false;
-};
-// A run that an injected fault stops has told what it was asked for, and yet has no outputs.
-enum class RunEnd { kDone, kStoppedByFault };
-Result<RunEnd> run_command(const RunArguments& arguments);
-
-struct InspectArguments {
-  std::string model;
-  bool graph = false;    // the portable graph as text
-  bool program = false;  // instructions and tensors
-  bool verify = false;   // read all weights and check every digest
-  bool json = false;
-};
-Status inspect_command(const InspectArguments& arguments);
-
-struct BenchArguments {
-  std::string model;
-  std::string device;
-  std::string isa;
-  int threads = 1;
-  int64_t batch = 1;
-  int runs = 50;
-  int warmup = 5;
-  int top_layers = 20;  // 0: all
-  bool json = false;
-};
-Status bench_command(const BenchArguments& arguments);
-
 struct OpsArguments {
   std::string name;       // one operator's page
   bool matrix = false;    // operator x what exists
@@ -131,29 +90,6 @@ struct OpsArguments {
 Status ops_command(const OpsArguments& arguments);
 
 Status devices_command(bool json);
-
-struct TrainArguments {
-  std::string model;   // .hai that was compiled with --train
-  std::string data;    // folder with a subfolder a class, or .csv of path,label
-  std::string output;  // .hai
-  int64_t epochs = 10;
-  int64_t batch = 0;  // 0: 32, or what the model and the pictures allow
-  double learning_rate = 1e-3;
-  std::string schedule = "cosine";
-  int64_t warmup = 0;       // steps
-  double decay = 0.1;       // of schedule "step"
-  int64_t decay_every = 0;  // epochs; 0: a third of them
-  double held_out = 0.1;
-  int64_t patience = 0;  // epochs without a better one; 0: all epochs
-  std::string augment = "none";
-  int64_t seed = 1;
-  int threads = 0;
-  std::string log;  // file of JSON lines; empty: none
-  bool json = false;
-};
-// What an interrupt ends has written what there was.
-enum class TrainEnd { kDone, kInterrupted };
-Result<TrainEnd> train_command(const TrainArguments& arguments);
 
 struct DisasmArguments {
   std::string input;    // .hai, or words of commands
@@ -168,5 +104,8 @@ struct AsmArguments {
 Status asm_command(const AsmArguments& arguments);
 
 Status isa_command(bool json);
+
+// What inspect_command() does for --graph.
+Status print_graph(const format::ModelFile& model);
 
 }  // namespace hai::tools

@@ -17,10 +17,10 @@
 #include "quantizer/accuracy_report.h"
 #include "quantizer/layer_errors.h"
 #include "tools/hai/commands.h"
-#include "tools/hai/output_paths.h"
-#include "tools/hai/print.h"
-#include "tools/hai/progress.h"
 #include "tools/hai/sample_folder.h"
+#include "tools/hai_device/output_paths.h"
+#include "tools/hai_device/print.h"
+#include "tools/hai_device/progress.h"
 
 namespace hai::tools {
 namespace {

@@ -25,10 +25,10 @@
 #include "quantizer/mixed_search.h"
 #include "quantizer/quantizer.h"
 #include "tools/hai/commands.h"
-#include "tools/hai/output_paths.h"
-#include "tools/hai/print.h"
-#include "tools/hai/progress.h"
-#include "tools/hai/table.h"
+#include "tools/hai_device/output_paths.h"
+#include "tools/hai_device/print.h"
+#include "tools/hai_device/progress.h"
+#include "tools/hai_device/table.h"
 
 namespace hai::tools {
 namespace {

@@ -13,7 +13,7 @@
 #include "ops/op_schema.h"
 #include "tools/hai/commands.h"
 #include "tools/hai/operator_matrix.h"
-#include "tools/hai/table.h"
+#include "tools/hai_device/table.h"
 
 namespace hai::tools {
 namespace {

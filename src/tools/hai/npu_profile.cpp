@@ -18,13 +18,13 @@
 #include "devices/sd3403/exec/timeline_report.h"
 #include "devices/sd3403/exec/timeline_trace.h"
 #include "devices/sd3403/exec/timing.h"
-#include "tools/hai/stopwatch.h"
-#include "tools/hai/table.h"
+#include "tools/hai_device/stopwatch.h"
+#include "tools/hai_device/table.h"
 
 namespace hai::tools {
 namespace {
 
-Result<sd3403::Timeline> time_of(const sd3403::NpuProgram& program, const NpuProfileOptions& options) {
+Result<sd3403::Timeline> time_of(const sd3403::NpuProgram& program, const SimulationOptions& options) {
   if (options.deadline_ms > 0) {
     return sd3403::slowest_in_time(program.commands, program.constants, program.machine, options.deadline_ms / 1e3);
   }
@@ -89,9 +89,9 @@ std::string trace_document(nlohmann::json events) {
 // What profile_npu() gathers, segment by segment.
 class Profiler {
  public:
-  Profiler(const NpuSegments& segments, const NpuProfileOptions& options) : segments_(segments), options_(options) {}
+  Profiler(const NpuSegments& segments, const SimulationOptions& options) : segments_(segments), options_(options) {}
 
-  Result<NpuProfile> run() {
+  Result<SimulationProfile> run() {
     std::optional<sd3403::Camera> camera;
     if (options_.camera) {
       HAI_TRY(camera, parse_camera(*options_.camera));
@@ -142,15 +142,15 @@ class Profiler {
   }
 
   const NpuSegments& segments_;
-  const NpuProfileOptions& options_;
-  NpuProfile out_;
+  const SimulationOptions& options_;
+  SimulationProfile out_;
   nlohmann::ordered_json board_;
   nlohmann::ordered_json json_ = nlohmann::ordered_json::array();
   nlohmann::json events_ = nlohmann::json::array();
 };
 
 // As far as a segment gets in which a fault stops the run.
-Result<sd3403::Timeline> time_until_stopped(const sd3403::NpuProgram& npu, const NpuProfileOptions& options,
+Result<sd3403::Timeline> time_until_stopped(const sd3403::NpuProgram& npu, const SimulationOptions& options,
                                             const StoppedSegment& stopped) {
   HAI_TRY(sd3403::Timeline timeline, time_of(npu, options));
   std::optional<int64_t> found;
@@ -185,7 +185,7 @@ Result<NpuSegments> NpuSegments::read(const std::string& model_path) {
   return out;
 }
 
-Status check_npu_options(const NpuSegments& segments, const NpuProfileOptions& options) {
+Status check_npu_options(const NpuSegments& segments, const SimulationOptions& options) {
   const char* flag = options.clock_mhz > 0 ? "--clock" : options.deadline_ms > 0 ? "--deadline" : "--camera";
   const bool any = options.clock_mhz > 0 || options.deadline_ms > 0 || options.camera.has_value();
   if (any && segments.empty()) {
@@ -205,11 +205,11 @@ Status check_npu_options(const NpuSegments& segments, const NpuProfileOptions& o
   return {};
 }
 
-Result<NpuProfile> profile_npu(const NpuSegments& segments, const NpuProfileOptions& options) {
+Result<SimulationProfile> profile_npu(const NpuSegments& segments, const SimulationOptions& options) {
   return Profiler(segments, options).run();
 }
 
-Result<std::string> trace_until_stopped(const NpuSegments& segments, const NpuProfileOptions& options,
+Result<std::string> trace_until_stopped(const NpuSegments& segments, const SimulationOptions& options,
                                         const StoppedSegment& stopped) {
   nlohmann::json events = nlohmann::json::array();
   int64_t process = 0;

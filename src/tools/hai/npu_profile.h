@@ -13,6 +13,7 @@
 #include "devices/sd3403/exec/npu_program.h"
 #include "devices/sd3403/exec/run_order.h"
 #include "format/model.h"
+#include "tools/hai_device/simulation.h"
 
 namespace hai::tools {
 
@@ -38,25 +39,12 @@ class NpuSegments {
   std::vector<OfProgram> programs_;
 };
 
-struct NpuProfileOptions {
-  double clock_mhz = 0;               // an operating point of the machine; 0: its own clock
-  double deadline_ms = 0;             // the slowest point that makes a frame in time; 0: none
-  std::optional<std::string> camera;  // "1280x720": the pipeline around the network, too
-  int64_t batch = 1;                  // samples of a run, a pass each
-};
 // What is wrong with the options themselves, before anything runs. Errors: L082 both a clock and a deadline, L083 a
 // camera that cannot be, L084 options of the NPU for a model without a segment, N043 a clock that the machine lacks.
-Status check_npu_options(const NpuSegments& segments, const NpuProfileOptions& options);
+Status check_npu_options(const NpuSegments& segments, const SimulationOptions& options);
 
-struct NpuProfile {
-  std::string text;      // tables of all segments
-  std::string json;      // an object: segments, and the board's stages
-  std::string trace;     // trace events of all segments and passes
-  double cycles_ms = 0;  // measured: what modelling of time took,
-  double energy_ms = 0;  // and of energy
-};
 // Precondition: check_npu_options() has passed, also for trace_until_stopped(). Errors: those of timing.
-Result<NpuProfile> profile_npu(const NpuSegments& segments, const NpuProfileOptions& options);
+Result<SimulationProfile> profile_npu(const NpuSegments& segments, const SimulationOptions& options);
 
 // Where an injected fault has stopped a run.
 struct StoppedSegment {
@@ -66,14 +54,10 @@ struct StoppedSegment {
   bool before_all_commands = false;  // or it was found before the first
 };
 // The trace of what ran until then. Errors: those of timing.
-Result<std::string> trace_until_stopped(const NpuSegments& segments, const NpuProfileOptions& options,
+Result<std::string> trace_until_stopped(const NpuSegments& segments, const SimulationOptions& options,
                                         const StoppedSegment& stopped);
 
-// What modelling time and energy of one pass of all segments takes here, in milliseconds.
-struct ModellingTime {
-  double cycles_ms = 0;
-  double energy_ms = 0;
-};
+// Of one pass of all segments.
 Result<ModellingTime> measure_modelling(const NpuSegments& segments);
 
 }  // namespace hai::tools

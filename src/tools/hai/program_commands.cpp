@@ -12,8 +12,8 @@
 #include "devices/sd3403/isa/assembly.h"
 #include "format/model.h"
 #include "tools/hai/commands.h"
-#include "tools/hai/output_paths.h"
-#include "tools/hai/print.h"
+#include "tools/hai_device/output_paths.h"
+#include "tools/hai_device/print.h"
 
 namespace hai::tools {
 namespace {

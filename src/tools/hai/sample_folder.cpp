@@ -12,9 +12,9 @@
 
 #include "data/image.h"
 #include "data/preprocess.h"
-#include "tools/hai/npy.h"
-#include "tools/hai/print.h"
-#include "tools/hai/progress.h"
+#include "tools/hai_device/npy.h"
+#include "tools/hai_device/print.h"
+#include "tools/hai_device/progress.h"
 
 namespace hai::tools {
 namespace {

@@ -1,28 +1,24 @@
 // `hai inspect`: everything that a .hai file says of itself: inputs, outputs, metadata, preprocessing, sections with
 // digests, programs.
 //
-// The summary goes through the public interface; --graph and --program read the file whole, through the compiler's
-// reader.
+// The summary goes through the public interface; --graph and --program read the file whole. Printing a graph takes the
+// compiler, so it is a function of `hai` (tools/hai/print_graph.cpp).
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/utf8.h"
-#include "compiler/portable_graph.h"
 #include "format/model.h"
-#include "ir/text.h"
-#include "tools/hai/api_errors.h"
-#include "tools/hai/commands.h"
-#include "tools/hai/print.h"
-#include "tools/hai/table.h"
+#include "tools/hai_device/api_errors.h"
+#include "tools/hai_device/device_commands.h"
+#include "tools/hai_device/print.h"
+#include "tools/hai_device/table.h"
 
 namespace hai::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr int64_t kPrintedConstantBytes = 64;
 
 std::string shape_text(const api::Model& model, const hai_tensor_info& info) {
   std::string text;
@@ -230,10 +226,7 @@ Status inspect_command(const InspectArguments& arguments) {
   }
   if (!arguments.graph && !arguments.program) return {};
   HAI_TRY(const format::ModelFile file, format::read_model_file(arguments.model));
-  if (arguments.graph) {
-    HAI_TRY(const ir::Graph graph, compiler::from_portable(file));
-    print("\n{}", ir::print(graph, {kPrintedConstantBytes}));
-  }
+  if (arguments.graph && arguments.print_graph != nullptr) HAI_TRY_STATUS(arguments.print_graph(file));
   if (arguments.program) {
     for (const format::Program& program : file.programs) print_program(program);
   }

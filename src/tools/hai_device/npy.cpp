@@ -3,7 +3,7 @@
 // Method: the header is matched against the three keys it must hold; nothing of it is evaluated. Invariant: the data
 // must have exactly the size that shape and type say. Not supported, and said so: big-endian, Fortran order, objects,
 // structured types.
-#include "tools/hai/npy.h"
+#include "tools/hai_device/npy.h"
 
 #include <fmt/format.h>
 

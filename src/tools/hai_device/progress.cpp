@@ -3,7 +3,7 @@
 // Method: on a terminal the line is drawn over itself; in a file or a pipe, where that would leave every step, a line
 // is written at most every ten seconds, and the last one when the progress ends. Not thread-safe: progress is reported
 // by the thread that runs the command.
-#include "tools/hai/progress.h"
+#include "tools/hai_device/progress.h"
 
 #include <unistd.h>
 

@@ -2,7 +2,7 @@
 //
 // Method: each line is flushed, so that a reader that follows the file sees whole lines, and a disk that is full is
 // found at the line that did not fit and not at the end of the night.
-#include "tools/hai/train_log.h"
+#include "tools/hai_device/train_log.h"
 
 #include <cerrno>
 #include <cstring>

@@ -2,7 +2,7 @@
 //
 // Plain characters only, so that output survives a pipe, a log and a mail. It does not colour and does not know the
 // terminal's width.
-#include "tools/hai/table.h"
+#include "tools/hai_device/table.h"
 
 #include <fmt/format.h>
 

@@ -9,18 +9,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
 #include <span>
 #include <string_view>
 
-#include "tools/hai/api_errors.h"
-#include "tools/hai/commands.h"
-#include "tools/hai/npu_profile.h"
-#include "tools/hai/print.h"
-#include "tools/hai/stopwatch.h"
-#include "tools/hai/table.h"
+#include "tools/hai_device/api_errors.h"
+#include "tools/hai_device/device_commands.h"
+#include "tools/hai_device/print.h"
+#include "tools/hai_device/stopwatch.h"
+#include "tools/hai_device/table.h"
 
 namespace hai::tools {
 namespace {
@@ -64,14 +64,14 @@ double median_of(std::vector<double> values) {
 
 // The three together, as often as plain runs: they share caches, so their parts by themselves would be too little.
 Result<SimulationTime> measure_simulation(api::Session& session, const std::vector<hai_tensor>& inputs,
-                                          const std::vector<hai_tensor>& outputs, const NpuSegments& segments,
+                                          const std::vector<hai_tensor>& outputs, const Simulation& simulation,
                                           int runs) {
   std::vector<double> values, cycles, energy, all;
   for (int i = 0; i < runs; ++i) {
     const Clock::time_point begin = Clock::now();
     HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
     values.push_back(milliseconds_since(begin));
-    HAI_TRY(const ModellingTime modelling, measure_modelling(segments));
+    HAI_TRY(const ModellingTime modelling, simulation.measure());
     cycles.push_back(modelling.cycles_ms);
     energy.push_back(modelling.energy_ms);
     all.push_back(values.back() + modelling.cycles_ms + modelling.energy_ms);
@@ -207,10 +207,10 @@ Status bench_command(const BenchArguments& arguments) {
   std::vector<hai_tensor> outputs;
   for (const api::Tensor& tensor : output_tensors) outputs.push_back(api::view(tensor));
   HAI_TRY(Figures figures, measure(session, inputs, outputs, arguments));
-  if (std::string_view(session.device()) == "sd3403") {
-    HAI_TRY(const NpuSegments segments, NpuSegments::read(arguments.model));
+  if (arguments.simulation != nullptr && std::string_view(session.device()) == "sd3403") {
+    HAI_TRY(const std::unique_ptr<Simulation> simulation, arguments.simulation(arguments.model, true));
     HAI_TRY_STATUS(from_api(session.set_profiling(false)));
-    HAI_TRY(figures.simulation, measure_simulation(session, inputs, outputs, segments, arguments.runs));
+    HAI_TRY(figures.simulation, measure_simulation(session, inputs, outputs, *simulation, arguments.runs));
   }
   if (arguments.json) {
     print_json(session, figures, arguments);

@@ -2,7 +2,7 @@
 //
 // JSON does not come this way: it has escapes of its own, and programs read it. Line ends inside of names are the
 // business of whoever prints the name (printable()): here they look like any other.
-#include "tools/hai/print.h"
+#include "tools/hai_device/print.h"
 
 #include <cstdio>
 

@@ -1,7 +1,7 @@
 // Method: two paths are one file when the file system says so, or, where nothing stands yet, when they are equal once
 // links and dots are resolved. A path that cannot be looked at is no reason to stop here: reading or writing it will
 // say why.
-#include "tools/hai/output_paths.h"
+#include "tools/hai_device/output_paths.h"
 
 #include <strings.h>
 

@@ -1,5 +1,5 @@
 // .npy files: round trips, and every way in which one can be broken.
-#include "tools/hai/npy.h"
+#include "tools/hai_device/npy.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 // The public interface carries errors as text that ends in the id; commands print Errors. The two meet here.
 //
 // Invariant: to_string() of the result is the text that came in.
-#include "tools/hai/api_errors.h"
+#include "tools/hai_device/api_errors.h"
 
 namespace hai::tools {
 

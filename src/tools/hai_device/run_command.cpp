@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -15,14 +16,13 @@
 #include "base/utf8.h"
 #include "data/image.h"
 #include "data/preprocess.h"
-#include "tools/hai/api_errors.h"
-#include "tools/hai/commands.h"
-#include "tools/hai/npu_profile.h"
-#include "tools/hai/npy.h"
-#include "tools/hai/output_paths.h"
-#include "tools/hai/print.h"
-#include "tools/hai/stopwatch.h"
-#include "tools/hai/table.h"
+#include "tools/hai_device/api_errors.h"
+#include "tools/hai_device/device_commands.h"
+#include "tools/hai_device/npy.h"
+#include "tools/hai_device/output_paths.h"
+#include "tools/hai_device/print.h"
+#include "tools/hai_device/stopwatch.h"
+#include "tools/hai_device/table.h"
 
 namespace hai::tools {
 namespace {
@@ -290,32 +290,6 @@ void print_stopped(const FaultResult& result, bool json) {
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-// Which segment stopped, and at what. Where several faults were found it is the first segment that did.
-StoppedSegment stopped_segment(const NpuSegments& segments, const FaultResult& result) {
-  StoppedSegment out;
-  for (const NpuSegments::OfProgram& of : segments.programs()) {
-    for (const sd3403::NpuProgram& npu : of.segments) {
-      for (const auto& fault : result.faults) {
-        if (fault.at("verdict") != "detected" || fault.at("segment") != npu.name) continue;
-        out.segment = npu.name;
-        const bool placed = fault.contains("command");
-        const size_t command = placed ? fault.at("command").get<size_t>() : 0;
-        if (fault.contains("semaphore")) {
-          out.broken.stuck_semaphores.push_back(fault.at("semaphore").get<int64_t>());
-        } else if (fault.contains("channel")) {
-          out.broken.hung_commands.push_back(command);
-        } else if (placed && fault.contains("modelled_cycle")) {
-          out.refused = std::min(out.refused.value_or(command), command);
-        } else {
-          out.before_all_commands = true;  // decoder or verifier
-        }
-      }
-      if (!out.segment.empty()) return out;
-    }
-  }
-  return out;
-}
-
 // A trace with the faults beside its events, where one is wanted.
 Status write_npu_trace(const std::string& path, const std::string& events, const FaultResult& result) {
   if (path.empty()) return {};
@@ -386,42 +360,42 @@ Result<RunEnd> run_command(const RunArguments& arguments) {
   begin = Clock::now();
   HAI_TRY(api::Session session, from_api(model.session(options)));
   const bool modelled = std::string_view(session.device()) == "sd3403";
-  NpuSegments segments(arguments.model);
-  if (modelled) {
-    HAI_TRY(segments, NpuSegments::read(arguments.model));
+  std::unique_ptr<Simulation> simulation;
+  if (arguments.simulation != nullptr) {
+    HAI_TRY(simulation, arguments.simulation(arguments.model, modelled));
   }
   wall.loading_ms += milliseconds_since(begin);
-  const NpuProfileOptions profile_options{arguments.clock_mhz, arguments.deadline_ms, arguments.camera,
+  const SimulationOptions profile_options{arguments.clock_mhz, arguments.deadline_ms, arguments.camera,
                                           modelled ? batch_of(model, inputs) : 1};
-  HAI_TRY_STATUS(check_npu_options(segments, profile_options));
+  if (simulation) HAI_TRY_STATUS(simulation->check(profile_options));
   begin = Clock::now();
   const Result<std::vector<api::Tensor>> answer = from_api(session.run(inputs));
   wall.values_ms = milliseconds_since(begin);
   HAI_TRY(const FaultResult faults, fault_result(session, answer));
   if (faults.stopped) {
     print_stopped(faults, arguments.json);
-    if (arguments.trace.empty()) return RunEnd::kStoppedByFault;
-    HAI_TRY(const std::string trace, trace_until_stopped(segments, profile_options, stopped_segment(segments, faults)));
+    if (arguments.trace.empty() || !simulation) return RunEnd::kStoppedByFault;
+    HAI_TRY(const std::string trace, simulation->trace_until_stopped(profile_options, faults.faults.dump()));
     HAI_TRY_STATUS(write_npu_trace(arguments.trace, trace, faults));
     return RunEnd::kStoppedByFault;
   }
   const std::vector<api::Tensor>& outputs = *answer;
   if (!arguments.output_folder.empty()) HAI_TRY_STATUS(save_outputs(model, outputs, arguments.output_folder));
-  std::optional<NpuProfile> profile;
-  if (modelled) {
-    HAI_TRY(profile, profile_npu(segments, profile_options));
+  std::optional<SimulationProfile> profile;
+  if (modelled && simulation) {
+    HAI_TRY(profile, simulation->profile(profile_options));
     wall.cycles_ms = profile->cycles_ms;
     wall.energy_ms = profile->energy_ms;
   }
   // Of a simulated device the trace is its virtual time; what the simulation took is of no interest beside it.
   if (!arguments.trace.empty()) {
-    HAI_TRY_STATUS(modelled ? write_npu_trace(arguments.trace, profile->trace, faults)
-                            : from_api(session.write_trace(arguments.trace)));
+    HAI_TRY_STATUS(profile ? write_npu_trace(arguments.trace, profile->trace, faults)
+                           : from_api(session.write_trace(arguments.trace)));
   }
   if (arguments.json) {
     print_json(model, outputs, labels, arguments.top, wall, profile ? profile->json : std::string(), faults);
   } else {
-    print_text(model, outputs, labels, arguments.top, wall, modelled);
+    print_text(model, outputs, labels, arguments.top, wall, profile.has_value());
     if (profile) print("{}", profile->text);
     if (!faults.faults.empty()) print("{}", fault_lines(faults));
   }

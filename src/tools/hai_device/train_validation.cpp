@@ -3,14 +3,14 @@
 // Method: the file that would be written is made in memory, without its training program, opened like any other, and
 // run: what is measured is what a user of the file would see. The last batch is filled up, since a model may have a
 // fixed one; what fills it is not counted.
-#include "tools/hai/train_validation.h"
+#include "tools/hai_device/train_validation.h"
 
 #include <algorithm>
 
 #include "base/file.h"
 #include "data/metrics.h"
 #include "runtime/session.h"
-#include "tools/hai/train_tensor.h"
+#include "tools/hai_device/train_tensor.h"
 
 namespace hai::tools {
 

@@ -1,0 +1,88 @@
+// The commands that a device has as well: what each takes, as plain structures that main fills from the command line,
+// and the functions that do the work. `hai` and `hai-device` call the same ones.
+//
+// Each command prints its own result on standard output (text, or one JSON document with `json`), progress and notes on
+// standard error, and returns an error for main to print. They depend on the rooms that a device carries only: what
+// else `hai` can do for them (a simulator's model of time, printing graphs) it gives them as functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "format/model.h"
+#include "tools/hai_device/simulation.h"
+
+namespace hai::tools {
+
+struct RunArguments {
+  std::string model;
+  std::string device;
+  std::vector<std::string> inputs;  // "name=file.npy", "file.jpg"
+  std::string output_folder;        // .npy files, one an output
+  std::string labels;               // text file, a name a line
+  int top = 5;
+  int threads = 0;
+  std::string isa;
+  std::string trace;                  // Chrome trace JSON
+  double clock_mhz = 0;               // sd3403: an operating point; 0: the machine's own clock
+  std::optional<std::string> camera;  // sd3403: "1280x720"
+  double deadline_ms = 0;             // sd3403: the slowest point that makes a frame in time; 0: none
+  std::vector<std::string> inject;    // sd3403: faults of the machine
+  MakeSimulation simulation = nullptr;
+  bool json = false;
+};
+// A run that an injected fault stops has told what it was asked for, and yet has no outputs.
+enum class RunEnd { kDone, kStoppedByFault };
+Result<RunEnd> run_command(const RunArguments& arguments);
+
+struct InspectArguments {
+  std::string model;
+  bool graph = false;  // the portable graph as text, by print_graph
+  Status (*print_graph)(const format::ModelFile& model) = nullptr;
+  bool program = false;  // instructions and tensors
+  bool verify = false;   // read all weights and check every digest
+  bool json = false;
+};
+Status inspect_command(const InspectArguments& arguments);
+
+struct BenchArguments {
+  std::string model;
+  std::string device;
+  std::string isa;
+  int threads = 1;
+  int64_t batch = 1;
+  int runs = 50;
+  int warmup = 5;
+  int top_layers = 20;  // 0: all
+  MakeSimulation simulation = nullptr;
+  bool json = false;
+};
+Status bench_command(const BenchArguments& arguments);
+
+struct TrainArguments {
+  std::string model;   // .hai that was compiled with --train
+  std::string data;    // folder with a subfolder a class, or .csv of path,label
+  std::string output;  // .hai
+  int64_t epochs = 10;
+  int64_t batch = 0;  // 0: 32, or what the model and the pictures allow
+  double learning_rate = 1e-3;
+  std::string schedule = "cosine";
+  int64_t warmup = 0;       // steps
+  double decay = 0.1;       // of schedule "step"
+  int64_t decay_every = 0;  // epochs; 0: a third of them
+  double held_out = 0.1;
+  int64_t patience = 0;  // epochs without a better one; 0: all epochs
+  std::string augment = "none";
+  int64_t seed = 1;
+  int threads = 0;
+  std::string log;  // file of JSON lines; empty: none
+  bool json = false;
+};
+// What an interrupt ends has written what there was.
+enum class TrainEnd { kDone, kInterrupted };
+Result<TrainEnd> train_command(const TrainArguments& arguments);
+
+}  // namespace hai::tools

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What a device carries: libhai_runtime.so holds no compiler, protobuf or Python, and an installed tree builds C and C++ programs.
+# What a device carries: libhai_runtime.so and hai-device hold no compiler, protobuf or Python, and an installed tree builds C and C++ programs.
 # timeout_s: 120
 source "$(dirname "$0")/../step.sh"
 [[ -f build/lib/libhai_runtime.so ]] || die "build/lib/libhai_runtime.so is missing: run .ci/steps/20_build.sh first"
-"$python" .ci/check_runtime_library.py build/lib/libhai_runtime.so build/lib/libhai_cpu_train_exec.a
+"$python" .ci/check_runtime_library.py build/lib/libhai_runtime.so build/lib/libhai_cpu_train_exec.a build/bin/hai-device
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 cmake --install build --prefix "$prefix" >"$logs/install.log"

@@ -1,8 +1,8 @@
 """Every comparison with peers: `bench/run.py [name ...]`, the names of SUITES; all by default. Each prints a markdown table.
 
 Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU), `npu_peers` (what others estimate for an NPU,
-layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults) and
-`permuted_mnist` (learning without forgetting) take models and options of their own:
+layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults),
+`permuted_mnist` (learning without forgetting) and `training_speed` (a step of training) take models and options of their own:
 `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
@@ -33,8 +33,9 @@ SUITES = {
     "npu_errors": "bench.npu.errors",
     "npu_faults": "bench.npu.faults",
     "permuted_mnist": "bench.training.permuted_mnist",
+    "training_speed": "bench.training.step_speed",
 }
-WITH_OPTIONS = ("accuracy", "npu", "npu_peers", "npu_errors", "npu_faults", "permuted_mnist")
+WITH_OPTIONS = ("accuracy", "npu", "npu_peers", "npu_errors", "npu_faults", "permuted_mnist", "training_speed")
 
 
 def main() -> int:

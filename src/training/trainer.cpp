@@ -38,6 +38,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(std::shared_ptr<runtime::Model>
   session.isa = options.isa;
   session.threads = options.threads;
   session.max_batch = options.max_batch;
+  session.profile = options.profile;
   HAI_TRY(trainer->session_, runtime::Session::create(model, session));
   if (model->file().has_features()) {
     session.training = false;

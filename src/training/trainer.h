@@ -25,6 +25,7 @@ struct TrainerOptions {
   std::string isa = {};  // empty: HAI_CPU, else the best
   int threads = 0;       // 0: one for each CPU this process may use
   int64_t max_batch = 0;
+  bool profile = false;  // times of the instructions, in session().profile()
 };
 
 struct StepResult {

@@ -49,9 +49,10 @@ struct BatchLoader::State {
   std::mutex mutex;
   std::condition_variable changed;
   // Under the mutex.
-  int64_t epoch = 0;   // that is wanted
-  int64_t starts = 0;  // so that an epoch begun again is another one
-  int64_t made = 0;    // batches of it
+  int64_t epoch = 0;        // that is wanted
+  int64_t starts = 0;       // so that an epoch begun again is another one
+  int64_t first_batch = 0;  // batch of it that is wanted
+  int64_t made = 0;         // batches of it, those before the first included
   int64_t taken = 0;
   bool working = false;  // an epoch is being made
   bool quit = false;
@@ -139,14 +140,15 @@ void BatchLoader::State::make_epoch(std::unique_lock<std::mutex>& lock) {
   const int64_t of_epoch = epoch;
   const int64_t start_of = starts;
   const auto dropped = [&] { return quit || starts != start_of; };
-  for (int64_t number = 0; number < batches(); ++number) {
+  const int64_t begin = first_batch;
+  for (int64_t number = begin; number < batches(); ++number) {
     // The caller holds batch taken - 1, so kRing - 1 others may lie beside it.
     changed.wait(lock, [&] { return dropped() || number - taken < kRing - 1; });
     if (dropped()) return;
     lock.unlock();
     Status status;
     try {
-      if (number == 0) shuffle(of_epoch);
+      if (number == begin) shuffle(of_epoch);
       status = make(of_epoch, number, ring[static_cast<size_t>(number % kRing)]);
     } catch (const std::bad_alloc&) {
       status = make_error(StatusCode::kResourceExhausted, "D086",
@@ -201,12 +203,12 @@ Result<std::unique_ptr<BatchLoader>> BatchLoader::create(const LabelledSet& set,
 
 int64_t BatchLoader::batches() const { return state_->batches(); }
 
-void BatchLoader::start(int64_t epoch) {
+void BatchLoader::start(int64_t epoch, int64_t first) {
   {
     const std::lock_guard<std::mutex> lock(state_->mutex);
     state_->epoch = epoch;
     ++state_->starts;
-    state_->made = state_->taken = 0;
+    state_->first_batch = state_->made = state_->taken = std::clamp<int64_t>(first, 0, state_->batches());
     state_->failure = {};
     state_->working = true;
   }

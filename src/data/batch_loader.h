@@ -41,8 +41,8 @@ class BatchLoader {
   BatchLoader& operator=(const BatchLoader&) = delete;
 
   int64_t batches() const;  // in an epoch
-  // Begins epoch `epoch`; what is left of the one before is dropped.
-  void start(int64_t epoch);
+  // Begins epoch `epoch` at its batch `first` (0..batches()); what is left of the one before is dropped.
+  void start(int64_t epoch, int64_t first = 0);
   // The next batch, valid until the next call of next() or start(); null at the end of the epoch. Errors: a picture
   // that can no longer be read; no memory.
   Result<const Batch*> next();

@@ -31,9 +31,9 @@ class BatchLoaderTest : public ::testing::Test {
     EXPECT_TRUE(made) << made.error().to_string();
     return std::move(made).value();
   }
-  static std::vector<Batch> epoch(BatchLoader& loader, int64_t number) {
+  static std::vector<Batch> epoch(BatchLoader& loader, int64_t number, int64_t first = 0) {
     std::vector<Batch> out;
-    loader.start(number);
+    loader.start(number, first);
     for (;;) {
       const auto batch = loader.next();
       EXPECT_TRUE(batch) << batch.error().to_string();
@@ -77,6 +77,19 @@ TEST_F(BatchLoaderTest, OneSeedOneEpochWhateverThreadsAndCache) {
   }
   options.seed = 10;
   EXPECT_NE(numbers(epoch(*loader(options), 1)), one);
+}
+
+TEST_F(BatchLoaderTest, AnEpochGoesOnAtAnyOfItsBatches) {
+  LoaderOptions options;
+  options.batch = 2;
+  options.augmentation = parse_augmentation("flip,crop,color,mixup,cutmix").value();
+  const auto loaded = loader(options);
+  std::vector<Batch> all = epoch(*loaded, 3);
+  ASSERT_EQ(all.size(), 6U);
+  for (int64_t first = 1; first <= 7; ++first) {  // one beyond the end as well
+    if (!all.empty()) all.erase(all.begin());
+    EXPECT_EQ(numbers(epoch(*loaded, 3, first)), numbers(all)) << first;
+  }
 }
 
 TEST_F(BatchLoaderTest, AnEpochHasEachPictureOnceAndIsFilledUp) {

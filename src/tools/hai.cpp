@@ -229,6 +229,7 @@ int main(int argc, char** argv) {
   InspectArguments inspect;
   BenchArguments bench;
   TrainArguments train;
+  RollbackArguments rollback;
   OpsArguments ops;
   bool devices_json = false;
   add_compile(app, compile, chosen);
@@ -239,6 +240,7 @@ int main(int argc, char** argv) {
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);
   add_train(app, train, chosen);
+  add_rollback(app, rollback, chosen);
   add_ops(app, ops, chosen);
   DisasmArguments disasm;
   AsmArguments assembly;

@@ -22,9 +22,11 @@ int main(int argc, char** argv) {
   TrainArguments train;
   InspectArguments inspect;
   BenchArguments bench;
+  RollbackArguments rollback;
   add_run(app, run, chosen);
   add_train(app, train, chosen);
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);
+  add_rollback(app, rollback, chosen);
   return run_program(app, argc, argv, chosen);
 }

@@ -170,14 +170,34 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("-t,--threads", a.threads, "threads (0: one a CPU); they change time alone")
       ->check(CLI::Range(0, 1024));
+  CLI::Option* checkpoint = command->add_option(
+      "--checkpoint", a.checkpoint, "folder for checkpoints: after each epoch, now and then, and at an interrupt");
+  command->add_flag("--resume", a.resume, "go on from the newest checkpoint there, or begin where there is none")
+      ->needs(checkpoint);
+  command->add_option("--checkpoint-steps", a.checkpoint_steps, "also after so many steps (0: not by steps)")
+      ->check(CLI::Range(0, kMostCount))
+      ->needs(checkpoint);
+  command->add_option("--checkpoint-minutes", a.checkpoint_minutes, "and after so many minutes (0: not by time)")
+      ->check(number_from(0, 1e6))
+      ->capture_default_str()
+      ->needs(checkpoint);
   command->add_option("--log", a.log, "file to write a line of JSON to for each step and epoch");
   command->add_flag("--json", a.json, "print the result as JSON");
   command->footer(of_program(
       app,
-      "An interrupt (Ctrl-C) writes what there is.\n"
+      "An interrupt (Ctrl-C, SIGTERM) leaves a checkpoint, or without --checkpoint writes what there is.\n"
       "Examples:\n  hai compile net.onnx -o net.hai --train loss=cross_entropy,optimizer=adamw --std 255\n"
-      "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --augment flip,crop,mixup --patience 5"));
+      "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --augment flip,crop,mixup --patience 5\n"
+      "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --checkpoint run1 --resume"));
   command->callback([&] { chosen = [&] { return exit_code_of(train_command(a)); }; });
+}
+
+void add_rollback(CLI::App& app, RollbackArguments& a, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand("rollback", "Bring back the model that a training or an update replaced");
+  command->add_option("model", a.model, "the .hai file; what it replaced lies beside it as MODEL.previous")->required();
+  command->add_flag("--json", a.json, "print JSON");
+  command->footer(of_program(app, "Example:\n  $ rollback flowers.hai"));
+  command->callback([&] { chosen = [&] { return exit_code_of(rollback_command(a)); }; });
 }
 
 namespace {

@@ -38,6 +38,7 @@ void add_run(CLI::App& app, RunArguments& arguments, Chosen& chosen);
 void add_inspect(CLI::App& app, InspectArguments& arguments, Chosen& chosen);
 void add_bench(CLI::App& app, BenchArguments& arguments, Chosen& chosen);
 void add_train(CLI::App& app, TrainArguments& arguments, Chosen& chosen);
+void add_rollback(CLI::App& app, RollbackArguments& arguments, Chosen& chosen);
 
 // Reads the command line, does what was chosen, and says what went wrong. The exit code of the program.
 int run_program(CLI::App& app, int argc, char** argv, const Chosen& chosen);

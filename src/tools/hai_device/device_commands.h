@@ -78,11 +78,21 @@ struct TrainArguments {
   std::string augment = "none";
   int64_t seed = 1;
   int threads = 0;
-  std::string log;  // file of JSON lines; empty: none
+  std::string log;         // file of JSON lines; empty: none
+  std::string checkpoint;  // folder; empty: no checkpoints
+  bool resume = false;     // go on from what lies there
+  int64_t checkpoint_steps = 0;
+  double checkpoint_minutes = 10;
   bool json = false;
 };
-// What an interrupt ends has written what there was.
+// What an interrupt ends has written a checkpoint, where there is a folder for it, else what there was.
 enum class TrainEnd { kDone, kInterrupted };
 Result<TrainEnd> train_command(const TrainArguments& arguments);
+
+struct RollbackArguments {
+  std::string model;
+  bool json = false;
+};
+Status rollback_command(const RollbackArguments& arguments);
 
 }  // namespace hai::tools

@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <csignal>
-#include <map>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/sha256.h"
 #include "data/augment.h"
 #include "data/batch_loader.h"
 #include "data/labelled_pictures.h"
@@ -28,8 +29,10 @@
 #include "tools/hai_device/progress.h"
 #include "tools/hai_device/stopwatch.h"
 #include "tools/hai_device/train_log.h"
+#include "tools/hai_device/train_progress.h"
 #include "tools/hai_device/train_tensor.h"
 #include "tools/hai_device/train_validation.h"
+#include "training/previous_model.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
 
@@ -64,14 +67,6 @@ class InterruptNotice {
  private:
   struct sigaction old_interrupt_ = {};
   struct sigaction old_terminate_ = {};
-};
-
-struct EpochResult {
-  int64_t epoch = 0;
-  double loss = 0;  // mean of its applied steps
-  std::optional<double> top1;
-  bool best = false;
-  double seconds = 0;
 };
 
 // What the model takes and answers.
@@ -171,16 +166,22 @@ class Training {
   Status prepare_pictures();
   Status prepare_steps();
   Status write_start();
-  Result<EpochResult> run_epoch(int64_t epoch);
-  Status take_step(const data::Batch& batch, EpochResult& epoch, int64_t& applied);
-  Status finish_epoch(EpochResult epoch);
-  Status write_model();
+  Status run_epoch();
+  Status take_step(const data::Batch& batch);
+  Status finish_epoch();
+  Status keep_epoch(const EpochResult& epoch);
+  Result<format::ModelFile> model_now();
+  Status pause();
   Status log_line(const Json& line) { return log_.write(one_line(line)); }
   Status epochs();
   void show(int64_t epoch, double loss) const;
+  std::string settings() const;
+  Status resume();
+  Status save_checkpoint();
+  Status write_output(const format::ModelFile& model);
   double pictures_per_second() const {
     const double seconds = milliseconds_since(begin_) / 1000;
-    return seconds > 0 ? static_cast<double>(steps_ * batch_) / seconds : 0;
+    return seconds > 0 ? static_cast<double>((at_.steps - first_step_) * batch_) / seconds : 0;
   }
 
   const TrainArguments& arguments_;
@@ -196,10 +197,11 @@ class Training {
   training::Schedule schedule_;
   TrainLog log_;
   Clock::time_point begin_;
-  int64_t steps_ = 0;  // taken, applied or not
-  std::vector<EpochResult> results_;
-  std::optional<EpochResult> best_;  // by top-1; of equal ones, that of the lower loss
-  int64_t improved_epoch_ = 0;       // that had a higher top-1 than all before
+  TrainProgress at_;
+  TrainCheckpoints checkpoints_;
+  int64_t first_step_ = 0;    // steps that were taken before this process
+  double first_seconds_ = 0;  // and the time that they took
+  bool resumed_ = false;
   bool written_ = false;
   std::string end_ = "epochs";
 };
@@ -244,7 +246,7 @@ Status Training::prepare_steps() {
 }
 
 Status Training::write_start() {
-  return log_line({{"kind", "start"},
+  return log_line({{"kind", resumed_ ? "resume" : "start"},
                    {"model", arguments_.model},
                    {"classes", set_.classes},
                    {"training_pictures", training_count_},
@@ -254,6 +256,7 @@ Status Training::write_start() {
                    {"steps_per_epoch", loader_->batches()},
                    {"epochs", arguments_.epochs},
                    {"seed", arguments_.seed},
+                   {"resumed_steps", first_step_},
                    {"held_out", held_out_ ? Json(held_out_->paths()) : Json::array()}});
 }
 
@@ -277,32 +280,85 @@ Status Training::prepare() {
   HAI_TRY(model_, interface_of(arguments_.model, *file, *trainer_));
   HAI_TRY_STATUS(prepare_pictures());
   HAI_TRY_STATUS(prepare_steps());
-  HAI_TRY(log_, TrainLog::open(arguments_.log));
+  at_.original_digest = training::model_digest(arguments_.output);
+  HAI_TRY_STATUS(resume());
+  HAI_TRY(log_, TrainLog::open(arguments_.log, at_.log_bytes));
   return write_start();
+}
+
+// All that decides the bits of the run, for checkpoints. Of a picture its name and size are: its content is not read
+// again.
+std::string Training::settings() const {
+  Sha256 pictures;
+  for (const data::LabelledPicture& picture : set_.pictures) {
+    std::error_code unknown;
+    const std::string line = fmt::format("{}\n{}\n{}\n", picture.path.string(), picture.label,
+                                         std::filesystem::file_size(picture.path, unknown));
+    pictures.update(std::as_bytes(std::span(line)));
+  }
+  return one_line({{"pictures", to_hex(pictures.finish())},
+                   {"classes", set_.classes.size()},
+                   {"batch", batch_},
+                   {"epochs", arguments_.epochs},
+                   {"learning_rate", arguments_.learning_rate},
+                   {"schedule", arguments_.schedule},
+                   {"warmup", arguments_.warmup},
+                   {"decay", arguments_.decay},
+                   {"decay_every", arguments_.decay_every},
+                   {"held_out", arguments_.held_out},
+                   {"patience", arguments_.patience},
+                   {"augment", arguments_.augment},
+                   {"seed", arguments_.seed}});
+}
+
+Status Training::resume() {
+  if (arguments_.checkpoint.empty()) return {};
+  checkpoints_ =
+      TrainCheckpoints(arguments_.checkpoint, settings(), arguments_.checkpoint_steps, arguments_.checkpoint_minutes);
+  if (!arguments_.resume) return checkpoints_.make_folder();
+  HAI_TRY(resumed_, checkpoints_.resume(*trainer_, at_));
+  if (!resumed_) {
+    note("{}: there is no checkpoint yet; training begins", arguments_.checkpoint);
+    return checkpoints_.make_folder();
+  }
+  first_step_ = at_.steps;
+  first_seconds_ = at_.seconds;
+  note("{}: goes on at epoch {}, after {} steps", arguments_.checkpoint, at_.epoch, at_.steps);
+  written_ = at_.best.has_value();
+  return checkpoints_.restore_best(at_, arguments_.output);
+}
+
+Status Training::save_checkpoint() {
+  at_.seconds = first_seconds_ + milliseconds_since(begin_) / 1000;
+  at_.log_bytes = log_.size_bytes();
+  return checkpoints_.save(*trainer_, at_);
 }
 
 void Training::show(int64_t epoch, double loss) const {
   const double seconds = milliseconds_since(begin_) / 1000;
   const int64_t all = schedule_.total_steps;
-  const double left = seconds / static_cast<double>(steps_) * static_cast<double>(all - steps_);
-  const std::string metric = best_ && best_->top1 ? fmt::format(", top-1 {:.1f} % at best", *best_->top1 * 100) : "";
+  const double left = seconds / static_cast<double>(at_.steps - first_step_) * static_cast<double>(all - at_.steps);
+  const std::string metric =
+      at_.best && at_.best->top1 ? fmt::format(", top-1 {:.1f} % at best", *at_.best->top1 * 100) : "";
   show_progress(fmt::format("epoch {}/{}, step {}/{}: loss {:.4f}{}, {:.0f} images/s, {} left", epoch,
-                            arguments_.epochs, steps_, all, loss, metric, pictures_per_second(), clock_text(left)));
+                            arguments_.epochs, at_.steps, all, loss, metric, pictures_per_second(), clock_text(left)));
 }
 
-Status Training::take_step(const data::Batch& batch, EpochResult& epoch, int64_t& applied) {
+Status Training::take_step(const data::Batch& batch) {
   const hai_tensor inputs[] = {view_of(trainer_->input(0), batch_, batch.pixels),
                                view_of(trainer_->input(1), batch_, batch.targets)};
-  const double rate = training::learning_rate_at(schedule_, ++steps_);
+  const double rate = training::learning_rate_at(schedule_, ++at_.steps);
   HAI_TRY(const training::StepResult step, trainer_->step(inputs, rate));
   if (step.applied) {
-    ++applied;
-    epoch.loss += (step.loss - epoch.loss) / static_cast<double>(applied);
+    ++at_.applied;
+    at_.loss += (step.loss - at_.loss) / static_cast<double>(at_.applied);
   }
-  show(epoch.epoch, step.loss);
+  ++at_.batches;
+  checkpoints_.count_step();
+  show(at_.epoch, step.loss);
   return log_line({{"kind", "step"},
-                   {"epoch", epoch.epoch},
-                   {"step", steps_},
+                   {"epoch", at_.epoch},
+                   {"step", at_.steps},
                    {"loss", step.loss},
                    {"gradient_norm", step.gradient_norm},
                    {"learning_rate", rate},
@@ -310,75 +366,102 @@ Status Training::take_step(const data::Batch& batch, EpochResult& epoch, int64_t
                    {"images_per_second", pictures_per_second()}});
 }
 
-// Ends early at an interrupt.
-Result<EpochResult> Training::run_epoch(int64_t epoch) {
-  EpochResult result;
-  result.epoch = epoch;
+// Ends early at an interrupt, and then what is done of the epoch is known to at_.
+Status Training::run_epoch() {
   const Clock::time_point begin = Clock::now();
-  int64_t applied = 0;
-  loader_->start(epoch);
+  const double before = at_.epoch_seconds;
+  loader_->start(at_.epoch, at_.batches);
   while (interrupted == 0) {
     HAI_TRY(const data::Batch* batch, loader_->next());
     if (batch == nullptr) break;
-    HAI_TRY_STATUS(take_step(*batch, result, applied));
+    HAI_TRY_STATUS(take_step(*batch));
+    at_.epoch_seconds = before + milliseconds_since(begin) / 1000;
+    if (checkpoints_.due()) HAI_TRY_STATUS(save_checkpoint());
   }
-  if (applied == 0 && interrupted == 0) {
+  if (at_.applied == 0 && interrupted == 0) {
     return make_error(StatusCode::kOutOfRange, "L107",
                       "no step of epoch {} could be applied: loss or gradients are no finite numbers; lower "
                       "--learning-rate (it is {}), or add --warmup",
-                      epoch, arguments_.learning_rate);
+                      at_.epoch, arguments_.learning_rate);
   }
-  result.seconds = milliseconds_since(begin) / 1000;
-  return result;
+  return {};
 }
 
-Status Training::write_model() {
-  std::map<std::string, std::string> metadata;
-  if (!set_.numbered) metadata["labels"] = one_line(set_.classes);  // else names that the file has stay true
-  HAI_TRY_STATUS(trainer_->save(arguments_.output, metadata));
+// The model as it is now, as it is written.
+Result<format::ModelFile> Training::model_now() {
+  HAI_TRY(format::ModelFile now, trainer_->trained_model());
+  if (!set_.numbered) now.metadata["labels"] = one_line(set_.classes);  // else names that the file has stay true
+  return now;
+}
+
+Status Training::write_output(const format::ModelFile& model) {
+  HAI_TRY_STATUS(training::keep_previous(arguments_.output, at_.original_digest));
+  HAI_TRY_STATUS(format::write_model_file(arguments_.output, model));
   written_ = true;
   return {};
 }
 
-Status Training::finish_epoch(EpochResult epoch) {
+// The checkpoint that knows of the best model comes before the output is replaced, so that a run that is killed in
+// between makes the output again.
+Status Training::keep_epoch(const EpochResult& epoch) {
+  std::optional<format::ModelFile> model;
+  if (epoch.best) {
+    HAI_TRY(model, model_now());
+    if (checkpoints_.enabled()) HAI_TRY_STATUS(checkpoints_.keep_best(*model, epoch.epoch));
+    at_.best = epoch;
+  }
+  at_.epochs.push_back(epoch);
+  ++at_.epoch;
+  at_.batches = at_.applied = 0;
+  at_.loss = at_.epoch_seconds = 0;
+  HAI_TRY_STATUS(log_line({{"kind", "epoch"},
+                           {"epoch", epoch.epoch},
+                           {"loss", epoch.loss},
+                           {"top1", epoch.top1 ? Json(*epoch.top1) : Json()},
+                           {"best", epoch.best},
+                           {"seconds", epoch.seconds}}));
+  if (checkpoints_.enabled()) HAI_TRY_STATUS(save_checkpoint());
+  if (model) HAI_TRY_STATUS(write_output(*model));
+  return {};
+}
+
+Status Training::finish_epoch() {
+  EpochResult epoch{at_.epoch, at_.loss, {}, false, at_.epoch_seconds};
   if (held_out_) {
     HAI_TRY(format::ModelFile now, trainer_->trained_model());
     HAI_TRY(epoch.top1, held_out_->top1(std::move(now), model_.output));
   }
-  const bool improved = !best_ || !epoch.top1 || *epoch.top1 > *best_->top1;
-  epoch.best = improved || (*epoch.top1 == *best_->top1 && epoch.loss < best_->loss);
-  if (improved) improved_epoch_ = epoch.epoch;
+  const bool improved = !at_.best || !epoch.top1 || *epoch.top1 > *at_.best->top1;
+  epoch.best = improved || (*epoch.top1 == *at_.best->top1 && epoch.loss < at_.best->loss);
+  if (improved) at_.improved_epoch = epoch.epoch;
   show_progress(fmt::format(
       "epoch {}/{}: loss {:.4f}{}{}", epoch.epoch, arguments_.epochs, epoch.loss,
       epoch.top1 ? fmt::format(", top-1 {:.2f} % of {} held out", *epoch.top1 * 100, held_out_->count()) : "",
       epoch.top1 && epoch.best ? ", the best so far" : ""));
   end_progress();
-  if (epoch.best) {
-    HAI_TRY_STATUS(write_model());
-    best_ = epoch;
-  }
-  results_.push_back(epoch);
-  return log_line({{"kind", "epoch"},
-                   {"epoch", epoch.epoch},
-                   {"loss", epoch.loss},
-                   {"top1", epoch.top1 ? Json(*epoch.top1) : Json()},
-                   {"best", epoch.best},
-                   {"seconds", epoch.seconds}});
+  return keep_epoch(epoch);
 }
 
 Status Training::epochs() {
-  for (int64_t number = 1; number <= arguments_.epochs; ++number) {
-    HAI_TRY(const EpochResult epoch, run_epoch(number));
+  while (at_.epoch <= arguments_.epochs) {
+    if (arguments_.patience > 0 && at_.epoch - 1 - at_.improved_epoch >= arguments_.patience) {
+      end_ = "patience";
+      return {};
+    }
+    HAI_TRY_STATUS(run_epoch());
     if (interrupted != 0) {
       end_ = "interrupted";
       return {};
     }
-    HAI_TRY_STATUS(finish_epoch(epoch));
-    if (arguments_.patience > 0 && number - improved_epoch_ >= arguments_.patience) {
-      end_ = "patience";
-      return {};
-    }
+    HAI_TRY_STATUS(finish_epoch());
   }
+  return {};
+}
+
+// After an interrupt. With checkpoints the output stays the best of whole epochs.
+Status Training::pause() {
+  HAI_TRY_STATUS(save_checkpoint());
+  note("{}: paused after {} steps; the same command with --resume goes on", arguments_.checkpoint, at_.steps);
   return {};
 }
 
@@ -389,26 +472,29 @@ Status Training::run() {
   end_progress();
   // Where pictures are held out, the best epoch is what is kept, once there is one.
   const bool newer = !status || end_ == "interrupted";
-  if (newer && (!written_ || (!held_out_ && end_ == "interrupted")) && trainer_->steps() > 0) {
-    HAI_TRY_STATUS(write_model());
+  if (checkpoints_.enabled()) {
+    if (status && end_ == "interrupted") HAI_TRY_STATUS(pause());
+  } else if (newer && (!written_ || (!held_out_ && end_ == "interrupted")) && trainer_->steps() > 0) {
+    HAI_TRY(const format::ModelFile model, model_now());
+    HAI_TRY_STATUS(write_output(model));
     note("{}: the parameters after {} steps were written", arguments_.output, trainer_->steps());
   }
   HAI_TRY_STATUS(status);
   return log_line({{"kind", "end"},
                    {"ended", end_},
-                   {"epochs", results_.size()},
+                   {"epochs", at_.epochs.size()},
                    {"steps", trainer_->steps()},
-                   {"best_epoch", best_ ? Json(best_->epoch) : Json()},
-                   {"best_top1", best_ && best_->top1 ? Json(*best_->top1) : Json()}});
+                   {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
+                   {"best_top1", at_.best && at_.best->top1 ? Json(*at_.best->top1) : Json()}});
 }
 
 void Training::print_result() const {
-  const double seconds = milliseconds_since(begin_) / 1000;
+  const double seconds = first_seconds_ + milliseconds_since(begin_) / 1000;
   if (!arguments_.json) {
-    print("{}: {} epochs, {} steps of {} pictures, {} refused, in {}\n", arguments_.model, results_.size(),
+    print("{}: {} epochs, {} steps of {} pictures, {} refused, in {}\n", arguments_.model, at_.epochs.size(),
           trainer_->steps(), batch_, trainer_->refused_steps(), clock_text(seconds));
-    if (best_ && best_->top1)
-      print("best epoch {}: top-1 {:.2f} % of {} held-out pictures\n", best_->epoch, *best_->top1 * 100,
+    if (at_.best && at_.best->top1)
+      print("best epoch {}: top-1 {:.2f} % of {} held-out pictures\n", at_.best->epoch, *at_.best->top1 * 100,
             held_out_->count());
     if (end_ != "epochs") print("ended early: {}\n", end_);
     print("{}\n", written_ ? "written: " + arguments_.output : "nothing was written: no step was taken");
@@ -418,7 +504,7 @@ void Training::print_result() const {
   for (const data::SkippedPicture& picture : report_.skipped)
     skipped.push_back({{"path", picture.path.string()}, {"error", picture.error.to_string()}});
   Json epochs = Json::array();
-  for (const EpochResult& epoch : results_) {
+  for (const EpochResult& epoch : at_.epochs) {
     epochs.push_back({{"epoch", epoch.epoch},
                       {"loss", epoch.loss},
                       {"top1", epoch.top1 ? Json(*epoch.top1) : Json()},
@@ -432,10 +518,11 @@ void Training::print_result() const {
        {{"training", training_count_}, {"held_out", held_out_ ? held_out_->count() : 0}, {"skipped", skipped}}},
       {"batch", batch_},
       {"steps", trainer_->steps()},
+      {"resumed_steps", first_step_},
       {"refused_steps", trainer_->refused_steps()},
       {"epochs", epochs},
-      {"best_epoch", best_ ? Json(best_->epoch) : Json()},
-      {"best_top1", best_ && best_->top1 ? Json(*best_->top1) : Json()},
+      {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
+      {"best_top1", at_.best && at_.best->top1 ? Json(*at_.best->top1) : Json()},
       {"ended", end_},
       {"seconds", seconds},
       {"images_per_second", pictures_per_second()}};

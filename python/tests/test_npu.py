@@ -254,6 +254,10 @@ def test_a_model_without_anything_on_the_npu_is_said_to_be_one(
         assert "hai: warning: nothing of the model runs on the NPU: all " in done.stderr
         assert step in done.stderr
         assert "npu: 0 operators, 0.00 % of the MACs" in done.stdout
+        told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+        report = json.loads(told.stdout)
+        assert report["segments"] == []
+        assert {place["device"] for place in report["placement"]} == {"cpu"}
         error = run("disasm", target, code=1)
         assert "HAI-L085" in error and "there is no NPU program in it" in error
         run("run", target, "--input", files / "x.npy", "--json") if step != cases[-1][1] else None

@@ -350,6 +350,27 @@ void print_shares(const compiler::CompileReport& report) {
       layers, share, report.segments.size(), format_bytes(expanded), format_bytes(stored), others);
 }
 
+// Empty where nothing runs on the NPU.
+nlohmann::ordered_json segments_json(const compiler::CompileReport& report) {
+  nlohmann::ordered_json segments = nlohmann::ordered_json::array();
+  for (const auto& segment : report.segments) {
+    segments.push_back({{"name", segment.name},
+                        {"layers", segment.layers},
+                        {"groups", segment.groups},
+                        {"recomputed_groups", segment.recomputed_groups},
+                        {"stripes", segment.stripes},
+                        {"commands", segment.commands},
+                        {"constant_bytes", segment.constant_bytes},
+                        {"sram_bytes", segment.sram_bytes},
+                        {"sram_lower_bound_bytes", segment.sram_lower_bound_bytes},
+                        {"external_lower_bound_bytes", segment.external_lower_bound_bytes},
+                        {"stream_bytes", segment.stream_bytes},
+                        {"expanded_bytes", segment.expanded_bytes},
+                        {"spilled", segment.spilled}});
+  }
+  return segments;
+}
+
 void print_report(const compiler::CompileReport& report, const format::WrittenBytes& written,
                   const std::string& mixed_report, const CompileArguments& arguments) {
   for (const std::string& warning : report.warnings) note("hai: warning: {}", warning);
@@ -381,21 +402,7 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
       document["passes"].push_back(
           {{"name", pass.name}, {"changes", pass.changes}, {"nodes", pass.nodes_after}, {"time_us", pass.time_us}});
     }
-    for (const auto& segment : report.segments) {
-      document["segments"].push_back({{"name", segment.name},
-                                      {"layers", segment.layers},
-                                      {"groups", segment.groups},
-                                      {"recomputed_groups", segment.recomputed_groups},
-                                      {"stripes", segment.stripes},
-                                      {"commands", segment.commands},
-                                      {"constant_bytes", segment.constant_bytes},
-                                      {"sram_bytes", segment.sram_bytes},
-                                      {"sram_lower_bound_bytes", segment.sram_lower_bound_bytes},
-                                      {"external_lower_bound_bytes", segment.external_lower_bound_bytes},
-                                      {"stream_bytes", segment.stream_bytes},
-                                      {"expanded_bytes", segment.expanded_bytes},
-                                      {"spilled", segment.spilled}});
-    }
+    document["segments"] = segments_json(report);
     for (const auto& place : report.placement) {
       document["placement"].push_back({{"node", place.node},
                                        {"op", place.op},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .efficientnet import EfficientNetLite0, published_efficientnet_lite0
+from .keyword_spotting import KeywordSpotting
 from .mlp import Mlp
 from .mobilenet import MobileNetV1, MobileNetV2, MobileNetV3
 from .resnet import ResNet
@@ -76,7 +77,9 @@ def _entries() -> Iterable[Network]:
     yield entry("yolov5s", partial(YoloV5, 0.33, 0.5), 640, centred=False)
     yield entry("yolov8n", partial(YoloV8, 0.33, 0.25), 640, centred=False)
     yield entry("unet", UNet, 256, centred=False)
+    yield Network("unet_grey", partial(UNet, channels=1), (1, 256, 256), False)
     yield entry("vit_tiny", VisionTransformer, 224)
+    yield Network("keyword_spotting", KeywordSpotting, (1, 49, 10), True)
     yield Network("mlp", Mlp, (1, 28, 28), False)
     yield Network("efficientnet_lite0_imagenet", published_efficientnet_lite0, (3, 224, 224), True, published=True)
 

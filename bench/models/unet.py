@@ -17,9 +17,9 @@ def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
 class UNet(nn.Module):
     """3.8 M parameters at the default widths; height and width must be multiples of 2 ** (levels - 1)."""
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 192, 256), classes: int = 2) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 64, 128, 192, 256), classes: int = 2, channels: int = 3) -> None:
         super().__init__()
-        self.down = nn.ModuleList(_pair(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True))
+        self.down = nn.ModuleList(_pair(a, b) for a, b in zip((channels, *widths[:-1]), widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         steps = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in steps)

@@ -10,8 +10,8 @@ refused by name.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,17 @@ def is_known(network: Any) -> bool:
 
 
 def build(
-    network: Any, size: tuple[int, int] | None = None, batch: tuple[int, int] = (1, 16)
+    network: Any,
+    size: tuple[int, int] | None = None,
+    batch: tuple[int, int] = (1, 16),
+    classes: Sequence[str] | None = None,
+    seed: int = 1,
 ) -> tuple[Model, DetectorInfo]:
     """The graph of a detector for pictures of `size` (height, width), and what the checkpoint says of it.
 
-    Without a size it is the published one: 640, or 1280 for networks with a stride of 64.
+    Without a size it is the published one: 640, or 1280 for networks with a stride of 64. ``classes``: other classes than the
+    checkpoint's, for training. What the head knows of boxes and objectness stays; its classes start anew, small weights drawn
+    by ``seed`` and a bias by which each of them has a share of 0.6, as published training starts.
     """
     root = Layer(network, "")
     if root.kind not in NETWORKS:
@@ -96,6 +102,12 @@ def build(
         )
     info = _describe(root, layers[-1], size)
     network_ = _Network(GraphBuilder("yolov5", batch))
+    if classes is not None:
+        names = tuple(str(name) for name in classes)
+        if not 1 <= len(names) <= 1000 or len(set(names)) != len(names):
+            raise HaiError("HAI-Y242", f"{len(names)} classes are given; give 1 to 1000 different names")
+        network_.fresh_classes = (info.classes, np.random.default_rng(seed))
+        info = replace(info, classes=len(names), names=names)
     network_.run(layers, _channels(root), info)
     graph = network_.graph.native
     graph.set_metadata("family", info.family)
@@ -146,6 +158,8 @@ class _Network:
 
     def __init__(self, graph: GraphBuilder) -> None:
         self.graph = graph
+        # How many classes the checkpoint has, and what draws weights for others instead.
+        self.fresh_classes: tuple[int, np.random.Generator] | None = None
         self._count = 0
         self._bytes = 0
         self._depth = 0
@@ -373,21 +387,38 @@ class _Network:
 
     def _detect(self, layer: Layer, maps: list[Tensor], info: DetectorInfo) -> Tensor:
         levels, anchors = len(info.strides), layer.integer("na", 1, 64)
-        outputs = layer.integer("no", 6, 200_000)
+        stored = layer.integer("no", 6, 200_000)
+        outputs = info.classes + 5
+        published = info.classes if self.fresh_classes is None else self.fresh_classes[0]
         heads = layer.child("m").children()
-        if len(maps) != levels or len(heads) != levels or outputs != info.classes + 5:
+        if len(maps) != levels or len(heads) != levels or stored != published + 5:
             raise layer.error(
                 "HAI-Y238",
-                f"{len(maps)} maps, {len(heads)} heads and {outputs} outputs do not fit {levels} "
-                f"strides and {info.classes} classes",
+                f"{len(maps)} maps, {len(heads)} heads and {stored} outputs do not fit {levels} "
+                f"strides and {published} classes",
             )
         sizes = layer.tensor("anchors", (levels, anchors, 2))
         boxes = []
         for level, (head, x) in enumerate(zip(heads, maps)):
-            x = self.layer(head, x)
+            x = self.layer(head, x) if self.fresh_classes is None else self._fresh_head(head, x, anchors, outputs)
             pixels = sizes[level] * np.float32(info.strides[level])
             boxes.append(self._boxes(head.path, x, pixels, info.strides[level], outputs))
         return self.graph.concat(boxes, 1, name=f"{layer.path}.boxes")
+
+    def _fresh_head(self, head: Layer, x: Tensor, anchors: int, outputs: int) -> Tensor:
+        """The convolution of a head with other classes: rows of boxes and objectness are the checkpoint's."""
+        assert self.fresh_classes is not None
+        classes, random = self.fresh_classes
+        inputs = head.integer("in_channels", 1, 1 << 20)
+        old_weight = head.tensor("weight", (anchors * (classes + 5), inputs, 1, 1)).reshape(anchors, classes + 5, inputs)
+        old_bias = head.tensor("bias", (anchors * (classes + 5),)).reshape(anchors, classes + 5)
+        weight = random.normal(0, 0.01, (anchors, outputs, inputs)).astype(np.float32)
+        bias = np.full((anchors, outputs), np.log(0.6 / (max(outputs - 5, 2) - 0.99999)), np.float32)
+        weight[:, :5], bias[:, :5] = old_weight[:, :5], old_bias[:, :5]
+        self._account(head, weight.nbytes)
+        return self.graph.conv2d(
+            x, weight.reshape(anchors * outputs, 1, 1, inputs), bias.reshape(-1), name=head.path
+        )
 
     def _boxes(self, name: str, x: Tensor, anchors: np.ndarray[Any, Any], stride: int, outputs: int) -> Tensor:
         """Maps [N, H, W, anchors * outputs] to boxes [N, anchors * H * W, outputs], anchor first."""

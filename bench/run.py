@@ -2,8 +2,8 @@
 
 Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU), `npu_peers` (what others estimate for an NPU,
 layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults),
-`peers` (speed, in turns with other engines), `permuted_mnist` (learning without forgetting) and `training_speed` (a step of
-training) take models and options of their own: `bench/run.py accuracy --help`.
+`peers` (speed, in turns with other engines), `permuted_mnist` (learning without forgetting), `training_speed` (a step of training)
+and `deeppcb` (a detector from 100 pictures) take models and options of their own: `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -35,8 +35,19 @@ SUITES = {
     "peers": "bench.peers.command",
     "permuted_mnist": "bench.training.permuted_mnist",
     "training_speed": "bench.training.step_speed",
+    "deeppcb": "bench.training.deeppcb",
 }
-WITH_OPTIONS = ("accuracy", "npu", "npu_peers", "npu_errors", "npu_faults", "peers", "permuted_mnist", "training_speed")
+WITH_OPTIONS = (
+    "accuracy",
+    "npu",
+    "npu_peers",
+    "npu_errors",
+    "npu_faults",
+    "peers",
+    "permuted_mnist",
+    "training_speed",
+    "deeppcb",
+)
 
 
 def main() -> int:

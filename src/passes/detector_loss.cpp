@@ -34,6 +34,8 @@ using Axes = std::array<int64_t, 5>;  // where sample, anchor, row, column and f
 struct Head {
   ValueId logits = kNone;  // rank 5
   Axes axes{};
+  int64_t rows = 0;
+  // Of its rows, read off the decoding: sides of 1 let passes write the same order of rows with other axes.
   int64_t anchors = 0;
   int64_t height = 0;
   int64_t width = 0;
@@ -57,12 +59,12 @@ class DecoderFinder {
     HAI_TRY_STATUS(walk(output_, std::nullopt));
     if (decoder_.heads.empty()) return refuse("no sigmoid is found that it is decoded from");
     int64_t rows = 0;
-    for (const Head& head : decoder_.heads) {
-      if (head.anchors != decoder_.heads[0].anchors) return refuse("its levels have not equally many anchors");
-      rows += head.anchors * head.height * head.width;
-    }
+    for (const Head& head : decoder_.heads) rows += head.rows;
     if (rows != shape[1].value) return refuse(fmt::format("its heads have {} rows", rows));
     HAI_TRY_STATUS(measure());
+    for (const Head& head : decoder_.heads) {
+      if (head.anchors != decoder_.heads[0].anchors) return refuse("its levels have not equally many anchors");
+    }
     return std::move(decoder_);
   }
 
@@ -101,7 +103,7 @@ class DecoderFinder {
     }
     if (size(4) != graph_.value(output_).type.shape[2])
       return refuse("a sigmoid that it is made from has other fields");
-    decoder_.heads.push_back({logits, axes, size(1).value, size(2).value, size(3).value});
+    decoder_.heads.push_back({logits, axes, size(1).value * size(2).value * size(3).value});
     return {};
   }
 
@@ -130,8 +132,18 @@ class DecoderFinder {
     const auto fields = static_cast<size_t>(graph_.value(output_).type.shape[2].value);
     size_t row = 0;
     const auto at = [&](size_t of_row, size_t field) { return boxes[of_row * fields + field]; };
-    for (const Head& head : decoder_.heads) {
+    for (Head& head : decoder_.heads) {
       const double stride = 2 * at(row, 0);
+      const auto differ = [&](int64_t of, size_t field) {
+        return of < head.rows &&
+               at(row + static_cast<size_t>(of), field) > at(row + static_cast<size_t>(of) - 1, field);
+      };
+      head.width = head.height = 1;
+      while (differ(head.width, 0)) ++head.width;
+      while (differ(head.height * head.width, 1)) ++head.height;
+      head.anchors = head.rows / (head.height * head.width);
+      if (head.anchors * head.height * head.width != head.rows)
+        return refuse(fmt::format("{} rows of a head are no grid of {}x{}", head.rows, head.width, head.height));
       decoder_.strides.push_back(stride);
       for (int64_t anchor = 0; anchor < head.anchors; ++anchor) {
         decoder_.anchors.push_back(at(row, 2));
@@ -139,11 +151,11 @@ class DecoderFinder {
         for (int64_t cell = 0; cell < head.height * head.width; ++cell, ++row) {
           const double x = (static_cast<double>(cell % head.width) + 0.5) * stride;
           const double y = (static_cast<double>(cell / head.width) + 0.5) * stride;
-          const double anchors[] = {x, y, decoder_.anchors.end()[-2], decoder_.anchors.end()[-1], 0.5};
+          const double expected[] = {x, y, decoder_.anchors.end()[-2], decoder_.anchors.end()[-1], 0.5};
           for (size_t field = 0; field < 5; ++field) {
-            if (std::fabs(at(row, field) - anchors[field]) <= 1e-3 * std::fabs(anchors[field])) continue;
+            if (std::fabs(at(row, field) - expected[field]) <= 1e-3 * std::fabs(expected[field])) continue;
             return refuse(fmt::format("logits of zero make field {} of row {} {}, expected is {}", field, row,
-                                      at(row, field), anchors[field]));
+                                      at(row, field), expected[field]));
           }
         }
       }
@@ -223,7 +235,7 @@ class Yolov5Loss {
       if (!std::is_sorted(axes.begin(), axes.end())) {
         HAI_TRY(part, append("transpose", {part}, {{"permutation", axes}}));
       }
-      HAI_TRY(part, reshape(part, {0, head.anchors * head.height * head.width, classes_ + kFields}));
+      HAI_TRY(part, reshape(part, {0, head.rows, classes_ + kFields}));
       parts.push_back(part);
     }
     logits_ = parts[0];
@@ -270,8 +282,7 @@ class Yolov5Loss {
       constexpr std::array<double, 3> kThree = {4.0, 1.0, 0.4};
       constexpr std::array<double, 5> kMore = {4.0, 1.0, 0.25, 0.06, 0.02};
       const double weight = decoder_.heads.size() == 3 ? kThree[level] : kMore[std::min<size_t>(level, 4)];
-      const int64_t rows = head.anchors * head.height * head.width;
-      shares.insert(shares.end(), static_cast<size_t>(rows), weight / static_cast<double>(rows));
+      shares.insert(shares.end(), static_cast<size_t>(head.rows), weight / static_cast<double>(head.rows));
     }
     const double gain = options_.objectness_gain * 3 / levels() * (largest / 640) * (largest / 640);
     for (double& share : shares) share *= gain;
@@ -290,13 +301,11 @@ class Yolov5Loss {
 
   // The logits of each slot's row.
   Status gather() {
-    const int64_t rows = graph_.value(logits_).type.shape[1].value;
     const int64_t fields = classes_ + kFields;
     HAI_TRY(const ValueId flat, reshape(logits_, {-1, fields}));
     HAI_TRY(const ValueId taken, append("gather", {flat, targets_.index}, {{"axis", int64_t{0}}}));
     const int64_t slots = graph_.value(targets_.weight).type.shape[1].value;
     HAI_TRY(const ValueId by_sample, reshape(taken, {-1, slots, fields}));
-    HAI_CHECK(rows > 0);
     HAI_TRY(const ir::NodeId split,
             append_node("split", {by_sample},
                         {{"axis", int64_t{2}}, {"sizes", std::vector<int64_t>{2, 2, 1, classes_}}}, 4));

@@ -105,7 +105,7 @@ def build(
     if classes is not None:
         names = tuple(str(name) for name in classes)
         if not 1 <= len(names) <= 1000 or len(set(names)) != len(names):
-            raise HaiError("HAI-Y242", f"{len(names)} classes are given; give 1 to 1000 different names")
+            raise HaiError("HAI-Y254", f"{len(names)} classes are given; give 1 to 1000 different names")
         network_.fresh_classes = (info.classes, np.random.default_rng(seed))
         info = replace(info, classes=len(names), names=names)
     network_.run(layers, _channels(root), info)
@@ -410,15 +410,15 @@ class _Network:
         assert self.fresh_classes is not None
         classes, random = self.fresh_classes
         inputs = head.integer("in_channels", 1, 1 << 20)
-        old_weight = head.tensor("weight", (anchors * (classes + 5), inputs, 1, 1)).reshape(anchors, classes + 5, inputs)
+        old_weight = head.tensor("weight", (anchors * (classes + 5), inputs, 1, 1)).reshape(
+            anchors, classes + 5, inputs
+        )
         old_bias = head.tensor("bias", (anchors * (classes + 5),)).reshape(anchors, classes + 5)
         weight = random.normal(0, 0.01, (anchors, outputs, inputs)).astype(np.float32)
         bias = np.full((anchors, outputs), np.log(0.6 / (max(outputs - 5, 2) - 0.99999)), np.float32)
         weight[:, :5], bias[:, :5] = old_weight[:, :5], old_bias[:, :5]
         self._account(head, weight.nbytes)
-        return self.graph.conv2d(
-            x, weight.reshape(anchors * outputs, 1, 1, inputs), bias.reshape(-1), name=head.path
-        )
+        return self.graph.conv2d(x, weight.reshape(anchors * outputs, 1, 1, inputs), bias.reshape(-1), name=head.path)
 
     def _boxes(self, name: str, x: Tensor, anchors: np.ndarray[Any, Any], stride: int, outputs: int) -> Tensor:
         """Maps [N, H, W, anchors * outputs] to boxes [N, anchors * H * W, outputs], anchor first."""

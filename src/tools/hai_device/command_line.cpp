@@ -133,12 +133,39 @@ void add_bench(CLI::App& app, BenchArguments& a, Chosen& chosen) {
   command->callback([&] { chosen = [&] { return exit_code_of(bench_command(a)); }; });
 }
 
+namespace {
+
+// What a recipe says of options that are not on the command line.
+void use_recipe(const CLI::App& command, TrainArguments& a) {
+  if (a.recipe.empty()) return;
+  const auto set = [&](const char* name, auto& option, auto value) {
+    if (command.count(name) == 0) option = value;
+  };
+  const bool detect = a.recipe == "detect";
+  set("--augment", a.augment, detect ? "flip,affine,color,mosaic" : "flip,crop,mixup");
+  set("--epochs", a.epochs, int64_t{detect ? 80 : 30});
+  set("--batch", a.batch, int64_t{detect ? 8 : 0});
+  set("--learning-rate", a.learning_rate, detect ? 2e-3 : 1e-3);
+  set("--warmup", a.warmup, int64_t{detect ? 50 : 10});
+  set("--plain-epochs", a.plain_epochs, detect ? std::max<int64_t>(a.epochs / 8, 1) : int64_t{0});
+}
+
+}  // namespace
+
 void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
-  CLI::App* command = app.add_subcommand("train", "Train a classifier that was compiled with --train on pictures");
+  CLI::App* command =
+      app.add_subcommand("train", "Train a classifier or a detector that was compiled with --train on pictures");
   command->add_option("model", a.model, "the .hai file, with a step of training inside")->required();
-  command->add_option("--data", a.data, "folder with a subfolder of pictures for each class, or a .csv of path,label")
+  command
+      ->add_option("--data", a.data,
+                   "folder with a subfolder of pictures for each class, or a .csv of path,label; with --labels the "
+                   "pictures' folder")
       ->required();
+  command->add_option("--labels", a.labels, "boxes as COCO's JSON: train a detector (--train loss=yolov5)");
   command->add_option("-o,--out", a.output, "the .hai file to write: the parameters of the best epoch")->required();
+  command
+      ->add_option("--recipe", a.recipe, "defaults for what is not given, that suit few pictures: classify or detect")
+      ->check(CLI::IsMember({"classify", "detect"}));
   command->add_option("-n,--epochs", a.epochs, "how often each picture is seen")
       ->check(CLI::Range(1, kMostCount))
       ->capture_default_str();
@@ -158,13 +185,24 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--decay-every", a.decay_every, "schedule step: after so many epochs (default: a third of them)")
       ->check(CLI::Range(1, kMostCount));
-  command->add_option("--held-out", a.held_out, "share of each class that measures instead of training (0: none)")
+  command
+      ->add_option("--held-out", a.held_out,
+                   "share of each class, or of pictures with boxes, that measures instead of training (0: none)")
       ->check(number_from(0, 0.99))
       ->capture_default_str();
   command->add_option("--patience", a.patience, "stop after so many epochs without a better one (0: never)")
       ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();
-  command->add_option("--augment", a.augment, "none, or some of flip,crop,color,mixup,cutmix")->capture_default_str();
+  command
+      ->add_option("--augment", a.augment,
+                   "none, or some of flip,crop,color,mixup,cutmix; for a detector of "
+                   "flip,flip_vertical,affine,color,mosaic,mixup,paste")
+      ->capture_default_str();
+  command
+      ->add_option("--plain-epochs", a.plain_epochs,
+                   "for a detector: so many at the end without mosaic, mixup and paste")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
   command->add_option("--seed", a.seed, "of everything drawn at random")
       ->check(check_whole_number)
       ->capture_default_str();
@@ -189,7 +227,10 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       "Examples:\n  hai compile net.onnx -o net.hai --train loss=cross_entropy,optimizer=adamw --std 255\n"
       "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --augment flip,crop,mixup --patience 5\n"
       "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --checkpoint run1 --resume"));
-  command->callback([&] { chosen = [&] { return exit_code_of(train_command(a)); }; });
+  command->callback([&a, &chosen, command] {
+    use_recipe(*command, a);
+    chosen = [&] { return exit_code_of(train_command(a)); };
+  });
 }
 
 void add_rollback(CLI::App& app, RollbackArguments& a, Chosen& chosen) {

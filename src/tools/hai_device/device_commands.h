@@ -65,6 +65,8 @@ Status bench_command(const BenchArguments& arguments);
 struct TrainArguments {
   std::string model;   // .hai that was compiled with --train
   std::string data;    // folder with a subfolder a class, or .csv of path,label
+  std::string labels;  // COCO's JSON: a detector is trained, on pictures that lie in the folder `data`
+  std::string recipe;  // what set the rest where the command line did not
   std::string output;  // .hai
   int64_t epochs = 10;
   int64_t batch = 0;  // 0: 32, or what the model and the pictures allow
@@ -76,6 +78,7 @@ struct TrainArguments {
   double held_out = 0.1;
   int64_t patience = 0;  // epochs without a better one; 0: all epochs
   std::string augment = "none";
+  int64_t plain_epochs = 0;  // of a detector: at the end, without mosaic, mixup and paste
   int64_t seed = 1;
   int threads = 0;
   std::string log;         // file of JSON lines; empty: none

@@ -1,15 +1,13 @@
-// `hai train`: trains a classifier on a folder of pictures with the training program of its file.
+// `hai train`: trains a classifier or a detector on pictures with the training program of its file.
 //
-// Method: pictures are tried first, split by class, and loaded ahead by the room data; steps are the trainer's; after
-// each epoch the model as it is then answers the pictures that are held out, and is written when it is the best so far.
+// Method: pictures are tried first, split, and loaded ahead by the room data; steps are the trainer's; after each epoch
+// the model as it is then answers the pictures that are held out, and is written when it is the best so far.
 // So the output is whole at any time, and an interrupt or an error later on loses nothing that was the best. Not here:
-// decoding and augmentation (data/), the step itself (training/), how the held-out pictures are answered
-// (train_validation.cpp).
+// decoding and augmentation (data/), the step itself (training/), what tells classifiers from detectors (train_task.h).
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,10 +17,6 @@
 #include <vector>
 
 #include "base/file.h"
-#include "base/sha256.h"
-#include "data/augment.h"
-#include "data/batch_loader.h"
-#include "data/labelled_pictures.h"
 #include "tools/hai_device/device_commands.h"
 #include "tools/hai_device/output_paths.h"
 #include "tools/hai_device/print.h"
@@ -30,8 +24,8 @@
 #include "tools/hai_device/stopwatch.h"
 #include "tools/hai_device/train_log.h"
 #include "tools/hai_device/train_progress.h"
+#include "tools/hai_device/train_task.h"
 #include "tools/hai_device/train_tensor.h"
-#include "tools/hai_device/train_validation.h"
 #include "training/previous_model.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
@@ -40,9 +34,6 @@ namespace hai::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr int64_t kDefaultBatch = 32;
-constexpr size_t kMostNamed = 20;  // skipped pictures on standard error; --json has them all
 
 volatile std::sig_atomic_t interrupted = 0;
 
@@ -69,15 +60,6 @@ class InterruptNotice {
   struct sigaction old_terminate_ = {};
 };
 
-// What the model takes and answers.
-struct Interface {
-  Preprocessing rule;
-  int64_t classes = 0;
-  size_t output = 0;  // that the classes are taken from
-  int64_t least_batch = 1;
-  int64_t most_batch = 1;
-};
-
 // Programs that measure (optimizer=fisher) have the parts of a step and leave the parameters as they are.
 Status check_trains(const std::string& model, const training::Trainer& trainer) {
   bool parameters = false;
@@ -94,54 +76,6 @@ Status check_trains(const std::string& model, const training::Trainer& trainer) 
                     "{}: its training program measures and trains nothing; compile the model with --train "
                     "optimizer=adamw, adam or sgd",
                     model);
-}
-
-Result<Interface> interface_of(const std::string& model, const runtime::Model& file, const training::Trainer& trainer) {
-  Interface out;
-  if (!file.file().preprocessing()) {
-    return make_error(StatusCode::kInvalidArgument, "L100",
-                      "{}: it says nothing of how pictures become its input; compile it with --resize, --mean or --std",
-                      model);
-  }
-  out.rule = *file.file().preprocessing();
-  const format::Program& program = trainer.session().program();
-  const format::ProgramTensor& input = trainer.input(0);
-  const format::ProgramTensor& target = trainer.input(trainer.input_count() - 1);
-  const bool free = !input.shape.empty() && input.shape[0].is_symbolic();
-  if (trainer.input_count() != 2 || input.dtype != DataType::kF32 || input.shape.empty() ||
-      (free && input.shape[0].value != 1)) {
-    return make_error(StatusCode::kUnsupported, "L101",
-                      "{}: hai train takes models with one input of pictures in f32; this one has {} inputs, the first "
-                      "of {}. Train it from Python",
-                      model, trainer.input_count() - 1, data_type_name(input.dtype));
-  }
-  out.least_batch = free ? program.symbols[0].min : input.shape[0].value;
-  out.most_batch = free ? program.symbols[0].max : input.shape[0].value;
-  const int64_t one = out.least_batch;
-  const Dims shares = resolve(target.shape, std::span(&one, 1));
-  const bool rows = shares.rank >= 2 && shares.size[0] == one && target.dtype == DataType::kF32;
-  size_t output = 0;
-  while (output < trainer.prediction_count() && trainer.session().output(output).shape != target.shape) ++output;
-  if (!rows || output == trainer.prediction_count()) {
-    return make_error(
-        StatusCode::kUnsupported, "L102",
-        "{}: its loss takes {}{}; hai train gives a row of class shares in f32 for each picture. Train it "
-        "from Python",
-        model, data_type_name(target.dtype), to_string(shares));
-  }
-  out.output = output;
-  out.classes = shares.count() / one;
-  return out;
-}
-
-Result<int64_t> choose_batch(const TrainArguments& arguments, const Interface& model, size_t pictures) {
-  const int64_t wanted = arguments.batch;
-  if (wanted != 0 && (wanted < model.least_batch || wanted > model.most_batch)) {
-    return make_error(StatusCode::kOutOfRange, "L103", "--batch {}: {} was compiled for batches of {}..{}", wanted,
-                      arguments.model, model.least_batch, model.most_batch);
-  }
-  const int64_t most = std::min(model.most_batch, static_cast<int64_t>(pictures));
-  return std::max(std::min(wanted == 0 ? kDefaultBatch : wanted, most), model.least_batch);
 }
 
 std::string clock_text(double seconds) {
@@ -163,11 +97,10 @@ class Training {
   void print_result() const;
 
  private:
-  Status prepare_pictures();
-  Status prepare_steps();
+  Status prepare_schedule();
   Status write_start();
   Status run_epoch();
-  Status take_step(const data::Batch& batch);
+  Status take_step(const TrainBatch& batch);
   Status finish_epoch();
   Status keep_epoch(const EpochResult& epoch);
   Result<format::ModelFile> model_now();
@@ -187,13 +120,8 @@ class Training {
   const TrainArguments& arguments_;
   int threads_ = 1;
   std::unique_ptr<training::Trainer> trainer_;
-  Interface model_;
-  data::LabelledSet set_;
-  data::PictureReport report_;
-  size_t training_count_ = 0;
+  std::unique_ptr<TrainTask> task_;
   int64_t batch_ = 0;
-  std::unique_ptr<data::BatchLoader> loader_;
-  std::unique_ptr<HeldOut> held_out_;
   training::Schedule schedule_;
   TrainLog log_;
   Clock::time_point begin_;
@@ -206,58 +134,31 @@ class Training {
   std::string end_ = "epochs";
 };
 
-Status Training::prepare_pictures() {
-  HAI_TRY(set_, data::list_labelled(arguments_.data, model_.classes));
-  std::vector<std::string> paths;  // those of a list may lie anywhere
-  for (const data::LabelledPicture& picture : set_.pictures) paths.push_back(picture.path.string());
-  HAI_TRY_STATUS(check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, paths));
-  show_progress(fmt::format("reading {} pictures of {} classes", set_.pictures.size(), set_.classes.size()));
-  HAI_TRY(report_, data::drop_unreadable(set_, model_.rule, threads_));
-  end_progress();
-  for (size_t i = 0; i < std::min(report_.skipped.size(), kMostNamed); ++i)
-    note("skipped: {}", report_.skipped[i].error.to_string());
-  if (!report_.skipped.empty()) note("{} of {} pictures skipped", report_.skipped.size(), report_.wanted_count);
-  return {};
-}
-
-Status Training::prepare_steps() {
-  const auto seed = static_cast<uint64_t>(arguments_.seed);
-  HAI_TRY(data::Split split, data::split_by_class(set_, arguments_.held_out, seed));
-  training_count_ = split.training.size();
-  HAI_TRY(batch_, choose_batch(arguments_, model_, training_count_));
-  data::LoaderOptions options;
-  options.batch = batch_;
-  options.seed = seed;
-  options.threads = threads_;
-  HAI_TRY(options.augmentation, data::parse_augmentation(arguments_.augment));
-  HAI_TRY(loader_, data::BatchLoader::create(set_, std::move(split.training), model_.rule, options));
-  if (!split.held_out.empty()) {
-    HAI_TRY(held_out_, HeldOut::create(set_, std::move(split.held_out), model_.rule, batch_, threads_));
-  }
+Status Training::prepare_schedule() {
   schedule_.kind = arguments_.schedule;
   schedule_.learning_rate = arguments_.learning_rate;
-  schedule_.total_steps = arguments_.epochs * loader_->batches();
+  schedule_.total_steps = arguments_.epochs * task_->batches();
   schedule_.warmup_steps = arguments_.warmup;
   schedule_.decay = arguments_.decay;
   const int64_t epochs =
       arguments_.decay_every > 0 ? arguments_.decay_every : std::max<int64_t>(arguments_.epochs / 3, 1);
-  schedule_.every = epochs * loader_->batches();
+  schedule_.every = epochs * task_->batches();
   return training::check_schedule(schedule_);
 }
 
 Status Training::write_start() {
   return log_line({{"kind", resumed_ ? "resume" : "start"},
                    {"model", arguments_.model},
-                   {"classes", set_.classes},
-                   {"training_pictures", training_count_},
-                   {"held_out_pictures", held_out_ ? held_out_->count() : 0},
-                   {"skipped_pictures", report_.skipped.size()},
+                   {"classes", task_->classes()},
+                   {"training_pictures", task_->training_count()},
+                   {"held_out_pictures", task_->held_out().size()},
+                   {"skipped_pictures", task_->report().skipped.size()},
                    {"batch", batch_},
-                   {"steps_per_epoch", loader_->batches()},
+                   {"steps_per_epoch", task_->batches()},
                    {"epochs", arguments_.epochs},
                    {"seed", arguments_.seed},
                    {"resumed_steps", first_step_},
-                   {"held_out", held_out_ ? Json(held_out_->paths()) : Json::array()}});
+                   {"held_out", task_->held_out()}});
 }
 
 Status Training::prepare() {
@@ -266,7 +167,6 @@ Status Training::prepare() {
                       "--patience {} needs pictures that tell the better epoch; give --held-out 0.1, or leave it out",
                       arguments_.patience);
   }
-  HAI_TRY_STATUS(data::parse_augmentation(arguments_.augment));
   HAI_TRY_STATUS(
       check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, {arguments_.model, arguments_.data}));
   HAI_TRY_STATUS(AtomicFileWriter::create(arguments_.output));  // what cannot be written in the end is said now
@@ -277,27 +177,20 @@ Status Training::prepare() {
   options.threads = threads_;
   HAI_TRY(trainer_, training::Trainer::create(file, options));
   HAI_TRY_STATUS(check_trains(arguments_.model, *trainer_));
-  HAI_TRY(model_, interface_of(arguments_.model, *file, *trainer_));
-  HAI_TRY_STATUS(prepare_pictures());
-  HAI_TRY_STATUS(prepare_steps());
+  HAI_TRY(task_, arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
+                                           : make_detector_task(arguments_, *file, *trainer_, threads_));
+  batch_ = task_->batch();
+  HAI_TRY_STATUS(prepare_schedule());
   at_.original_digest = training::model_digest(arguments_.output);
   HAI_TRY_STATUS(resume());
   HAI_TRY(log_, TrainLog::open(arguments_.log, at_.log_bytes));
   return write_start();
 }
 
-// All that decides the bits of the run, for checkpoints. Of a picture its name and size are: its content is not read
-// again.
+// All that decides the bits of the run, for checkpoints.
 std::string Training::settings() const {
-  Sha256 pictures;
-  for (const data::LabelledPicture& picture : set_.pictures) {
-    std::error_code unknown;
-    const std::string line = fmt::format("{}\n{}\n{}\n", picture.path.string(), picture.label,
-                                         std::filesystem::file_size(picture.path, unknown));
-    pictures.update(std::as_bytes(std::span(line)));
-  }
-  return one_line({{"pictures", to_hex(pictures.finish())},
-                   {"classes", set_.classes.size()},
+  return one_line({{"pictures", task_->data_digest()},
+                   {"classes", task_->classes().size()},
                    {"batch", batch_},
                    {"epochs", arguments_.epochs},
                    {"learning_rate", arguments_.learning_rate},
@@ -308,6 +201,7 @@ std::string Training::settings() const {
                    {"held_out", arguments_.held_out},
                    {"patience", arguments_.patience},
                    {"augment", arguments_.augment},
+                   {"plain_epochs", arguments_.plain_epochs},
                    {"seed", arguments_.seed}});
 }
 
@@ -338,13 +232,14 @@ void Training::show(int64_t epoch, double loss) const {
   const double seconds = milliseconds_since(begin_) / 1000;
   const int64_t all = schedule_.total_steps;
   const double left = seconds / static_cast<double>(at_.steps - first_step_) * static_cast<double>(all - at_.steps);
-  const std::string metric =
-      at_.best && at_.best->top1 ? fmt::format(", top-1 {:.1f} % at best", *at_.best->top1 * 100) : "";
+  const std::string metric = at_.best && at_.best->metric
+                                 ? fmt::format(", {} {:.1f} % at best", task_->metric_name(), *at_.best->metric * 100)
+                                 : "";
   show_progress(fmt::format("epoch {}/{}, step {}/{}: loss {:.4f}{}, {:.0f} images/s, {} left", epoch,
                             arguments_.epochs, at_.steps, all, loss, metric, pictures_per_second(), clock_text(left)));
 }
 
-Status Training::take_step(const data::Batch& batch) {
+Status Training::take_step(const TrainBatch& batch) {
   const hai_tensor inputs[] = {view_of(trainer_->input(0), batch_, batch.pixels),
                                view_of(trainer_->input(1), batch_, batch.targets)};
   const double rate = training::learning_rate_at(schedule_, ++at_.steps);
@@ -370,10 +265,10 @@ Status Training::take_step(const data::Batch& batch) {
 Status Training::run_epoch() {
   const Clock::time_point begin = Clock::now();
   const double before = at_.epoch_seconds;
-  loader_->start(at_.epoch, at_.batches);
+  task_->start(at_.epoch, at_.batches);
   while (interrupted == 0) {
-    HAI_TRY(const data::Batch* batch, loader_->next());
-    if (batch == nullptr) break;
+    HAI_TRY(const std::optional<TrainBatch> batch, task_->next());
+    if (!batch) break;
     HAI_TRY_STATUS(take_step(*batch));
     at_.epoch_seconds = before + milliseconds_since(begin) / 1000;
     if (checkpoints_.due()) HAI_TRY_STATUS(save_checkpoint());
@@ -390,7 +285,8 @@ Status Training::run_epoch() {
 // The model as it is now, as it is written.
 Result<format::ModelFile> Training::model_now() {
   HAI_TRY(format::ModelFile now, trainer_->trained_model());
-  if (!set_.numbered) now.metadata["labels"] = one_line(set_.classes);  // else names that the file has stay true
+  if (!task_->numbered())
+    now.metadata["labels"] = one_line(task_->classes());  // else names that the file has stay true
   return now;
 }
 
@@ -417,7 +313,7 @@ Status Training::keep_epoch(const EpochResult& epoch) {
   HAI_TRY_STATUS(log_line({{"kind", "epoch"},
                            {"epoch", epoch.epoch},
                            {"loss", epoch.loss},
-                           {"top1", epoch.top1 ? Json(*epoch.top1) : Json()},
+                           {task_->metric_key(), epoch.metric ? Json(*epoch.metric) : Json()},
                            {"best", epoch.best},
                            {"seconds", epoch.seconds}}));
   if (checkpoints_.enabled()) HAI_TRY_STATUS(save_checkpoint());
@@ -427,17 +323,18 @@ Status Training::keep_epoch(const EpochResult& epoch) {
 
 Status Training::finish_epoch() {
   EpochResult epoch{at_.epoch, at_.loss, {}, false, at_.epoch_seconds};
-  if (held_out_) {
+  if (!task_->held_out().empty()) {
     HAI_TRY(format::ModelFile now, trainer_->trained_model());
-    HAI_TRY(epoch.top1, held_out_->top1(std::move(now), model_.output));
+    HAI_TRY(epoch.metric, task_->measure(std::move(now)));
   }
-  const bool improved = !at_.best || !epoch.top1 || *epoch.top1 > *at_.best->top1;
-  epoch.best = improved || (*epoch.top1 == *at_.best->top1 && epoch.loss < at_.best->loss);
+  const bool improved = !at_.best || !epoch.metric || *epoch.metric > *at_.best->metric;
+  epoch.best = improved || (*epoch.metric == *at_.best->metric && epoch.loss < at_.best->loss);
   if (improved) at_.improved_epoch = epoch.epoch;
-  show_progress(fmt::format(
-      "epoch {}/{}: loss {:.4f}{}{}", epoch.epoch, arguments_.epochs, epoch.loss,
-      epoch.top1 ? fmt::format(", top-1 {:.2f} % of {} held out", *epoch.top1 * 100, held_out_->count()) : "",
-      epoch.top1 && epoch.best ? ", the best so far" : ""));
+  show_progress(fmt::format("epoch {}/{}: loss {:.4f}{}{}", epoch.epoch, arguments_.epochs, epoch.loss,
+                            epoch.metric ? fmt::format(", {} {:.2f} % of {} held out", task_->metric_name(),
+                                                       *epoch.metric * 100, task_->held_out().size())
+                                         : "",
+                            epoch.metric && epoch.best ? ", the best so far" : ""));
   end_progress();
   return keep_epoch(epoch);
 }
@@ -474,18 +371,19 @@ Status Training::run() {
   const bool newer = !status || end_ == "interrupted";
   if (checkpoints_.enabled()) {
     if (status && end_ == "interrupted") HAI_TRY_STATUS(pause());
-  } else if (newer && (!written_ || (!held_out_ && end_ == "interrupted")) && trainer_->steps() > 0) {
+  } else if (newer && (!written_ || (task_->held_out().empty() && end_ == "interrupted")) && trainer_->steps() > 0) {
     HAI_TRY(const format::ModelFile model, model_now());
     HAI_TRY_STATUS(write_output(model));
     note("{}: the parameters after {} steps were written", arguments_.output, trainer_->steps());
   }
   HAI_TRY_STATUS(status);
-  return log_line({{"kind", "end"},
-                   {"ended", end_},
-                   {"epochs", at_.epochs.size()},
-                   {"steps", trainer_->steps()},
-                   {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
-                   {"best_top1", at_.best && at_.best->top1 ? Json(*at_.best->top1) : Json()}});
+  return log_line(
+      {{"kind", "end"},
+       {"ended", end_},
+       {"epochs", at_.epochs.size()},
+       {"steps", trainer_->steps()},
+       {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
+       {"best_" + std::string(task_->metric_key()), at_.best && at_.best->metric ? Json(*at_.best->metric) : Json()}});
 }
 
 void Training::print_result() const {
@@ -493,36 +391,36 @@ void Training::print_result() const {
   if (!arguments_.json) {
     print("{}: {} epochs, {} steps of {} pictures, {} refused, in {}\n", arguments_.model, at_.epochs.size(),
           trainer_->steps(), batch_, trainer_->refused_steps(), clock_text(seconds));
-    if (at_.best && at_.best->top1)
-      print("best epoch {}: top-1 {:.2f} % of {} held-out pictures\n", at_.best->epoch, *at_.best->top1 * 100,
-            held_out_->count());
+    if (at_.best && at_.best->metric)
+      print("best epoch {}: {} {:.2f} % of {} held-out pictures\n", at_.best->epoch, task_->metric_name(),
+            *at_.best->metric * 100, task_->held_out().size());
     if (end_ != "epochs") print("ended early: {}\n", end_);
     print("{}\n", written_ ? "written: " + arguments_.output : "nothing was written: no step was taken");
     return;
   }
   Json skipped = Json::array();
-  for (const data::SkippedPicture& picture : report_.skipped)
+  for (const data::SkippedPicture& picture : task_->report().skipped)
     skipped.push_back({{"path", picture.path.string()}, {"error", picture.error.to_string()}});
   Json epochs = Json::array();
   for (const EpochResult& epoch : at_.epochs) {
     epochs.push_back({{"epoch", epoch.epoch},
                       {"loss", epoch.loss},
-                      {"top1", epoch.top1 ? Json(*epoch.top1) : Json()},
+                      {task_->metric_key(), epoch.metric ? Json(*epoch.metric) : Json()},
                       {"seconds", epoch.seconds}});
   }
   const Json document{
       {"model", arguments_.model},
       {"out", written_ ? Json(arguments_.output) : Json()},
-      {"classes", set_.classes},
+      {"classes", task_->classes()},
       {"pictures",
-       {{"training", training_count_}, {"held_out", held_out_ ? held_out_->count() : 0}, {"skipped", skipped}}},
+       {{"training", task_->training_count()}, {"held_out", task_->held_out().size()}, {"skipped", skipped}}},
       {"batch", batch_},
       {"steps", trainer_->steps()},
       {"resumed_steps", first_step_},
       {"refused_steps", trainer_->refused_steps()},
       {"epochs", epochs},
       {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
-      {"best_top1", at_.best && at_.best->top1 ? Json(*at_.best->top1) : Json()},
+      {"best_" + std::string(task_->metric_key()), at_.best && at_.best->metric ? Json(*at_.best->metric) : Json()},
       {"ended", end_},
       {"seconds", seconds},
       {"images_per_second", pictures_per_second()}};

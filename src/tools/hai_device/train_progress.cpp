@@ -27,7 +27,7 @@ training::CheckpointExtra to_extra(const TrainProgress& progress, const std::str
   std::vector<int64_t> best;
   for (const EpochResult& epoch : progress.epochs) {
     losses.push_back(epoch.loss);
-    top1.push_back(epoch.top1.value_or(kNoTop1));
+    top1.push_back(epoch.metric.value_or(kNoTop1));
     seconds.push_back(epoch.seconds);
     best.push_back(epoch.best ? 1 : 0);
   }
@@ -78,7 +78,7 @@ bool from_extra(const training::CheckpointExtra& extra, TrainProgress& out) {
   }
   for (size_t i = 0; i < losses.size(); ++i) {
     EpochResult epoch{static_cast<int64_t>(i) + 1, losses[i], {}, best[i] != 0, seconds[i]};
-    if (top1[i] >= 0) epoch.top1 = top1[i];
+    if (top1[i] >= 0) epoch.metric = top1[i];
     out.epochs.push_back(epoch);
   }
   if (best_epoch > 0) out.best = out.epochs[static_cast<size_t>(best_epoch) - 1];

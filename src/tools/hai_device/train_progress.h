@@ -19,8 +19,8 @@ namespace hai::tools {
 
 struct EpochResult {
   int64_t epoch = 0;
-  double loss = 0;  // mean of its applied steps
-  std::optional<double> top1;
+  double loss = 0;               // mean of its applied steps
+  std::optional<double> metric;  // of what is held out
   bool best = false;
   double seconds = 0;
 };
@@ -36,8 +36,8 @@ struct TrainProgress {
   int64_t log_bytes = 0;        // of the log up to here
   std::string original_digest;  // of the model that lay at the output path before the training
   std::vector<EpochResult> epochs;
-  std::optional<EpochResult> best;  // by top-1; of equal ones, that of the lower loss
-  int64_t improved_epoch = 0;       // that had a higher top-1 than all before
+  std::optional<EpochResult> best;  // by its metric; of equal ones, that of the lower loss
+  int64_t improved_epoch = 0;       // that had a higher metric than all before
 };
 
 class TrainCheckpoints {

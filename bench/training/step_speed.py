@@ -56,7 +56,7 @@ class Case:
 
 CASES = {
     "full": Case("MobileNetV2, full step", 224, 16, 0, {}, "600MB", 2.5, 3.0),
-    "tail": Case("MobileNetV2, last 2 blocks + head", 224, 16, 16, {"trainable": "last:8"}, "", 3.0, 5.0),
+    "tail": Case("MobileNetV2, last 2 blocks + head", 224, 16, 16, {"trainable": "last:8"}, "65MB", 3.0, 5.0),
     "unet": Case("U-Net, 0.48 M parameters", 128, 16, 0, {"loss": "bce"}, "", 1.7, 0.0),
 }
 

@@ -198,6 +198,28 @@ def test_features_that_are_kept_change_no_bit(quantized: bool, tmp_path: Path) -
     assert hai.Trainer(tmp_path / "trained.hai").has_features
 
 
+def test_features_of_large_pictures_are_made_in_pieces(tmp_path: Path) -> None:
+    # 33 x 2400 pixels of 16 channels: 5 MB a sample and layer, two layers at a time
+    random = np.random.default_rng(6)
+    graph = hai.GraphBuilder("wide", batch=(1, 5))
+    x = graph.input("picture", ("N", 33, 2400, 3))
+    for i, (inputs, outputs) in enumerate([(3, 16), (16, 16)]):
+        w = random.normal(0, 0.2, (outputs, 3, 3, inputs)).astype(np.float32)
+        x = graph.unary("relu", graph.conv2d(x, w, np.zeros(outputs, np.float32), padding=1, name=f"conv{i}"))
+    head = random.normal(0, 0.3, (4, 16)).astype(np.float32)
+    graph.output(graph.matmul(graph.global_average_pool(x), head, np.zeros(4, np.float32), name="head"), "logits")
+    model = hai.Model(graph.native)
+    # 51 MB if all five were made at once
+    model.compile(train="trainable=head,optimizer=sgd,memory=12MB").save(tmp_path / "wide.hai")
+    trainer = hai.Trainer(tmp_path / "wide.hai", threads=2, max_batch=5)
+    pictures = random.normal(0, 1, (5, 33, 2400, 3)).astype(np.float32)
+    (features,) = trainer.features(pictures)
+    one_by_one = np.concatenate([trainer.features(pictures[i : i + 1])[0] for i in range(5)])
+    assert np.array_equal(features, one_by_one)
+    label = np.arange(5) % 4
+    assert trainer.step(pictures, label, 0.1).loss > trainer.step(pictures, label, 0.1).loss
+
+
 def test_a_model_without_a_frozen_part_has_no_features(path: Path) -> None:
     trainer = hai.Trainer(path)
     assert not trainer.has_features

@@ -13,6 +13,7 @@
 
 #include "compiler/pipeline.h"
 #include "devices/cpu/lower/lower.h"
+#include "format/sample_pieces.h"
 #include "ops/build.h"
 #include "passes/recompute.h"
 #include "passes/split_frozen.h"
@@ -155,10 +156,10 @@ Status canonicalise_for_training(ir::Graph& graph, std::string_view trainable) {
 
 namespace {
 
-// What a step takes at the largest batch: states and arena.
-int64_t memory_of(const format::Program& program) {
+// What a program takes at the largest batch, of which `piece` samples run at a time (0: all): states and arena.
+int64_t memory_of(const format::Program& program, int64_t piece = 0) {
   const int64_t batch = program.symbols.empty() ? 1 : program.symbols[0].max;
-  int64_t bytes = program.fixed_bytes + batch * program.per_sample_bytes;
+  int64_t bytes = program.fixed_bytes + (piece == 0 ? batch : std::min(batch, piece)) * program.per_sample_bytes;
   for (const format::ProgramState& state : program.states) {
     const format::ProgramTensor& tensor = program.tensors[state.tensor];
     bytes += bytes_for(tensor.dtype, resolve(tensor.shape, {}).count());
@@ -236,10 +237,13 @@ Result<TrainingPrograms> compile_training(const ir::Graph& graph, const passes::
     HAI_TRY_STATUS(fuse(split->frozen, options, report));
     HAI_TRY(programs.features, cpu::lower(split->frozen, add_weights));
     step = std::move(split->rest);
-    frozen_bytes = memory_of(*programs.features);
+    // Its features lie beside its arena, for the whole batch.
+    frozen_bytes = memory_of(*programs.features, format::samples_a_piece(*programs.features));
     report.training.frozen_bytes = frozen_bytes;
     for (const uint32_t feature : programs.features->outputs)
       report.training.feature_bytes += bytes_a_sample(*programs.features, feature);
+    const std::vector<Symbol>& symbols = step.symbols;
+    frozen_bytes += report.training.feature_bytes * (symbols.empty() ? 1 : symbols[0].max);
   }
   HAI_TRY_STATUS(fuse(step, options, report));
   HAI_TRY(programs.step, lower_within(step, step.outputs()[graph.outputs().size()], training.memory_bytes, frozen_bytes,

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "format/sample_pieces.h"
 #include "types/optimizer_step.h"
 
 namespace hai::training {
@@ -43,7 +44,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(std::shared_ptr<runtime::Model>
   if (model->file().has_features()) {
     session.training = false;
     session.features = true;
+    session.max_batch = 0;
     HAI_TRY(trainer->features_session_, runtime::Session::create(model, session));
+    trainer->feature_pieces_ = SamplePieces(format::samples_a_piece(trainer->features_session_->program()));
   }
   trainer->model_ = std::move(model);
   const Program& program = trainer->session_->program();
@@ -100,7 +103,7 @@ Status Trainer::reserve(int64_t batch) {
 }
 
 Status Trainer::features(std::span<const hai_tensor> inputs, std::span<const hai_tensor> features) {
-  return features_session_->run(inputs, features);
+  return feature_pieces_.run(*features_session_, inputs, features);
 }
 
 Result<StepResult> Trainer::step(std::span<const hai_tensor> inputs, double learning_rate,

@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "format/model.h"
 #include "runtime/session.h"
+#include "training/sample_pieces.h"
 
 namespace hai::training {
 
@@ -101,6 +102,7 @@ class Trainer {
   std::shared_ptr<runtime::Model> model_;
   std::unique_ptr<runtime::Session> session_;
   std::unique_ptr<runtime::Session> features_session_;
+  SamplePieces feature_pieces_{0};
   size_t model_inputs_ = 0;
   size_t first_inputs_ = 0;  // of the training program before the target: of the model, or features
   bool takes_step_ = false;

@@ -17,6 +17,7 @@ from .dtypes import dtype_name, numpy_dtype
 from .errors import HaiError, printable
 from .fit_position import FitPosition
 from .paths import path_text
+from .target_layout import TargetLayout
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Trainer:
         *self._inputs, self._target = [(name, dtype, tuple(shape)) for name, dtype, shape in self._native.inputs()]
         self._states = {info[0]: (i, info[1], tuple(info[2])) for i, (info, _) in enumerate(self._native.states())}
         self._parameters = [info[0] for info, is_parameter in self._native.states() if is_parameter]
+        self.target_layout = TargetLayout.parse(self._native.target_layout(), self._target[2])
+        """What the columns of a target are."""
         self._features = [(name, dtype, tuple(shape)) for name, dtype, shape in self._native.feature_tensors()]
 
     @property
@@ -119,9 +122,12 @@ class Trainer:
         """Counts steps from 0 again, states stay: Adam's corrections then begin anew, as at the start of a task."""
         self._native.restart_steps()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model with the parameters as they are now. An old file stays until the new one is whole."""
-        self._native.save(path_text(path))
+    def save(self, path: str | os.PathLike[str], *, average: bool = False) -> None:
+        """Writes the model with the parameters as they are now. An old file stays until the new one is whole.
+
+        ``average``: with the averages of the parameters that ``train={"ema": 0.99}`` keeps.
+        """
+        self._native.save(path_text(path), average)
 
     def save_checkpoint(self, folder: str | os.PathLike[str], **extra: object) -> None:
         """Saves all that a run needs to go on, and ``extra``: numbers, text, bytes, and what JSON can say.
@@ -210,13 +216,13 @@ class Trainer:
         name, dtype, shape = self._target
         array = np.asarray(target)
         if array.dtype.kind in "iu" and array.ndim == len(shape) - 1:
-            classes = shape[-1]
+            classes = self.target_layout.classes
             if array.size and (array.min() < 0 or array.max() >= classes):
                 raise HaiError(
                     "HAI-Y064",
                     f"{name} has classes {array.min()}..{array.max()}; the model has {classes}, from 0 to {classes - 1}",
                 )
-            array = np.eye(classes, dtype=numpy_dtype(dtype))[array]
+            array = self.target_layout.rows(np.eye(classes, dtype=numpy_dtype(dtype))[array])
         return np.ascontiguousarray(array, numpy_dtype(dtype)).reshape(array.shape)
 
     def fit(

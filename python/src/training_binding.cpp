@@ -130,11 +130,17 @@ void bind_training(nb::module_& module) {
            })
       .def(
           "save",
-          [](Trainer& trainer, const std::string& path) {
+          [](Trainer& trainer, const std::string& path, bool average) {
             const nb::gil_scoped_release release;
-            raise_if_error(trainer.save(path));
+            raise_if_error(
+                trainer.save(path, {}, average ? training::SavedWeights::kAverage : training::SavedWeights::kLast));
           },
-          nb::arg("path"));
+          nb::arg("path"), nb::arg("average"))
+      .def("target_layout", [](const Trainer& trainer) {
+        const auto& metadata = trainer.session().model().file().metadata().entries;
+        const auto found = metadata.find("target_layout");
+        return found == metadata.end() ? std::string() : found->second;
+      });
   module.def("make_trainer", &make_trainer, nb::arg("path"), nb::arg("isa"), nb::arg("threads"), nb::arg("max_batch"));
 }
 

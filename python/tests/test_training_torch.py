@@ -98,6 +98,88 @@ def test_optimizers_step_as_theirs(optimizer: str, tmp_path: Path) -> None:
     assert max(differences(trainer, module).values()) < 2e-6
 
 
+def test_groups_accumulation_and_averages_are_theirs(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    module, x, t = mlp(), torch.randn(48, 20), torch.randint(0, 5, (48,))
+    names = [name for name, _ in module.named_parameters()]
+    first, last = names[0].rpartition(".")[0], names[-1].rpartition(".")[0]
+    groups = f"{first}.*:rate=0.1:decay=0.3;{last}.bias:frozen;{last}.*:rate=2:decay=0"
+    options = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.05, "clip_norm": 0.4}
+    trainer = trainer_of(module, x[:1], tmp_path, groups=groups, accumulate=3, ema=0.8, **options)
+    assert set(trainer.parameter_names) == set(names) - {f"{last}.bias"}
+    rate = 0.2
+    chosen = []
+    for name, p in module.named_parameters():
+        factor = 0.1 if name.startswith(first) else 2 if name.startswith(last) else 1
+        decay = 0.0 if p.ndim == 1 or name.startswith(last) else 0.3 if name.startswith(first) else 0.05
+        if name != f"{last}.bias":
+            chosen.append({"params": [p], "lr": rate * factor, "weight_decay": decay})
+    trained = [group["params"][0] for group in chosen]
+    averages = {name: p.detach().clone() for name, p in module.named_parameters()}
+    theirs = torch.optim.SGD(chosen, rate, momentum=0.9, nesterov=True)
+    for step in range(3 * STEPS):
+        part = slice(16 * (step % 3), 16 * (step % 3) + 16)
+        if step == 7:  # a step that is refused leaves the accumulation where it was
+            assert not trainer.step(np.full((16, 20), np.nan, np.float32), t[part].numpy(), rate).applied
+        assert trainer.step(x[part].numpy(), t[part].numpy(), rate).applied
+        (functional.cross_entropy(module(x[part]), t[part]) / 3).backward()
+        if step % 3 == 2:
+            torch.nn.utils.clip_grad_norm_(trained, 0.4)
+            theirs.step()
+            module.zero_grad()
+            for name, p in module.named_parameters():
+                averages[name].lerp_(p.detach(), 0.2)
+    for name, p in module.named_parameters():
+        if name in trainer.parameter_names:
+            assert np.abs(trainer.get(name) - p.detach().numpy()).max() < 2e-6
+            assert np.abs(trainer.get(f"{name}/ema") - averages[name].numpy()).max() < 2e-6
+    trainer.save(tmp_path / "average.hai", average=True)
+    saved = hai.Trainer(tmp_path / "average.hai")
+    assert np.array_equal(saved.get(names[0]), trainer.get(f"{names[0]}/ema"))
+
+
+def test_masks_weights_and_old_answers_in_the_loss_are_theirs(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    module, x, label = mlp(), torch.randn(12, 20), torch.randint(0, 5, (12,))
+    mask, old = torch.rand(12, 5) < 0.6, torch.randn(12, 5)
+    mask[torch.arange(12), label] = True
+    weight, old_weight = torch.rand(12), torch.rand(12)
+    for distill in ("mse", "kd"):
+        module.zero_grad()
+        trainer = trainer_of(
+            module,
+            x[:1],
+            tmp_path,
+            optimizer="sgd",
+            class_mask=True,
+            sample_weights=True,
+            distill=distill,
+            temperature=3,
+        )
+        known = old.clone()
+        known[:, 4] = -1e9  # a class that the old model did not have
+        y = module(x)
+        parts = functional.cross_entropy(y.masked_fill(~mask, -1e9), label, reduction="none") * weight
+        if distill == "mse":
+            rows = ((y - old)[:, :4] ** 2).sum(1) / 5
+        else:
+            soft = torch.softmax(old[:, :4] / 3, 1)
+            rows = -9 * (soft * torch.log_softmax(y[:, :4] / 3, 1)).sum(1)
+        expected = (parts + rows * old_weight).mean()
+        expected.backward()
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1e9)
+        target = trainer.target_layout.rows(
+            np.eye(5, dtype=np.float32)[label.numpy()], mask=mask.numpy(), old=known.numpy(),
+            old_weight=old_weight.numpy(), weight=weight.numpy(),
+        )  # fmt: skip
+        ours = trainer.step(x.numpy(), target, 0.0)
+        assert ours.loss == pytest.approx(float(expected.detach()), rel=2e-6)
+        assert ours.gradient_norm == pytest.approx(float(norm), rel=5e-6)
+        # Plain class numbers leave all of it without effect.
+        plain = trainer.step(x.numpy(), label.numpy(), 0.0)
+        assert plain.loss == pytest.approx(float(functional.cross_entropy(y, label).detach()), rel=2e-6)
+
+
 def test_clipping_by_norm_is_theirs(tmp_path: Path) -> None:
     torch.manual_seed(2)
     module, x, t = mlp(), 3 * torch.randn(16, 20), torch.randint(0, 5, (16,))

@@ -243,7 +243,7 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   if (options.training) {
     graph.erase_dead();
     graph = graph.compact();
-    HAI_TRY(parameters, passes::trainable_parameters(graph, options.training->trainable));
+    HAI_TRY(parameters, choose_parameters(graph, *options.training));
     const std::vector<ir::ValueId> changed = passes::changed_constants(graph, *options.training, parameters);
     restore_names(graph, changed);
     for (const ir::ValueId id : changed) {
@@ -265,6 +265,11 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
             compile_training(graph, *options.training, parameters, options, weights, model.report));
     file.features = std::move(programs.features);
     file.training = std::move(programs.step);
+    for (const format::ProgramTensor& tensor : file.training->tensors) {
+      if (tensor.name != "target" || tensor.shape.empty()) continue;
+      const std::string layout = passes::target_layout(options.training->loss, tensor.shape.back().value);
+      if (!layout.empty()) file.metadata["target_layout"] = layout;
+    }
   }
   HAI_TRY_STATUS(run_steps(graph, fusing_steps(), steps, &model.report.passes));
   graph.erase_dead();

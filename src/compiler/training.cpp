@@ -15,6 +15,7 @@
 #include "devices/cpu/lower/lower.h"
 #include "format/sample_pieces.h"
 #include "ops/build.h"
+#include "passes/parameter_groups.h"
 #include "passes/recompute.h"
 #include "passes/split_frozen.h"
 
@@ -23,11 +24,12 @@ namespace {
 
 struct Key {
   std::string_view name;
-  // One of the three is set.
+  // One of these is set.
   double* number = nullptr;
   std::string* text = nullptr;
   bool* flag = nullptr;
   int64_t* bytes = nullptr;
+  int64_t* whole = nullptr;
 };
 
 // "200MB", "1.5GB", "4096": decimal units. std::nullopt for all else.
@@ -61,6 +63,13 @@ std::vector<Key> keys_of(passes::TrainingOptions& options) {
           {"epsilon", &options.optimizer.epsilon},
           {"weight_decay", &options.optimizer.weight_decay},
           {"clip_norm", &options.optimizer.clip_norm},
+          {"accumulate", nullptr, nullptr, nullptr, nullptr, &options.optimizer.accumulate},
+          {"ema", &options.optimizer.ema},
+          {"groups", nullptr, &options.groups},
+          {"sample_weights", nullptr, nullptr, &options.loss.sample_weights},
+          {"class_mask", nullptr, nullptr, &options.loss.class_mask},
+          {"distill", nullptr, &options.loss.distill},
+          {"temperature", &options.loss.temperature},
           {"ewc", nullptr, nullptr, &options.ewc},
           {"batch_norm", nullptr, &options.batch_norm},
           {"statistics_momentum", &options.statistics_momentum},
@@ -88,6 +97,10 @@ Status set_key(const Key& key, std::string_view value) {
       return {};
     }
   }
+  if (key.whole != nullptr && is_number && number == std::floor(number) && std::abs(number) < 1e15) {
+    *key.whole = static_cast<int64_t>(number);
+    return {};
+  }
   if (key.flag != nullptr && is_number && (number == 0 || number == 1)) {
     *key.flag = number == 1;
     return {};
@@ -96,6 +109,7 @@ Status set_key(const Key& key, std::string_view value) {
                     key.text != nullptr    ? "a name"
                     : key.flag != nullptr  ? "0 or 1"
                     : key.bytes != nullptr ? "bytes, as in 200MB or 1.5GB"
+                    : key.whole != nullptr ? "a whole number"
                                            : "a number");
 }
 
@@ -133,6 +147,15 @@ void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants) {
                           name.find_first_not_of("0123456789", dot + 1) == std::string::npos;
     if (numbered && !graph.find_value(name.substr(0, dot))) graph.rename_value(constant, name.substr(0, dot));
   }
+}
+
+Result<std::vector<passes::Parameter>> choose_parameters(ir::Graph& graph, const passes::TrainingOptions& training) {
+  HAI_TRY(std::vector<passes::Parameter> parameters, passes::trainable_parameters(graph, training.trainable));
+  std::vector<ir::ValueId> constants;
+  for (const passes::Parameter& parameter : parameters) constants.push_back(parameter.value);
+  restore_names(graph, constants);  // groups are told by names
+  HAI_TRY_STATUS(passes::apply_groups(graph, training.groups, parameters));
+  return parameters;
 }
 
 CompileOptions without_folding(const CompileOptions& options) {

@@ -13,15 +13,18 @@
 namespace hai::compiler {
 
 // "loss=cross_entropy,optimizer=sgd,momentum=0.9,trainable=last:2", as on the command line. Keys: loss,
-// label_smoothing, delta, gamma, alpha; box_gain, objectness_gain, class_gain, anchor_threshold, max_boxes; optimizer,
-// momentum, nesterov (0 or 1), beta1, beta2, epsilon, weight_decay, clip_norm; ewc (0 or 1); batch_norm,
-// statistics_momentum; trainable; memory; output. Errors: K030 no such key, with those there are; K031 a value that is
-// none; K032 a key twice.
+// label_smoothing, delta, gamma, alpha; box_gain, objectness_gain, class_gain, anchor_threshold, max_boxes;
+// sample_weights, class_mask (0 or 1), distill, temperature; optimizer, momentum, nesterov (0 or 1), beta1, beta2,
+// epsilon, weight_decay, clip_norm, accumulate, ema, groups; ewc (0 or 1); batch_norm, statistics_momentum; trainable;
+// memory; output. Errors: K030 no such key, with those there are; K031 a value that is none; K032 a key twice.
 Result<passes::TrainingOptions> parse_training(std::string_view text);
 
 // A constant that a pass made of another one, by moving its axes, takes that one's name where nothing else has it:
 // users find their parameters under the names that they gave them.
 void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants);
+
+// The parameters that a training changes, with what their groups say. Names of parameters are restored before.
+Result<std::vector<passes::Parameter>> choose_parameters(ir::Graph& graph, const passes::TrainingOptions& training);
 
 // Passes that would tie parameters together or to their neighbours: a model that can be trained is compiled without.
 CompileOptions without_folding(const CompileOptions& options);

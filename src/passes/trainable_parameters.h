@@ -1,6 +1,7 @@
 // Which constants of a graph are parameters, and which of them a training changes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,8 +12,10 @@
 namespace hai::passes {
 
 struct Parameter {
-  ir::ValueId value = ir::kNone;  // a float constant
-  bool spared = false;            // a bias, or of a normalization: weight decay leaves it alone
+  ir::ValueId value = ir::kNone;                      // a float constant
+  bool spared = false;                                // a bias, or of a normalization: weight decay leaves it alone
+  double rate_factor = 1;                             // of the learning rate (parameter_groups.h)
+  std::optional<double> weight_decay = std::nullopt;  // instead of the optimizer's
 };
 
 // The parameters that `choice` names, in the order in which the graph first reads them:

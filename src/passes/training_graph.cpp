@@ -9,7 +9,9 @@
 #include <algorithm>
 
 #include "ops/build.h"
+#include "ops/gradient.h"
 #include "passes/differentiate.h"
+#include "types/optimizer_step.h"
 
 namespace hai::passes {
 namespace {
@@ -84,7 +86,12 @@ class TrainingGraph {
     HAI_TRY(loss_, append_loss(graph_, options_.loss, prediction(output), target_));
     HAI_TRY(std::vector<ValueId> gradients, differentiate(graph_, loss_, wanted));
     if (options_.ewc) HAI_TRY_STATUS(add_penalties(wanted, gradients));
+    if (accumulates()) HAI_TRY_STATUS(accumulate(wanted, gradients));
     HAI_TRY_STATUS(add_norm(gradients));
+    guard_ = norm_;
+    if (accumulates()) {
+      HAI_TRY(guard_, ops::append_value(graph_, "add", {norm_, gate_}, {}, {"gradient_norm/gate", {}, {}, 1}));
+    }
     graph_.rename_value(loss_, "loss");
     graph_.add_output(loss_);
     graph_.add_output(norm_);
@@ -92,13 +99,14 @@ class TrainingGraph {
       if (gradients[i] == kNone) continue;
       HAI_TRY_STATUS(is_fisher() ? add_fisher(parameters[i], gradients[i]) : add_update(parameters[i], gradients[i]));
     }
+    for (const Statistic& sum : sums_) HAI_TRY_STATUS(add_guarded(sum.constant, sum.next, norm_, nullptr));
     for (const ValueId kept : kept_) add_state(kept, kNone, nullptr, false);
     for (const Statistic& statistic : statistics_) HAI_TRY_STATUS(add_statistic(statistic));
     return {};
   }
 
  private:
-  // A running statistic: the constant that it was, and what it becomes.
+  // A running statistic: the constant that it was, and what it becomes. A sum of gradients: the input that it was.
   struct Statistic {
     ValueId constant = kNone;
     ValueId next = kNone;
@@ -106,6 +114,7 @@ class TrainingGraph {
 
   bool is_adam() const { return options_.optimizer.kind == "adam" || options_.optimizer.kind == "adamw"; }
   bool is_fisher() const { return options_.optimizer.kind == "fisher"; }
+  bool accumulates() const { return options_.optimizer.accumulate > 1; }
 
   Status check_optimizer() const {
     if (options_.batch_norm != "train" && options_.batch_norm != "frozen") {
@@ -113,6 +122,18 @@ class TrainingGraph {
                         "there is no mode \"{}\" of batch norms; modes are train, frozen", options_.batch_norm);
     }
     const std::string& kind = options_.optimizer.kind;
+    const int64_t accumulate = options_.optimizer.accumulate;
+    const double ema = options_.optimizer.ema;
+    if (accumulate < 1 || accumulate > HAI_MOST_ACCUMULATED || !(ema >= 0 && ema < 1)) {
+      return make_error(StatusCode::kOutOfRange, "P547",
+                        "accumulate is {}, ema {}: the first is a whole number from 1 to {}, the second at least 0 and "
+                        "below 1",
+                        accumulate, ema, int64_t{HAI_MOST_ACCUMULATED});
+    }
+    if (is_fisher() && (accumulates() || ema > 0)) {
+      return make_error(StatusCode::kInvalidArgument, "P548",
+                        "optimizer=fisher measures and trains nothing: accumulate and ema have no use there");
+    }
     if (kind == "sgd" || is_adam() || is_fisher()) return {};
     return make_error(StatusCode::kNotFound, "P540",
                       "there is no optimizer \"{}\"; optimizers are sgd, adam, adamw, and fisher to measure with",
@@ -148,7 +169,7 @@ class TrainingGraph {
     const ir::TensorType type = target_type(graph_, options_.loss, graph_.outputs()[output]);
     target_ = graph_.add_input("target", type);
     learning_rate_ = graph_.add_input("learning_rate", {type.dtype, {}, std::nullopt});
-    if (is_adam()) step_ = graph_.add_input("step", {DataType::kI64, {}, std::nullopt});
+    if (is_adam() || accumulates()) step_ = graph_.add_input("step", {DataType::kI64, {}, std::nullopt});
   }
 
   // Of the loss too: where that is not finite no gradient may be.
@@ -206,6 +227,59 @@ class TrainingGraph {
     return {};
   }
 
+  // The mean over a group of steps, as it is so far: it is what the update at the group's end takes.
+  Status accumulate(const std::vector<ValueId>& wanted, std::vector<ValueId>& gradients) {
+    const int64_t every = options_.optimizer.accumulate;
+    ops::AppendOptions phase;
+    phase.node_name = "accumulation";
+    phase.output_count = 3;
+    HAI_TRY(const ir::NodeId node,
+            ops::append(graph_, "accumulation_phase", {step_, learning_rate_}, {{"every", every}}, std::move(phase)));
+    const std::vector<ValueId> outputs = graph_.node(node).outputs;
+    gate_ = outputs[1];
+    step_ = outputs[2];
+    const ir::TensorType number{graph_.value(loss_).type.dtype, {}, std::nullopt};
+    const ValueId share = ops::add_number(graph_, number, 1.0 / static_cast<double>(every));
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (gradients[i] == kNone) continue;
+      const std::string name = graph_.value(wanted[i]).name + "/sum";
+      const ValueId sum = graph_.add_input(name, graph_.value(wanted[i]).type);
+      ops::AppendOptions options;
+      options.node_name = name;
+      HAI_TRY(const ValueId kept, ops::append_value(graph_, "mul", {sum, outputs[0]}, {}, options));
+      HAI_TRY(const ValueId part, ops::append_value(graph_, "mul", {gradients[i], share}, {}, options));
+      HAI_TRY(gradients[i], ops::append_value(graph_, "add", {kept, part}, {}, options));
+      sums_.push_back({sum, gradients[i]});
+    }
+    return {};
+  }
+
+  // A state that becomes `next` where the guard allows it.
+  Status add_guarded(ValueId old, ValueId next, ValueId guard, std::shared_ptr<const ir::ConstantData> initial,
+                     bool is_parameter = false) {
+    const std::string name = graph_.value(old).name;
+    ops::AppendOptions options;
+    options.node_name = name + "/update";
+    options.output_names = {name + "/next"};
+    HAI_TRY(const ValueId guarded,
+            ops::append_value(graph_, "guarded_update", {old, next, guard}, {}, std::move(options)));
+    add_state(old, guarded, std::move(initial), is_parameter);
+    return {};
+  }
+
+  // average + (1 - ema) (new weight - average), beginning as the weight.
+  Status add_average(const std::string& name, ValueId weight, const std::shared_ptr<const ir::ConstantData>& initial) {
+    const ir::TensorType type = graph_.value(weight).type;
+    const ValueId average = graph_.add_input(name + "/ema", type);
+    ops::AppendOptions options;
+    options.node_name = name + "/ema";
+    const ValueId share = ops::add_number(graph_, {type.dtype, {}, std::nullopt}, 1 - options_.optimizer.ema);
+    HAI_TRY(const ValueId distance, ops::append_value(graph_, "sub", {weight, average}, {}, options));
+    HAI_TRY(const ValueId part, ops::append_value(graph_, "mul", {distance, share}, {}, options));
+    HAI_TRY(const ValueId next, ops::append_value(graph_, "add", {average, part}, {}, options));
+    return add_guarded(average, next, guard_, initial);
+  }
+
   Status add_fisher(const Parameter& parameter, ValueId gradient) {
     const std::shared_ptr<const ir::ConstantData> initial = graph_.value(parameter.value).constant;
     const ValueId value = constant_to_input(graph_, parameter.value);
@@ -247,20 +321,14 @@ class TrainingGraph {
   Status add_statistic(const Statistic& statistic) {
     const std::shared_ptr<const ir::ConstantData> initial = graph_.value(statistic.constant).constant;
     const ValueId old = constant_to_input(graph_, statistic.constant);
-    const std::string name = graph_.value(old).name;
-    ops::AppendOptions options;
-    options.node_name = name + "/update";
-    options.output_names = {name + "/next"};
-    HAI_TRY(const ValueId next,
-            ops::append_value(graph_, "guarded_update", {old, statistic.next, norm_}, {}, std::move(options)));
-    add_state(old, next, initial, true);
-    return {};
+    return add_guarded(old, statistic.next, norm_, initial, true);
   }
 
   ir::Attributes attributes_of(const Parameter& parameter) const {
     const OptimizerOptions& o = options_.optimizer;
     ir::Attributes attributes;
-    attributes["weight_decay"] = parameter.spared ? 0.0 : o.weight_decay;
+    attributes["weight_decay"] = parameter.spared ? 0.0 : parameter.weight_decay.value_or(o.weight_decay);
+    if (parameter.rate_factor != 1) attributes["learning_rate_scale"] = parameter.rate_factor;
     attributes["clip_norm"] = o.clip_norm;
     if (is_adam()) {
       attributes["beta1"] = o.beta1;
@@ -289,10 +357,10 @@ class TrainingGraph {
     if (is_adam()) {
       add_moment("m");
       add_moment("v");
-      inputs.insert(inputs.end(), {moments[0], moments[1], learning_rate_, step_, norm_});
+      inputs.insert(inputs.end(), {moments[0], moments[1], learning_rate_, step_, guard_});
     } else {
       if (options_.optimizer.momentum > 0) add_moment("momentum");
-      inputs.insert(inputs.end(), {moments.empty() ? kNone : moments[0], learning_rate_, norm_});
+      inputs.insert(inputs.end(), {moments.empty() ? kNone : moments[0], learning_rate_, guard_});
     }
     ops::AppendOptions options;
     options.node_name = name + "/update";
@@ -303,7 +371,7 @@ class TrainingGraph {
     const std::vector<ValueId> outputs = graph_.node(node).outputs;
     add_state(value, outputs[0], initial, true);
     for (size_t i = 0; i < moments.size(); ++i) add_state(moments[i], outputs[i + 1], nullptr, false);
-    return {};
+    return options_.optimizer.ema > 0 ? add_average(name, outputs[0], initial) : Status{};
   }
 
   Graph& graph_;
@@ -313,8 +381,11 @@ class TrainingGraph {
   ValueId step_ = kNone;
   ValueId loss_ = kNone;
   ValueId norm_ = kNone;
+  ValueId gate_ = kNone;   // where gradients are accumulated
+  ValueId guard_ = kNone;  // of updates: the norm, or a number that refuses them
   std::vector<Statistic> statistics_;
-  std::vector<ValueId> kept_;  // inputs that become states which no step changes
+  std::vector<Statistic> sums_;  // of gradients
+  std::vector<ValueId> kept_;    // inputs that become states which no step changes
 };
 
 }  // namespace

@@ -24,6 +24,10 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double weight_decay = 0;  // biases and normalizations are spared
   double clip_norm = 0;     // of all gradients together; 0: no limit
+  // Gradients of so many steps are averaged before one update, as if their batches were one (batch norms aside).
+  int64_t accumulate = 1;
+  // Above 0: averages of the weights are kept, average = ema average + (1 - ema) weight after each update.
+  double ema = 0;
 };
 
 struct TrainingOptions {
@@ -38,23 +42,26 @@ struct TrainingOptions {
   // first). The loss that a step returns is that of the data alone.
   bool ewc = false;
   std::string trainable = "all";  // trainable_parameters.h
+  std::string groups;             // choices by name, parameter_groups.h
   // Of a step at the largest batch, states included; 0: no limit. Activations are made again where that is needed.
   int64_t memory_bytes = 0;
   std::string output;  // of the model, that the loss is taken of; empty: its first
 };
 
 // Makes the model in `graph` a training step. Afterwards:
-//   inputs   those of the model; "target" (of the prediction's type); "learning_rate" (a number); for Adam "step" (an
-//            i64, from 1); then the states
+//   inputs   those of the model; "target" (training_loss.h: target_type()); "learning_rate" (a number); for Adam and
+//   where gradients are
+//            accumulated "step" (an i64, from 1); then the states
 //   outputs  those of the model; "loss"; "gradient_norm", of all gradients together; then the states
 //   states   the parameters, under the names and with the bytes of the constants that they were; the optimizer's
 //            moments, "<parameter>/momentum" or "/m" and "/v", zeros at first; running statistics of batch norms in
-//            train mode
+//            train mode; "<parameter>/sum" of gradients where they are accumulated; "<parameter>/ema", averages of the
+//            weights, which begin as these
 // A step whose loss or gradients are not finite changes no state (optimizer_update). The prediction is the operand of
 // the softmax or sigmoid that makes the output where the loss has its own. `parameters`: of trainable_parameters().
 //
 // Errors: P540 no such optimizer, P541 no such output; those of append_loss and differentiate.
-// P543 no such mode of batch norms.
+// P543 no such mode of batch norms, P547 an option of the optimizer out of range.
 Status make_training_graph(ir::Graph& graph, const TrainingOptions& options, std::span<const Parameter> parameters);
 
 // The constants of the model that the step changes: parameters, and running statistics of batch norms in train mode.

@@ -53,23 +53,89 @@ class LossBuilder {
     return append("reduce_mean", {a}, {{"axes", std::move(axes)}, {"keep_dims", int64_t{0}}});
   }
 
-  Result<ValueId> cross_entropy() {
+  // -log softmax along the last axis.
+  Result<ValueId> surprise(ValueId x) {
     HAI_TRY(const ValueId largest,
-            append("reduce_max", {x_}, {{"axes", std::vector<int64_t>{-1}}, {"keep_dims", int64_t{1}}}));
-    HAI_TRY(const ValueId centred, append("sub", {x_, largest}));
+            append("reduce_max", {x}, {{"axes", std::vector<int64_t>{-1}}, {"keep_dims", int64_t{1}}}));
+    HAI_TRY(const ValueId centred, append("sub", {x, largest}));
     HAI_TRY(const ValueId powers, append("exp", {centred}));
     HAI_TRY(const ValueId sum, sum_along(powers, {-1}, true));
     HAI_TRY(const ValueId log_sum, append("log", {sum}));
-    HAI_TRY(const ValueId surprise, append("sub", {log_sum, centred}));  // -log softmax
-    ValueId target = t_;
-    if (options_.label_smoothing > 0) {
-      const auto classes = static_cast<double>(graph_.value(x_).type.shape.back().value);
-      HAI_TRY(const ValueId kept, scale(t_, 1 - options_.label_smoothing));
-      HAI_TRY(target, append("add", {kept, number(options_.label_smoothing / classes)}));
+    return append("sub", {log_sum, centred});
+  }
+
+  // Columns of the target from where the last ones ended.
+  Result<ValueId> columns(int64_t count) {
+    const int64_t from = column_;
+    column_ += count;
+    return append("slice", {t_},
+                  {{"starts", std::vector<int64_t>{from}},
+                   {"ends", std::vector<int64_t>{column_}},
+                   {"axes", std::vector<int64_t>{-1}}});
+  }
+
+  // x where the indicator is 1, far below everything where it is 0.
+  Result<ValueId> without(ValueId x, ValueId indicator) {
+    HAI_TRY(const ValueId left_out, append("sub", {indicator, number(1)}));
+    HAI_TRY(const ValueId penalty, scale(left_out, kFarBelow));
+    return append("add", {x, penalty});
+  }
+
+  Result<ValueId> cross_entropy() {
+    const int64_t classes = graph_.value(x_).type.shape.back().value;
+    ValueId shares = t_;
+    ValueId x = x_;
+    if (graph_.value(t_).type.shape.back().value != classes) {
+      HAI_TRY(shares, columns(classes));
     }
-    HAI_TRY(const ValueId product, append("mul", {target, surprise}));
-    HAI_TRY(const ValueId rows, sum_along(product, {-1}, false));
-    return mean(rows);
+    if (options_.class_mask) {
+      HAI_TRY(const ValueId mask, columns(classes));
+      HAI_TRY(x, without(x_, mask));
+    }
+    HAI_TRY(const ValueId surprises, surprise(x));
+    if (options_.label_smoothing > 0) {
+      HAI_TRY(const ValueId kept, scale(shares, 1 - options_.label_smoothing));
+      HAI_TRY(shares, append("add", {kept, number(options_.label_smoothing / static_cast<double>(classes))}));
+    }
+    HAI_TRY(const ValueId product, append("mul", {shares, surprises}));
+    ValueId distilled = ir::kNone;
+    if (options_.distill != "none") {
+      HAI_TRY(distilled, distillation(classes));
+    }
+    HAI_TRY(ValueId rows, sum_along(product, {-1}, options_.sample_weights));
+    if (options_.sample_weights) {
+      HAI_TRY(const ValueId weight, columns(1));
+      HAI_TRY(rows, append("mul", {rows, weight}));
+    }
+    HAI_TRY(const ValueId loss, mean(rows));
+    return distilled == ir::kNone ? Result<ValueId>(loss) : append("add", {loss, distilled});
+  }
+
+  // mse: the mean square of the differences. kd: -T^2 sum softmax(old / T) log softmax(x / T).
+  Result<ValueId> distillation(int64_t classes) {
+    HAI_TRY(const ValueId old, columns(classes));
+    HAI_TRY(const ValueId weight, columns(1));
+    HAI_TRY(const ValueId shifted, append("add", {old, number(1e8)}));
+    HAI_TRY(const ValueId known, append("clip", {shifted}, {{"min", 0.0}, {"max", 1.0}}));
+    ValueId rows = ir::kNone;
+    if (options_.distill == "mse") {
+      HAI_TRY(const ValueId difference, append("sub", {x_, old}));
+      HAI_TRY(const ValueId compared, append("mul", {difference, known}));
+      HAI_TRY(const ValueId square, append("square", {compared}));
+      HAI_TRY(rows, append("reduce_mean", {square}, {{"axes", std::vector<int64_t>{-1}}, {"keep_dims", int64_t{1}}}));
+    } else {
+      const double t = options_.temperature;
+      HAI_TRY(const ValueId soft_old, scale(old, 1 / t));
+      HAI_TRY(const ValueId shares, append("softmax", {soft_old}, {{"axis", int64_t{-1}}}));
+      HAI_TRY(const ValueId soft, scale(x_, 1 / t));
+      HAI_TRY(const ValueId compared, without(soft, known));
+      HAI_TRY(const ValueId surprises, surprise(compared));
+      HAI_TRY(const ValueId product, append("mul", {shares, surprises}));
+      HAI_TRY(const ValueId sum, sum_along(product, {-1}, true));
+      HAI_TRY(rows, scale(sum, t * t));
+    }
+    HAI_TRY(const ValueId weighted, append("mul", {rows, weight}));
+    return mean(weighted);
   }
 
   // p = sigmoid(x); softplus(x) - x t = -(t log p + (1 - t) log (1 - p)).
@@ -139,8 +205,10 @@ class LossBuilder {
 
   Graph& graph_;
   const LossOptions& options_;
+  static constexpr double kFarBelow = 1e9;
   ValueId x_;
   ValueId t_;
+  int64_t column_ = 0;  // of the target, that is read next
 };
 
 Status check_options(const LossOptions& options) {
@@ -157,6 +225,21 @@ Status check_options(const LossOptions& options) {
   if (!(options.delta > 0) || !std::isfinite(options.delta)) return refuse("delta", options.delta, "above 0");
   if (!(options.gamma >= 1 && options.gamma <= 16)) return refuse("gamma", options.gamma, "from 1 to 16");
   if (!(options.alpha <= 1)) return refuse("alpha", options.alpha, "at most 1");
+  if (!(options.temperature > 0 && options.temperature <= 1000))
+    return refuse("temperature", options.temperature, "above 0 and at most 1000");
+  const bool distill = options.distill != "none";
+  if (distill && options.distill != "mse" && options.distill != "kd") {
+    return make_error(StatusCode::kNotFound, "P527", "there is no distill=\"{}\"; give none, mse or kd",
+                      options.distill);
+  }
+  if ((distill || options.class_mask || options.sample_weights) && options.kind != "cross_entropy") {
+    return make_error(StatusCode::kInvalidArgument, "P526",
+                      "distill, class_mask and sample_weights belong to loss=cross_entropy, not to {}", options.kind);
+  }
+  if (options.class_mask && options.label_smoothing > 0) {
+    return make_error(StatusCode::kInvalidArgument, "P528",
+                      "label_smoothing gives classes a share that class_mask leaves out: take one of the two");
+  }
   return {};
 }
 
@@ -169,8 +252,27 @@ const std::vector<std::string_view>& loss_names() {
 }
 
 ir::TensorType target_type(const Graph& graph, const LossOptions& options, ValueId prediction) {
-  return options.kind == "yolov5" ? detector_labels_type(graph, options.detector, prediction)
-                                  : graph.value(prediction).type;
+  if (options.kind == "yolov5") return detector_labels_type(graph, options.detector, prediction);
+  ir::TensorType type = graph.value(prediction).type;
+  if (type.shape.empty() || type.shape.back().is_symbolic()) return type;
+  const int64_t classes = type.shape.back().value;
+  int64_t width = classes;
+  if (options.class_mask) width += classes;
+  if (options.distill != "none") width += classes + 1;
+  if (options.sample_weights) width += 1;
+  type.shape.back() = Dim(width);
+  return type;
+}
+
+std::string target_layout(const LossOptions& options, int64_t width) {
+  const bool distill = options.distill != "none";
+  const int64_t single = int64_t{distill} + int64_t{options.sample_weights};
+  std::string text = fmt::format("classes={}", (width - single) / (1 + int64_t{options.class_mask} + int64_t{distill}));
+  const size_t plain = text.size();
+  if (options.class_mask) text += ",mask";
+  if (options.distill != "none") text += ",old";
+  if (options.sample_weights) text += ",weight";
+  return text.size() == plain ? std::string() : text;
 }
 
 Result<ValueId> append_loss(Graph& graph, const LossOptions& options, ValueId prediction, ValueId target) {
@@ -179,8 +281,8 @@ Result<ValueId> append_loss(Graph& graph, const LossOptions& options, ValueId pr
   const ir::TensorType& x = graph.value(prediction).type;
   const ir::TensorType& t = graph.value(target).type;
   const bool rows = options.kind == "cross_entropy";
-  if (!is_float(x.dtype) || x != t || x.shape.size() < (rows || options.kind == "dice" ? 2U : 1U) ||
-      (rows && x.shape.back().is_symbolic())) {
+  if (!is_float(x.dtype) || t != target_type(graph, options, prediction) ||
+      x.shape.size() < (rows || options.kind == "dice" ? 2U : 1U) || (rows && x.shape.back().is_symbolic())) {
     return make_error(StatusCode::kInvalidArgument, "P522",
                       "loss {} of prediction {} {} and target {} {}: it takes two floats of one type and shape{}",
                       options.kind, data_type_name(x.dtype), to_string(x.shape, graph.symbols), data_type_name(t.dtype),

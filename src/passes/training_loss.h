@@ -24,20 +24,33 @@ struct LossOptions {
   double gamma = 2;            // of focal
   double alpha = 0.25;         // of focal; negative: both classes weigh the same
   DetectorLossOptions detector;
+
+  // Of cross_entropy, for learning one task after the other; each adds columns to the target (target_type()).
+  bool sample_weights = false;   // the mean is that of weight loss
+  bool class_mask = false;       // classes of mask 0 take no part in the softmax
+  std::string distill = "none";  // mse (Buzzega et al. 2020) or kd (Hinton et al. 2015) towards the answers of before
+  double temperature = 2;        // of kd, whose term is multiplied by its square
 };
 
 // "cross_entropy, bce, ..." for messages.
 const std::vector<std::string_view>& loss_names();
 
-// The type of the target that the loss of this prediction takes.
+// Of the target: labels for detectors, else the prediction's, but for the options that add columns behind the shares of
+// the C classes, in this order: C of the mask (class_mask); C of the answers of before, with a weight of their own
+// behind them (distill; an answer below -1e8 is none, and that class is left out of the comparison); the weight of the
+// sample (sample_weights).
 ir::TensorType target_type(const ir::Graph& graph, const LossOptions& options, ir::ValueId prediction);
+
+// "classes=10,mask,old,weight": what the columns of a target of this width are, where they are more than shares of
+// classes; else empty.
+std::string target_layout(const LossOptions& options, int64_t width);
 
 // Adds the nodes of a loss: one number, the mean over all samples (and over all elements, or rows of classes, of
 // each). `prediction` holds logits where the loss has a softmax or a sigmoid of its own; `target` has its type
 // (detectors: labels).
 //
-// Errors: P520 no such loss, P521 an option out of range, P522 prediction and target do not fit;
-// those of detectors.
+// Errors: P520 no such loss, P521 an option out of range, P522 prediction and target do not fit, P526 to P528 options
+// that do not go together; those of detectors.
 Result<ir::ValueId> append_loss(ir::Graph& graph, const LossOptions& options, ir::ValueId prediction,
                                 ir::ValueId target);
 

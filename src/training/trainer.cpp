@@ -18,6 +18,8 @@ namespace {
 using format::Program;
 using format::ProgramTensor;
 
+constexpr const char* kAverageOf = "/ema";
+
 hai_tensor scalar(int32_t dtype, void* data, size_t bytes) {
   hai_tensor tensor = {};
   tensor.dtype = dtype;
@@ -186,14 +188,35 @@ Status Trainer::restore(std::span<const std::byte> states, int64_t steps, int64_
   return {};
 }
 
-Result<format::ModelFile> Trainer::trained_model() {
+std::optional<size_t> Trainer::find_state(std::string_view name) const {
+  for (size_t i = 0; i < state_count(); ++i) {
+    if (state_tensor(i).name == name) return i;
+  }
+  return std::nullopt;
+}
+
+bool Trainer::has_averages() const {
+  for (size_t i = 0; i < state_count(); ++i) {
+    if (is_parameter(i) && find_state(state_tensor(i).name + kAverageOf)) return true;
+  }
+  return false;
+}
+
+Result<format::ModelFile> Trainer::trained_model(SavedWeights weights) {
+  const bool average = weights == SavedWeights::kAverage;
+  if (average && !has_averages()) {
+    return make_error(StatusCode::kInvalidArgument, "E016",
+                      "this training keeps no averages of the weights; compile the model with --train ema=0.99");
+  }
   HAI_TRY(format::ModelFile file, format::read_whole_model(model_->shared_file()));
   auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(file.weights_bytes()));
   for (const format::WeightPiece& piece : file.weights)
     std::copy(piece.bytes.begin(), piece.bytes.end(), bytes->begin() + piece.offset_bytes);
   for (size_t i = 0; i < state_count(); ++i) {
     if (!is_parameter(i)) continue;
-    const std::span<const std::byte> from = state(i);
+    // Running statistics have no average: they are averages themselves.
+    const auto kept = average ? find_state(state_tensor(i).name + kAverageOf) : std::nullopt;
+    const std::span<const std::byte> from = state(kept.value_or(i));
     std::copy(from.begin(), from.end(), bytes->begin() + session_->program().states[i].offset_bytes);
   }
   file.weights = {{0, *bytes, bytes}};
@@ -201,8 +224,9 @@ Result<format::ModelFile> Trainer::trained_model() {
   return file;
 }
 
-Status Trainer::save(const std::string& path, const std::map<std::string, std::string>& metadata) {
-  HAI_TRY(format::ModelFile file, trained_model());
+Status Trainer::save(const std::string& path, const std::map<std::string, std::string>& metadata,
+                     SavedWeights weights) {
+  HAI_TRY(format::ModelFile file, trained_model(weights));
   for (const auto& [key, value] : metadata) file.metadata[key] = value;
   HAI_TRY_STATUS(format::write_model_file(path, file));
   return {};

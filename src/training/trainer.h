@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ struct TrainerOptions {
   int64_t max_batch = 0;
   bool profile = false;  // times of the instructions, in session().profile()
 };
+
+// Which weights a model is written with: those of the last update, or their averages (--train ema=).
+enum class SavedWeights : uint8_t { kLast, kAverage };
 
 struct StepResult {
   double loss = 0;
@@ -88,9 +92,14 @@ class Trainer {
   // Writes the model with the parameters as they are now: portable graph, programs and training program all read them.
   // The optimizer's moments are not part of a model. `metadata` is added to the file's. An existing file is replaced as
   // a whole or not at all.
-  Status save(const std::string& path, const std::map<std::string, std::string>& metadata = {});
+  // Error E016: averages are asked for and there are none.
+  Status save(const std::string& path, const std::map<std::string, std::string>& metadata = {},
+              SavedWeights weights = SavedWeights::kLast);
   // What save() writes, in memory.
-  Result<format::ModelFile> trained_model();
+  Result<format::ModelFile> trained_model(SavedWeights weights = SavedWeights::kLast);
+  bool has_averages() const;
+  // A state by its name.
+  std::optional<size_t> find_state(std::string_view name) const;
 
  private:
   Trainer() = default;

@@ -2,6 +2,8 @@
  * of torch.optim.SGD, Adam and AdamW. Plain C, no calls but a square root. */
 #pragma once
 
+#include <stdint.h>
+
 #include "types/exact_math.h"
 
 #ifdef __cplusplus
@@ -36,6 +38,24 @@ static inline int hai_step_is_sound(double guard) { return guard >= -0x1p63 && g
 static inline double hai_clip_scale(double norm, double clip_norm) {
   const double scale = clip_norm / (norm + 1e-6);
   return clip_norm > 0 && scale < 1 ? scale : 1.0;
+}
+
+enum { HAI_MOST_ACCUMULATED = 1 << 20 };
+
+/* Gradients of `every` steps are added up before one update: where a step lies in its group. */
+typedef struct hai_accumulation {
+  double keep;    /* of the old sum: 0 in the first step of a group, else 1 */
+  double gate;    /* added to the guard of the update: 0 in the last step, else a number that no guard lets through */
+  int64_t update; /* number of the update that the step is for, from 1 */
+} hai_accumulation;
+
+static inline hai_accumulation hai_accumulation_at(int64_t step, int64_t every) {
+  const int64_t before = step < 1 ? 0 : step - 1;
+  hai_accumulation at;
+  at.keep = before % every == 0 ? 0.0 : 1.0;
+  at.gate = before % every == every - 1 ? 0.0 : 0x1p100;
+  at.update = before / every + 1;
+  return at;
 }
 
 /* The new parameter; *moment becomes the new momentum. Without momentum it ends as the gradient, which nobody keeps. */

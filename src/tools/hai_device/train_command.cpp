@@ -112,6 +112,10 @@ class Training {
   Status resume();
   Status save_checkpoint();
   Status write_output(const format::ModelFile& model);
+  // Averages, where the program keeps them, are what is measured and written.
+  training::SavedWeights saved_weights() const {
+    return trainer_->has_averages() ? training::SavedWeights::kAverage : training::SavedWeights::kLast;
+  }
   double pictures_per_second() const {
     const double seconds = milliseconds_since(begin_) / 1000;
     return seconds > 0 ? static_cast<double>((at_.steps - first_step_) * batch_) / seconds : 0;
@@ -284,7 +288,7 @@ Status Training::run_epoch() {
 
 // The model as it is now, as it is written.
 Result<format::ModelFile> Training::model_now() {
-  HAI_TRY(format::ModelFile now, trainer_->trained_model());
+  HAI_TRY(format::ModelFile now, trainer_->trained_model(saved_weights()));
   if (!task_->numbered())
     now.metadata["labels"] = one_line(task_->classes());  // else names that the file has stay true
   return now;
@@ -324,7 +328,7 @@ Status Training::keep_epoch(const EpochResult& epoch) {
 Status Training::finish_epoch() {
   EpochResult epoch{at_.epoch, at_.loss, {}, false, at_.epoch_seconds};
   if (!task_->held_out().empty()) {
-    HAI_TRY(format::ModelFile now, trainer_->trained_model());
+    HAI_TRY(format::ModelFile now, trainer_->trained_model(saved_weights()));
     HAI_TRY(epoch.metric, task_->measure(std::move(now)));
   }
   const bool improved = !at_.best || !epoch.metric || *epoch.metric > *at_.best->metric;

@@ -98,7 +98,9 @@ Status check_kinds(const Container& container) {
         return make_error(StatusCode::kCorrupt, "F008", "section {} appears twice", describe(section));
       }
     }
-    if (!section.is_weights() && !section.is(SectionKind::kStates) && section.size_bytes > kMaxStructuredSectionBytes) {
+    const bool large =
+        section.is_weights() || section.is(SectionKind::kStates) || section.is(SectionKind::kUpdateBytes);
+    if (!large && section.size_bytes > kMaxStructuredSectionBytes) {
       return make_error(StatusCode::kOutOfRange, "F009", "section {} has {} bytes, more than the limit of {}",
                         describe(section), section.size_bytes, kMaxStructuredSectionBytes);
     }
@@ -172,6 +174,10 @@ std::string_view section_kind_name(uint32_t kind) {
       return "states";
     case SectionKind::kFeatures:
       return "features";
+    case SectionKind::kUpdate:
+      return "update";
+    case SectionKind::kUpdateBytes:
+      return "update_bytes";
   }
   return "unknown";
 }

@@ -45,7 +45,7 @@ inline constexpr uint32_t kMaxSections = 256;
 inline constexpr int64_t kSectionAlignmentBytes = 64;
 inline constexpr int64_t kWeightSectionAlignmentBytes = 65536;
 inline constexpr int64_t kWeightChunkBytes = 1 << 20;
-inline constexpr int64_t kMaxStructuredSectionBytes = 256 << 20;  // of all but weights and states
+inline constexpr int64_t kMaxStructuredSectionBytes = 256 << 20;  // of all but weights, states and an update's bytes
 inline constexpr int64_t kMaxFileBytes = int64_t{1} << 46;
 
 // Numbers are written into files: never renumber.
@@ -66,6 +66,9 @@ enum class SectionKind : uint32_t {
   kStates = 12,      // raw; the states, one after the other
   // Of a model again:
   kFeatures = 13,  // program.fbs: the frozen part of a step, on the device that names it
+  // Of an update, which is no model either (training/model_update.h):
+  kUpdate = 14,       // program.fbs: which model it is for, and what becomes of it
+  kUpdateBytes = 15,  // what the model does not have, in chunks that are stored like those of weights
 };
 
 // "graph", "program", ...; "unknown".

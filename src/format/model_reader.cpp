@@ -115,6 +115,11 @@ Status ModelReader::load() {
         "this is a checkpoint of a training and no model; a trainer of its model loads the folder that it "
         "lies in");
   }
+  if (!graph && !first && container_.find(SectionKind::kUpdate) != nullptr) {
+    return make_error(StatusCode::kInvalidArgument, "F078",
+                      "this is an update and no model; `hai-device update apply MODEL UPDATE` makes the model from it "
+                      "and the one that it is for");
+  }
   if (!graph && !first) {
     return make_error(StatusCode::kCorrupt, "F042", "the file holds neither a graph nor a program");
   }

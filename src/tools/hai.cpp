@@ -230,6 +230,7 @@ int main(int argc, char** argv) {
   BenchArguments bench;
   TrainArguments train;
   RollbackArguments rollback;
+  UpdateArguments update;
   OpsArguments ops;
   bool devices_json = false;
   add_compile(app, compile, chosen);
@@ -241,6 +242,7 @@ int main(int argc, char** argv) {
   add_bench(app, bench, chosen);
   add_train(app, train, chosen);
   add_rollback(app, rollback, chosen);
+  add_update(app, update, chosen);
   add_ops(app, ops, chosen);
   DisasmArguments disasm;
   AsmArguments assembly;

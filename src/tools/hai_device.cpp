@@ -23,10 +23,12 @@ int main(int argc, char** argv) {
   InspectArguments inspect;
   BenchArguments bench;
   RollbackArguments rollback;
+  UpdateArguments update;
   add_run(app, run, chosen);
   add_train(app, train, chosen);
   add_inspect(app, inspect, chosen);
   add_bench(app, bench, chosen);
   add_rollback(app, rollback, chosen);
+  add_update(app, update, chosen);
   return run_program(app, argc, argv, chosen);
 }

@@ -241,6 +241,29 @@ void add_rollback(CLI::App& app, RollbackArguments& a, Chosen& chosen) {
   command->callback([&] { chosen = [&] { return exit_code_of(rollback_command(a)); }; });
 }
 
+void add_update(CLI::App& app, UpdateArguments& a, Chosen& chosen) {
+  CLI::App* update = app.add_subcommand("update", "Make and apply files that turn a model into a newer one");
+  update->require_subcommand(1);
+  CLI::App* make = update->add_subcommand("make", "Write what turns one model file into another");
+  make->add_option("from", a.make.from, "the .hai file that devices have")->required();
+  make->add_option("to", a.make.to, "the .hai file that they shall have")->required();
+  make->add_option("-o,--output", a.make.output, "the update file to write")->required();
+  make->add_flag("--json", a.make.json, "print JSON");
+  make->footer(of_program(app, "Example:\n  $ update make old.hai new.hai -o new.haiu"));
+  make->callback([&] { chosen = [&] { return exit_code_of(update_make_command(a.make)); }; });
+  CLI::App* apply = update->add_subcommand("apply", "Update a model; refused for any but the one that it is for");
+  apply->add_option("model", a.apply.model, "the .hai file; the old one is kept as MODEL.previous")->required();
+  apply->add_option("update", a.apply.update, "the update file")->required();
+  apply->add_option("-o,--output", a.apply.output, "write the newer model here, and leave MODEL as it is");
+  apply->add_flag("--json", a.apply.json, "print JSON");
+  apply->footer(of_program(app, "Example:\n  $ update apply model.hai new.haiu"));
+  apply->callback([&] { chosen = [&] { return exit_code_of(update_apply_command(a.apply)); }; });
+  CLI::App* show = update->add_subcommand("show", "Say which model an update is for, and what it weighs");
+  show->add_option("update", a.show.update, "the update file")->required();
+  show->add_flag("--json", a.show.json, "print JSON");
+  show->callback([&] { chosen = [&] { return exit_code_of(update_show_command(a.show)); }; });
+}
+
 namespace {
 
 std::string command_names(const CLI::App& app) {
@@ -276,9 +299,16 @@ void print_error(const std::string& program, const Error& error, bool json) {
   std::fprintf(stderr, "%s: error: %s\n", program.c_str(), error.to_string().c_str());
 }
 
+// The command that was chosen, of "update make" the second word.
+const CLI::App* command_of(const CLI::App& app) {
+  const CLI::App* command = app.get_subcommands().front();
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return command;
+}
+
 // "compile net.onnx": the command and what it was given.
 std::string what_was_asked(const CLI::App& app) {
-  const CLI::App* command = app.get_subcommands().front();
+  const CLI::App* command = command_of(app);
   std::string text = command->get_name();
   for (const CLI::Option* option : command->get_options()) {
     if (!option->get_positional()) continue;
@@ -315,7 +345,7 @@ int run_program(CLI::App& app, int argc, char** argv, const Chosen& chosen) {
     const Result<int> status = chosen();
     if (status) return flushed(name, *status);
     end_progress();
-    const CLI::App* command = app.get_subcommands().front();
+    const CLI::App* command = command_of(app);
     const bool json = command->get_option_no_throw("--json") != nullptr && command->count("--json") > 0;
     print_error(name, status.error(), json);
   } catch (const std::bad_alloc&) {

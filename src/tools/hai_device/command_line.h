@@ -39,6 +39,13 @@ void add_inspect(CLI::App& app, InspectArguments& arguments, Chosen& chosen);
 void add_bench(CLI::App& app, BenchArguments& arguments, Chosen& chosen);
 void add_train(CLI::App& app, TrainArguments& arguments, Chosen& chosen);
 void add_rollback(CLI::App& app, RollbackArguments& arguments, Chosen& chosen);
+// The commands of `update`.
+struct UpdateArguments {
+  UpdateMakeArguments make;
+  UpdateApplyArguments apply;
+  UpdateShowArguments show;
+};
+void add_update(CLI::App& app, UpdateArguments& arguments, Chosen& chosen);
 
 // Reads the command line, does what was chosen, and says what went wrong. The exit code of the program.
 int run_program(CLI::App& app, int argc, char** argv, const Chosen& chosen);

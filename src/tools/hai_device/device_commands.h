@@ -98,4 +98,26 @@ struct RollbackArguments {
 };
 Status rollback_command(const RollbackArguments& arguments);
 
+struct UpdateMakeArguments {
+  std::string from;    // the model that devices have
+  std::string to;      // that which they shall have
+  std::string output;  // .haiu
+  bool json = false;
+};
+Status update_make_command(const UpdateMakeArguments& arguments);
+
+struct UpdateApplyArguments {
+  std::string model;
+  std::string update;
+  std::string output;  // empty: the model itself, whose old file is kept beside it
+  bool json = false;
+};
+Status update_apply_command(const UpdateApplyArguments& arguments);
+
+struct UpdateShowArguments {
+  std::string update;
+  bool json = false;
+};
+Status update_show_command(const UpdateShowArguments& arguments);
+
 }  // namespace hai::tools

@@ -73,6 +73,10 @@ std::vector<Sample> samples(const OpSchema&) {
   for (const ConvSampleGeometry& g : conv_sample_geometries()) add(g, "_f32", DataType::kF32);
   add({"1x1_many_columns", 2, 5, 7, 300, 130, 1, 1}, "_f32", DataType::kF32);
   add({"depthwise_many_rows", 3, 40, 9, 37, 37, 3, 3, 1, {1, 1, 1, 1}, {1, 1}, 37}, "_f32", DataType::kF32);
+  // Images so wide and deep that a kernel may copy them row by row, more of them than a block or a slice has.
+  add({"3x3_wide", 2, 19, 21, 13, 17, 3, 3, 1, {1, 1, 1, 1}}, "_f32", DataType::kF32);
+  add({"3x3_wide_stride2_dilated", 2, 9, 38, 35, 5, 3, 3, 2, {2, 1, 1, 2}, {2, 1}}, "_f32", DataType::kF32);
+  add({"2x3_wide_apart", 1, 40, 37, 33, 3, 2, 3, 1, {0, 3, 0, 2}, {1, 2}}, "_f32", DataType::kF32);
   add(conv_sample_geometries().front(), "_f64", DataType::kF64);
   return out;
 }

@@ -21,6 +21,10 @@ constexpr int64_t kMostColumns = 128;  // of a part
 constexpr int64_t kMostRows = 112;
 constexpr int64_t kWantedTasks = 8;  // that keep a few threads busy
 constexpr int64_t kShortRun = 32;
+constexpr int64_t kLeastRow = 16;     // output pixels: a call of the kernel reads and writes its sums once
+constexpr int64_t kRowsPixels = 256;  // of a block by rows
+constexpr int64_t kMostBlockBytes = int64_t{1} << 20;
+constexpr int64_t kSlackElements = 32;  // a vector may begin at the last element of a copy
 
 void copy_run(const float* from, int64_t count, float* to) {
   if (count >= kShortRun) {
@@ -50,6 +54,10 @@ WeightSums::WeightSums(const ConvolutionGeometry& g, Isa isa)
   run_length_ = g.groups == 1 && g.dilation_cols == 1 ? g.kernel_cols * depth_ : depth_;
   direct_ = g.kernel_rows == 1 && g.kernel_cols == 1 && g.stride_rows == 1 && g.stride_cols == 1 && g.pad_top == 0 &&
             g.pad_left == 0 && g.out_rows == g.in_rows && g.out_cols == g.in_cols;
+  pitch_ = ((g.out_cols - 1) * g.stride_cols + (g.kernel_cols - 1) * g.dilation_cols + 1) * g.in_channels;
+  block_rows_ = ceil_div(kRowsPixels, std::max<int64_t>(1, g.out_cols));
+  by_rows_ = !direct_ && g.groups == 1 && run_length_ >= kShortRun && g.out_cols >= kLeastRow &&
+             image_rows(block_rows_) <= kMostBlockBytes / 4 / pitch_;
   column_parts_ = ceil_div(columns_, kMostColumns);
   part_columns_ = align_up(ceil_div(columns_, column_parts_), tile_->nr);
   column_parts_ = ceil_div(columns_, part_columns_);
@@ -66,13 +74,17 @@ WeightSums WeightSums::of_matrix(int64_t outputs, int64_t columns, Isa isa) {
   return WeightSums(g, isa);
 }
 
-int64_t WeightSums::block_bytes() const { return direct_ ? 0 : kBlockPixels * part_columns_ * 4; }
+int64_t WeightSums::block_bytes() const {
+  if (by_rows_) return align_up((image_rows(block_rows_) * pitch_ + kSlackElements) * 4, 64);
+  return direct_ ? 0 : kBlockPixels * part_columns_ * 4;
+}
 
 void WeightSums::run(const float* x, const float* dy, int64_t pixels, float* dw, std::byte* scratch,
                      ThreadPool& threads) const {
   const int64_t elements = g_.out_channels * columns_;
   float* sums = slices_ == 1 ? dw : reinterpret_cast<float*>(scratch);
-  const int64_t slice_pixels = align_up(ceil_div(pixels, slices_), kBlockPixels);
+  const int64_t count = by_rows_ ? pixels / g_.out_cols : pixels;
+  const int64_t slice_count = align_up(ceil_div(count, slices_), by_rows_ ? block_rows_ : kBlockPixels);
   const int64_t parts = column_parts_ * row_parts_;
   threads.parallel(g_.groups * parts * slices_, [&](int64_t task, int thread) {
     const int64_t slice = task / (g_.groups * parts);
@@ -81,8 +93,8 @@ void WeightSums::run(const float* x, const float* dy, int64_t pixels, float* dw,
     const Part what{group,
                     part / column_parts_ * part_rows_,
                     part % column_parts_ * part_columns_,
-                    std::min(pixels, slice * slice_pixels),
-                    std::min(pixels, (slice + 1) * slice_pixels),
+                    std::min(count, slice * slice_count),
+                    std::min(count, (slice + 1) * slice_count),
                     sums + slice * elements,
                     reinterpret_cast<float*>(scratch + slice_bytes() + thread * block_bytes())};
     run_part(what, x, dy);
@@ -100,6 +112,7 @@ void WeightSums::run_part(const Part& part, const float* x, const float* dy) con
     for (int64_t i = 0; i < rows; ++i) std::fill_n(corner + i * columns_, column_end - part.first_column, 0.0F);
     return;
   }
+  if (by_rows_) return run_part_by_rows(part, x, dy);
   hai_outer_f32 tile = {};
   tile.a_stride = g_.out_channels;
   tile.b_stride = direct_ ? g_.in_channels : part_columns_;
@@ -125,6 +138,59 @@ void WeightSums::run_part(const Part& part, const float* x, const float* dy) con
         kernel_(&tile);
       }
     }
+  }
+}
+
+// The same over rows of output pixels. A column tile ends where its run in the image's row does.
+void WeightSums::run_part_by_rows(const Part& part, const float* x, const float* dy) const {
+  const int64_t rows = std::min(outputs_, part.first_row + part_rows_) - part.first_row;
+  const int64_t column_end = std::min(columns_, part.first_column + part_columns_);
+  const int64_t tile_rows = ceil_div(rows, ceil_div(rows, tile_->mr));
+  const int64_t runs_a_row = g_.kernel_cols * depth_ / run_length_;
+  hai_outer_f32 tile = {};
+  tile.a_stride = g_.out_channels;
+  tile.b_stride = g_.stride_cols * g_.in_channels;
+  tile.count = g_.out_cols;
+  tile.padded = 1;
+  tile.out_stride = columns_;
+  int64_t count = 0;
+  for (int64_t row = part.begin; row < part.end; row += count) {
+    const int64_t in_image = row % g_.out_rows;
+    count = std::min({block_rows_, part.end - row, g_.out_rows - in_image});
+    copy_rows(x + row / g_.out_rows * g_.in_rows * g_.in_cols * g_.in_channels, in_image * g_.stride_rows - g_.pad_top,
+              image_rows(count), part.block);
+    for (int64_t j = part.first_column; j < column_end; j += tile.cols) {
+      const int64_t run = j / run_length_;
+      tile.cols = static_cast<int32_t>(std::min({int64_t{tile_->nr}, column_end - j, (run + 1) * run_length_ - j}));
+      const float* b = part.block + run / runs_a_row * g_.dilation_rows * pitch_ +
+                       run % runs_a_row * g_.dilation_cols * g_.in_channels + j % run_length_;
+      for (int64_t i = 0; i < rows; i += tile_rows) {
+        tile.rows = static_cast<int32_t>(std::min(tile_rows, rows - i));
+        tile.out = part.to + (part.first_row + i) * columns_ + j;
+        for (int64_t r = 0; r < count; ++r) {
+          tile.accumulate = row + r == part.begin ? 0 : 1;
+          tile.a = dy + (row + r) * g_.out_cols * g_.out_channels + part.first_row + i;
+          tile.b = b + r * g_.stride_rows * pitch_;
+          kernel_(&tile);
+        }
+      }
+    }
+  }
+}
+
+// Rows [first, first + count) of an image, zeros outside of it.
+void WeightSums::copy_rows(const float* image, int64_t first, int64_t count, float* to) const {
+  const int64_t row_elements = g_.in_cols * g_.in_channels;
+  const int64_t before = std::min(g_.pad_left * g_.in_channels, pitch_);
+  const int64_t inside = std::min(pitch_ - before, row_elements);
+  for (int64_t row = first; row < first + count; ++row, to += pitch_) {
+    if (row < 0 || row >= g_.in_rows) {
+      std::fill_n(to, pitch_, 0.0F);
+      continue;
+    }
+    std::fill_n(to, before, 0.0F);
+    copy_run(image + row * row_elements, inside, to + before);
+    std::fill_n(to + before + inside, pitch_ - before - inside, 0.0F);
   }
 }
 

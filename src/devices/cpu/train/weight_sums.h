@@ -3,8 +3,9 @@
 //
 // The result is cut into parts (outputs x taps and channels); where that makes few tasks, the output pixels are cut
 // into slices too, whose results are added in order. The cuts depend on the shapes alone, so the bits do not depend on
-// the threads. A task goes through its pixels block by block: 1x1 windows of stride 1 are read where they lie, others
-// are first copied into rows (a block of im2col).
+// the threads. A task goes through its pixels block by block. 1x1 windows of stride 1 are read where they lie. Wide
+// images with enough channels are copied row by row, with their padding: windows of neighbours then lie a fixed
+// distance apart, and what they share is copied once. Others are copied window by window (a block of im2col).
 #pragma once
 
 #include "base/checked.h"
@@ -30,13 +31,18 @@ class WeightSums {
   struct Part {
     int64_t group;
     int64_t first_row, first_column;  // of the group's [outputs_][columns_]
-    int64_t begin, end;               // output pixels
+    int64_t begin, end;               // output pixels, or rows of them (by_rows_)
     float* to;                        // the whole result
-    float* block;                     // for rows of im2col
+    float* block;                     // for windows or rows of the image
   };
   int64_t slice_bytes() const { return slices_ == 1 ? 0 : align_up(slices_ * g_.out_channels * columns_ * 4, 64); }
   int64_t block_bytes() const;
   void run_part(const Part& part, const float* x, const float* dy) const;
+  void run_part_by_rows(const Part& part, const float* x, const float* dy) const;
+  void copy_rows(const float* image, int64_t first, int64_t count, float* to) const;
+  int64_t image_rows(int64_t out_rows) const {
+    return (out_rows - 1) * g_.stride_rows + (g_.kernel_rows - 1) * g_.dilation_rows + 1;
+  }
   void copy_windows(const Part& part, const float* x, int64_t first, int64_t count, int64_t end) const;
 
   ConvolutionGeometry g_;
@@ -45,6 +51,8 @@ class WeightSums {
   int64_t depth_ = 1, outputs_ = 1, columns_ = 1;
   int64_t run_length_ = 1;  // columns that lie side by side in the image
   bool direct_ = false;
+  bool by_rows_ = false;
+  int64_t pitch_ = 0, block_rows_ = 1;  // by rows: elements of a row with its padding; output rows of a block
   int64_t column_parts_ = 1, part_columns_ = 1, row_parts_ = 1, part_rows_ = 1, slices_ = 1;
 };
 

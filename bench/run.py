@@ -2,8 +2,9 @@
 
 Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU), `npu_peers` (what others estimate for an NPU,
 layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults),
-`peers` (speed, in turns with other engines), `permuted_mnist` (learning without forgetting), `training_speed` (a step of training)
-and `deeppcb` (a detector from 100 pictures) take models and options of their own: `bench/run.py accuracy --help`.
+`peers` (speed, in turns with other engines), `permuted_mnist` (learning without forgetting), `training_speed` (a step of training),
+`frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures) and `deeppcb` (a detector from 100
+pictures) take models and options of their own: `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -35,6 +36,8 @@ SUITES = {
     "peers": "bench.peers.command",
     "permuted_mnist": "bench.training.permuted_mnist",
     "training_speed": "bench.training.step_speed",
+    "frozen_step": "bench.training.frozen_step",
+    "elpv": "bench.training.elpv",
     "deeppcb": "bench.training.deeppcb",
 }
 WITH_OPTIONS = (
@@ -46,6 +49,8 @@ WITH_OPTIONS = (
     "peers",
     "permuted_mnist",
     "training_speed",
+    "frozen_step",
+    "elpv",
     "deeppcb",
 )
 

@@ -113,7 +113,9 @@ def measure(repeats: int, even_if_busy: bool) -> bool:
                         times[name].append(time.perf_counter() - begin)
     medians = {name: statistics.median(values) for name, values in times.items()}
     fastest = min(medians[name] for name in peers)
-    print(f"\nothers used {quiet.others:.2f} processors\n\n| step of batch {BATCH} | ms | PyTorch's fastest over it |\n|---|---|---|")
+    print(
+        f"\nothers used {quiet.others:.2f} processors\n\n| step of batch {BATCH} | ms | PyTorch's fastest over it |\n|---|---|---|"
+    )
     for name, seconds in medians.items():
         print(f"| {name} | {seconds * 1e3:.1f} | {fastest / seconds:.2f} |")
     missed = [name for name, goal in GOALS.items() if fastest / medians[f"HAI {name}"] < goal]

@@ -278,3 +278,40 @@ def test_a_model_without_preprocessing(tmp_path: Path, data: Path) -> None:
     graph.output(graph.matmul(x, np.zeros((3, 3), np.float32), np.zeros(3, np.float32)), "logits")
     hai.Model(graph.native).compile(train="loss=cross_entropy").save(tmp_path / "plain.hai")
     assert "HAI-L100" in run("train", tmp_path / "plain.hai", "--data", data, "--out", tmp_path / "x.hai", code=1)
+
+
+def test_features_that_are_kept_change_no_bit(tmp_path: Path, data: Path) -> None:
+    model = network(tmp_path, train="loss=cross_entropy,optimizer=adamw,trainable=head")
+    flags = ("--epochs", 4, "--batch", 16, "--augment", "flip,crop", "--views", 2)
+    train(model, data, tmp_path / "plain.hai", *flags)
+    train(model, data, tmp_path / "kept.hai", *flags, "--cache", tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    expected = (tmp_path / "plain.hai").read_bytes()
+    assert (tmp_path / "kept.hai").read_bytes() == expected
+    stored = file.read_bytes()
+    assert stored.count(b"HAIFEAT1") == 1
+    # read again; a damaged one and a full one are made again; in memory alone
+    for name, changed in (("again", stored), ("damaged", stored[:-1] + bytes([stored[-1] ^ 1]))):
+        file.write_bytes(changed)
+        train(model, data, tmp_path / f"{name}.hai", *flags, "--cache", tmp_path / "cache")
+        assert (tmp_path / f"{name}.hai").read_bytes() == expected
+        assert file.read_bytes() == stored
+    for name, options in (("full", ("--cache", "memory", "--cache-bytes", 100)), ("memory", ("--cache", "memory"))):
+        train(model, data, tmp_path / f"{name}.hai", *flags, *options)
+        assert (tmp_path / f"{name}.hai").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "trainable", "flags"),
+    [
+        ("HAI-L150", "all", ("--cache", "memory")),
+        ("HAI-L152", "head", ("--cache", "memory", "--augment", "flip")),
+        ("HAI-L152", "head", ("--cache", "memory", "--augment", "mixup", "--views", "2")),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(
+    tmp_path: Path, data: Path, code: str, trainable: str, flags: tuple[str]
+) -> None:
+    model = network(tmp_path, train=f"loss=cross_entropy,trainable={trainable}")
+    text = run("train", model, "--data", data, "--out", tmp_path / "new.hai", *flags, code=1)
+    assert code in text

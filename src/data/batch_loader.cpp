@@ -60,6 +60,9 @@ struct BatchLoader::State {
   std::thread worker;  // last: it uses all of the above
 
   int64_t batches() const { return (static_cast<int64_t>(indices.size()) + options.batch - 1) / options.batch; }
+  int64_t view_of(int64_t of_epoch) const {
+    return options.views > 0 ? std::max<int64_t>(of_epoch - 1, 0) % options.views : 0;
+  }
   void work();
   void make_epoch(std::unique_lock<std::mutex>& lock);
   void shuffle(int64_t of_epoch);
@@ -76,8 +79,11 @@ Status BatchLoader::State::make_picture(int64_t of_epoch, int64_t place, size_t 
       HAI_TRY(fresh, read_image(path));
       image = &fresh;
     }
-    RandomStream random(options.seed, RandomStream::Purpose::kPicture, static_cast<uint64_t>(of_epoch),
-                        static_cast<uint64_t>(place));
+    RandomStream random = options.views > 0
+                              ? RandomStream(options.seed, RandomStream::Purpose::kView,
+                                             static_cast<uint64_t>(view_of(of_epoch)), picture)
+                              : RandomStream(options.seed, RandomStream::Purpose::kPicture,
+                                             static_cast<uint64_t>(of_epoch), static_cast<uint64_t>(place));
     const Augmentation& wanted = options.augmentation;
     if (wanted.flip || wanted.crop || wanted.color) {
       // A crop may be too long for the rule where the picture is not.
@@ -113,10 +119,15 @@ Status BatchLoader::State::make(int64_t of_epoch, int64_t number, Batch& batch) 
     batch.pictures[i] = order[(static_cast<size_t>(first) + i) % order.size()];
     batch.targets[i * classes + static_cast<size_t>(set.pictures[batch.pictures[i]].label)] = 1.0F;
   }
+  batch.view = view_of(of_epoch);
+  batch.known.assign(count, 0);
+  for (size_t i = 0; options.known && i < count; ++i)
+    batch.known[i] = options.known(batch.pictures[i], batch.view) ? 1 : 0;
   std::vector<Status> status(count);
   std::vector<Image> fresh(count);
   pool.parallel(options.batch, [&](int64_t i, int) {
     const auto slot = static_cast<size_t>(i);
+    if (batch.known[slot] != 0) return;
     status[slot] = make_picture(of_epoch, first + i, batch.pictures[slot],
                                 std::span(batch.pixels).subspan(slot * size, size), fresh[slot]);
   });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,6 +20,12 @@ struct LoaderOptions {
   Augmentation augmentation;
   bool shuffle = true;  // another order each epoch
   uint64_t seed = 0;
+  // 0: augmentation is drawn anew in each epoch. Else each picture has so many views, which depend on nothing but seed,
+  // picture and view; epoch e shows view (e - 1) % views.
+  int64_t views = 0;
+  // Pictures that nobody needs the pixels of, because what follows from them is kept: they are not decoded. Asked from
+  // the loader's thread; once true of a picture and a view, it must stay so. Pixels are undefined then.
+  std::function<bool(size_t picture, int64_t view)> known = {};
   int threads = 1;                                 // that decode
   int64_t cache_bytes = int64_t{256} * (1 << 20);  // of decoded pictures kept from epoch to epoch
 };
@@ -27,6 +34,8 @@ struct Batch {
   std::vector<float> pixels;     // `batch` pictures as the rule makes them
   std::vector<float> targets;    // `batch` times the number of classes: shares
   std::vector<size_t> pictures;  // index into the set of each
+  std::vector<uint8_t> known;    // of each: 1 where its pixels were not made
+  int64_t view = 0;              // of all of them, where the loader was asked for views
   int64_t fresh = 0;             // of this epoch; the last batch is filled up with the epoch's first pictures
 };
 

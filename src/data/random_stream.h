@@ -12,7 +12,7 @@ namespace hai::data {
 // SplitMix64 (Steele, Lea, Flood 2014) from a starting state that mixes in each coordinate.
 class RandomStream {
  public:
-  enum class Purpose : uint64_t { kSplit = 1, kOrder = 2, kPicture = 3, kMix = 4 };
+  enum class Purpose : uint64_t { kSplit = 1, kOrder = 2, kPicture = 3, kMix = 4, kView = 5 };
 
   RandomStream(uint64_t seed, Purpose purpose, uint64_t major, uint64_t minor = 0) {
     for (const uint64_t part : {seed, static_cast<uint64_t>(purpose), major, minor}) state_ = mix(state_ ^ part);

@@ -203,6 +203,16 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
                    "for a detector: so many at the end without mosaic, mixup and paste")
       ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();
+  command->add_option("--views", a.views, "augmented views of each picture, one an epoch in turn (0: always a new one)")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  CLI::Option* cache = command->add_option(
+      "--cache", a.cache,
+      "keep what the frozen part makes of each picture and view: in memory and in this folder, or 'memory' alone");
+  command->add_option("--cache-bytes", a.cache_bytes, "the most that is kept; the rest is made again in each epoch")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->capture_default_str()
+      ->needs(cache);
   command->add_option("--seed", a.seed, "of everything drawn at random")
       ->check(check_whole_number)
       ->capture_default_str();

@@ -78,7 +78,10 @@ struct TrainArguments {
   double held_out = 0.1;
   int64_t patience = 0;  // epochs without a better one; 0: all epochs
   std::string augment = "none";
-  int64_t plain_epochs = 0;  // of a detector: at the end, without mosaic, mixup and paste
+  int64_t plain_epochs = 0;             // of a detector: at the end, without mosaic, mixup and paste
+  int64_t views = 0;                    // of each picture that augmentation makes; 0: another one in each epoch
+  std::string cache;                    // folder for features of the frozen part, or "memory"; empty: none are kept
+  int64_t cache_bytes = 512 * 1000000;  // of features
   int64_t seed = 1;
   int threads = 0;
   std::string log;         // file of JSON lines; empty: none

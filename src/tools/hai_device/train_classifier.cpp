@@ -10,6 +10,7 @@
 #include "data/augment.h"
 #include "data/batch_loader.h"
 #include "data/labelled_pictures.h"
+#include "tools/hai_device/kept_features.h"
 #include "tools/hai_device/output_paths.h"
 #include "tools/hai_device/print.h"
 #include "tools/hai_device/progress.h"
@@ -50,7 +51,7 @@ class ClassifierTask final : public TrainTask {
  public:
   ClassifierTask(const TrainArguments& arguments, int threads) : arguments_(arguments), threads_(threads) {}
 
-  Status prepare(const runtime::Model& file, const training::Trainer& trainer) {
+  Status prepare(const runtime::Model& file, training::Trainer& trainer) {
     HAI_TRY(const data::Augmentation augmentation, data::parse_augmentation(arguments_.augment));
     HAI_TRY(input_, picture_input_of(arguments_.model, file, trainer));
     HAI_TRY(output_, class_output_of(arguments_.model, input_, trainer));
@@ -64,6 +65,12 @@ class ClassifierTask final : public TrainTask {
     options.seed = seed;
     options.threads = threads_;
     options.augmentation = augmentation;
+    options.views = arguments_.views;
+    if (!arguments_.cache.empty()) {
+      HAI_TRY(kept_, KeptFeatures::create(arguments_, trainer, set_, augmentation, batch_));
+      options.views = kept_->views();
+      options.known = [this](size_t picture, int64_t view) { return kept_->contains(picture, view); };
+    }
     HAI_TRY(loader_, data::BatchLoader::create(set_, std::move(split.training), input_.rule, options));
     if (split.held_out.empty()) return {};
     HAI_TRY(held_out_, HeldOut::create(set_, std::move(split.held_out), input_.rule, batch_, threads_));
@@ -92,7 +99,15 @@ class ClassifierTask final : public TrainTask {
   void start(int64_t epoch, int64_t first) override { loader_->start(epoch, first); }
   Result<std::optional<TrainBatch>> next() override {
     HAI_TRY(const data::Batch* batch, loader_->next());
+    batch_at_hand_ = batch;
     return batch == nullptr ? std::nullopt : std::optional(TrainBatch{batch->pixels, batch->targets});
+  }
+  Result<training::StepResult> step(training::Trainer& trainer, std::span<const hai_tensor> inputs,
+                                    double learning_rate) override {
+    return kept_ ? kept_->step(*batch_at_hand_, inputs[1], learning_rate) : trainer.step(inputs, learning_rate);
+  }
+  void end_epoch() override {
+    if (kept_) kept_->save();
   }
   Result<double> measure(format::ModelFile model) override { return held_out_->top1(std::move(model), output_.output); }
 
@@ -117,7 +132,9 @@ class ClassifierTask final : public TrainTask {
   data::PictureReport report_;
   size_t training_count_ = 0;
   int64_t batch_ = 0;
+  std::unique_ptr<KeptFeatures> kept_;  // outlives the loader, which asks it
   std::unique_ptr<data::BatchLoader> loader_;
+  const data::Batch* batch_at_hand_ = nullptr;
   std::unique_ptr<HeldOut> held_out_;
   std::vector<std::string> held_out_paths_;
 };
@@ -171,7 +188,7 @@ int64_t size_of_file(const std::filesystem::path& path) {
 }
 
 Result<std::unique_ptr<TrainTask>> make_classifier_task(const TrainArguments& arguments, const runtime::Model& file,
-                                                        const training::Trainer& trainer, int threads) {
+                                                        training::Trainer& trainer, int threads) {
   auto task = std::make_unique<ClassifierTask>(arguments, threads);
   HAI_TRY_STATUS(task->prepare(file, trainer));
   return std::unique_ptr<TrainTask>(std::move(task));

@@ -206,6 +206,7 @@ std::string Training::settings() const {
                    {"patience", arguments_.patience},
                    {"augment", arguments_.augment},
                    {"plain_epochs", arguments_.plain_epochs},
+                   {"views", arguments_.views},
                    {"seed", arguments_.seed}});
 }
 
@@ -247,7 +248,7 @@ Status Training::take_step(const TrainBatch& batch) {
   const hai_tensor inputs[] = {view_of(trainer_->input(0), batch_, batch.pixels),
                                view_of(trainer_->input(1), batch_, batch.targets)};
   const double rate = training::learning_rate_at(schedule_, ++at_.steps);
-  HAI_TRY(const training::StepResult step, trainer_->step(inputs, rate));
+  HAI_TRY(const training::StepResult step, task_->step(*trainer_, inputs, rate));
   if (step.applied) {
     ++at_.applied;
     at_.loss += (step.loss - at_.loss) / static_cast<double>(at_.applied);
@@ -326,6 +327,7 @@ Status Training::keep_epoch(const EpochResult& epoch) {
 }
 
 Status Training::finish_epoch() {
+  task_->end_epoch();
   EpochResult epoch{at_.epoch, at_.loss, {}, false, at_.epoch_seconds};
   if (!task_->held_out().empty()) {
     HAI_TRY(format::ModelFile now, trainer_->trained_model(saved_weights()));

@@ -61,6 +61,11 @@ class DetectorTask final : public TrainTask {
 
   Status prepare(const runtime::Model& file, const training::Trainer& trainer) {
     HAI_TRY(const data::BoxAugmentation augmentation, data::parse_box_augmentation(arguments_.augment));
+    if (!arguments_.cache.empty() || arguments_.views > 0) {
+      return make_error(
+          StatusCode::kUnsupported, "L154",
+          "--cache and --views are for classifiers; a detector's pictures are new in each epoch: leave them out");
+    }
     HAI_TRY(input_, picture_input_of(arguments_.model, file, trainer));
     HAI_TRY(output_, box_output_of(arguments_.model, trainer));
     HAI_TRY_STATUS(read_pictures());

@@ -44,13 +44,20 @@ class TrainTask {
   // Begins an epoch at its batch `first`.
   virtual void start(int64_t epoch, int64_t first) = 0;
   virtual Result<std::optional<TrainBatch>> next() = 0;
+  // One step on the batch that next() gave: `inputs` are its pixels and targets. A task that keeps features runs the
+  // frozen part for what is new alone; the bits are the same.
+  virtual Result<training::StepResult> step(training::Trainer& trainer, std::span<const hai_tensor> inputs,
+                                            double learning_rate) {
+    return trainer.step(inputs, learning_rate);
+  }
+  virtual void end_epoch() {}
   // How well `model` answers what is held out. Precondition: something is.
   virtual Result<double> measure(format::ModelFile model) = 0;
 };
 
 // Tries all pictures first; those that cannot be read are named. `arguments` and `trainer` must outlive the task.
 Result<std::unique_ptr<TrainTask>> make_classifier_task(const TrainArguments& arguments, const runtime::Model& file,
-                                                        const training::Trainer& trainer, int threads);
+                                                        training::Trainer& trainer, int threads);
 Result<std::unique_ptr<TrainTask>> make_detector_task(const TrainArguments& arguments, const runtime::Model& file,
                                                       const training::Trainer& trainer, int threads);
 

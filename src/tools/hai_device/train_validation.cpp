@@ -32,6 +32,7 @@ Result<std::unique_ptr<HeldOut>> HeldOut::create(const data::LabelledSet& set, s
 
 Result<double> HeldOut::top1(format::ModelFile model, size_t output) {
   model.training.reset();
+  model.features.reset();
   HAI_TRY(const std::vector<std::byte> bytes, format::serialize(model, {format::Compression::kNever}));
   HAI_TRY(std::shared_ptr<runtime::Model> loaded, runtime::Model::load(memory_source(bytes), "the model in training"));
   const std::vector<std::string>& devices = loaded->file().devices();

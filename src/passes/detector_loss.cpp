@@ -390,9 +390,7 @@ ir::TensorType detector_labels_type(const Graph& graph, const DetectorLossOption
   return {type.dtype, {samples, Dim(static_cast<int64_t>(options.max_boxes)), Dim(kFields)}, std::nullopt};
 }
 
-Result<ValueId> append_yolov5_loss(Graph& graph, const DetectorLossOptions& options, ValueId prediction,
-                                   ValueId labels) {
-  HAI_TRY_STATUS(check_detector_options(options));
+Status check_labels(const Graph& graph, const DetectorLossOptions& options, ValueId prediction, ValueId labels) {
   const ir::TensorType wanted = detector_labels_type(graph, options, prediction);
   if (!is_float(wanted.dtype) || graph.value(labels).type != wanted) {
     return make_error(StatusCode::kInvalidArgument, "P525", "labels {} {} for a detector: they must be {} {}",
@@ -400,6 +398,13 @@ Result<ValueId> append_yolov5_loss(Graph& graph, const DetectorLossOptions& opti
                       to_string(graph.value(labels).type.shape, graph.symbols), data_type_name(wanted.dtype),
                       to_string(wanted.shape, graph.symbols));
   }
+  return {};
+}
+
+Result<ValueId> append_yolov5_loss(Graph& graph, const DetectorLossOptions& options, ValueId prediction,
+                                   ValueId labels) {
+  HAI_TRY_STATUS(check_detector_options(options));
+  HAI_TRY_STATUS(check_labels(graph, options, prediction, labels));
   HAI_TRY(Decoder decoder, DecoderFinder(graph, prediction).run());
   return Yolov5Loss(graph, options, std::move(decoder), labels).run();
 }

@@ -1,4 +1,4 @@
-// The loss of YOLOv5 detectors, as nodes over a model that answers decoded boxes.
+// The losses of YOLOv5 and YOLOX detectors, as nodes over a model that answers boxes.
 #pragma once
 
 #include <cstdint>
@@ -25,14 +25,28 @@ Status check_detector_options(const DetectorLossOptions& options);
 // where there is none. `prediction` is the model's output.
 ir::TensorType detector_labels_type(const ir::Graph& graph, const DetectorLossOptions& options, ir::ValueId prediction);
 
+// Labels are of that type. Error P525.
+Status check_labels(const ir::Graph& graph, const DetectorLossOptions& options, ir::ValueId prediction,
+                    ir::ValueId labels);
+
 // Adds the loss: CIoU of the boxes, binary cross-entropy of objectness (whose target is the CIoU) and of classes, each
 // a mean over what is assigned, level by level, in the whole batch; objectness over all rows, weighted 4, 1, 0.4 from
 // the finest of three levels on. Published code multiplies this by the size of the batch.
 //
 // `prediction` [N, rows, 5 + classes]: centre, size in pixels, objectness, classes, decoded in the graph from logits
 // that a sigmoid reads; anchors and strides are what the graph makes of logits of zero. Errors: P523 it is no such
-// output, with what is wrong; P522 labels of another shape.
+// output, with what is wrong; P525.
 Result<ir::ValueId> append_yolov5_loss(ir::Graph& graph, const DetectorLossOptions& options, ir::ValueId prediction,
                                        ir::ValueId labels);
+
+// Adds the loss of YOLOX: 5 (1 - IoU^2) of the boxes, binary cross-entropy of objectness and of classes (whose targets
+// are scaled by the IoU), each a sum over the whole batch divided by the number of rows that answer; SimOTA says which
+// do. No gains are taken from `options`.
+//
+// `prediction` [N, rows, 5 + classes]: as published YOLOX graphs answer, with boxes that are not decoded (data/
+// detections.h) and sigmoids for objectness and classes; rows of strides 8, 16 and 32. Errors: P529 it is no such
+// output, with what is wrong; P525.
+Result<ir::ValueId> append_yolox_loss(ir::Graph& graph, const DetectorLossOptions& options, ir::ValueId prediction,
+                                      ir::ValueId labels);
 
 }  // namespace hai::passes

@@ -246,13 +246,14 @@ Status check_options(const LossOptions& options) {
 }  // namespace
 
 const std::vector<std::string_view>& loss_names() {
-  static const std::vector<std::string_view> kNames = {"cross_entropy", "bce",  "focal", "mse",
-                                                       "huber",         "dice", "yolov5"};
+  static const std::vector<std::string_view> kNames = {"cross_entropy", "bce",  "focal",  "mse",
+                                                       "huber",         "dice", "yolov5", "yolox"};
   return kNames;
 }
 
 ir::TensorType target_type(const Graph& graph, const LossOptions& options, ValueId prediction) {
-  if (options.kind == "yolov5") return detector_labels_type(graph, options.detector, prediction);
+  if (options.kind == "yolov5" || options.kind == "yolox")
+    return detector_labels_type(graph, options.detector, prediction);
   ir::TensorType type = graph.value(prediction).type;
   if (type.shape.empty() || type.shape.back().is_symbolic()) return type;
   const int64_t classes = type.shape.back().value;
@@ -278,6 +279,7 @@ std::string target_layout(const LossOptions& options, int64_t width) {
 Result<ValueId> append_loss(Graph& graph, const LossOptions& options, ValueId prediction, ValueId target) {
   HAI_TRY_STATUS(check_options(options));
   if (options.kind == "yolov5") return append_yolov5_loss(graph, options.detector, prediction, target);
+  if (options.kind == "yolox") return append_yolox_loss(graph, options.detector, prediction, target);
   const ir::TensorType& x = graph.value(prediction).type;
   const ir::TensorType& t = graph.value(target).type;
   const bool rows = options.kind == "cross_entropy";

@@ -17,7 +17,7 @@ struct LossOptions {
   // focal          bce weighted by (1 - p of the truth)^gamma (Lin et al. 2017), and by alpha of the positive class
   // mse, huber     of the difference; huber is delta^2 times smooth
   // dice           1 - 2 sum(p t) / (sum(p) + sum(t)) a sample, p = sigmoid(prediction) (Milletari et al. 2016)
-  // yolov5         of boxes, objectness and classes; target: labels (detector_loss.h)
+  // yolov5, yolox  of boxes, objectness and classes; target: labels (detector_loss.h)
   std::string kind = "cross_entropy";
   double label_smoothing = 0;  // of cross_entropy, in [0, 1)
   double delta = 1;            // of huber

@@ -176,6 +176,9 @@ class DetectorTask final : public TrainTask {
     rule.height = input_.rule.height;
     const size_t numbers = rows.size() / batch.pictures.size();
     const int64_t fields = output_.classes + kLabelFields;
+    int64_t cells = 0;  // of YOLOX, which has a row for each
+    for (const int32_t stride : {8, 16, 32}) cells += int64_t{rule.width / stride} * (rule.height / stride);
+    if (static_cast<int64_t>(numbers) == cells * fields) rule.family = data::DetectorFamily::kYolox;
     const int64_t shape[] = {static_cast<int64_t>(numbers) / fields, fields};
     const auto [width, height] = batch.sizes[slot];
     HAI_TRY(const std::vector<data::Detection> found,

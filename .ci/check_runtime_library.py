@@ -49,6 +49,18 @@ def foreign_parts(binary: str, needed: re.Pattern[str], foreign: re.Pattern[str]
     return problems + [f"holds code of {name}" for name in found]
 
 
+def check_training_library(library: str) -> int:
+    """Of libhai_training.so: the C interface of both, and nothing else."""
+    problems = foreign_parts(library, NEEDED, FOREIGN)
+    exported = {line.split()[-1] for line in output_of("nm", "-D", "--defined-only", library).splitlines()}
+    problems += [f"exports {name}" for name in sorted(exported) if not name.startswith("hai_")]
+    problems += [f"lacks {name}" for name in ("hai_train_step", "hai_session_run") if name not in exported]
+    for problem in problems:
+        print(f"{library}: {problem}")
+    print(f"training library: {stripped_size(library)} bytes stripped, {len(problems)} problems")
+    return len(problems)
+
+
 def check_program(program: str) -> int:
     """Of hai-device."""
     problems = foreign_parts(program, PROGRAM_NEEDED, PROGRAM_FOREIGN)
@@ -66,6 +78,7 @@ def main() -> int:
     parser.add_argument("library", type=pathlib.Path)
     parser.add_argument("training", type=pathlib.Path, help="archive of the kernels that only training runs")
     parser.add_argument("program", type=pathlib.Path, help="hai-device")
+    parser.add_argument("training_library", type=pathlib.Path, help="libhai_training.so")
     arguments = parser.parse_args()
     library, training = str(arguments.library), str(arguments.training)
     problems = []
@@ -91,7 +104,8 @@ def main() -> int:
         f"runtime library: {len(exported)} functions exported, {size} bytes stripped, "
         f"training kernels {training_size} bytes, {len(problems)} problems"
     )
-    return 1 if check_program(str(arguments.program)) + len(problems) > 0 else 0
+    count = len(problems) + check_program(str(arguments.program))
+    return 1 if count + check_training_library(str(arguments.training_library)) > 0 else 0
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
 // The C interface (include/hai/hai.h) over Model and Session.
 //
-// Method: every function that can fail runs inside guarded(), which turns errors into a status and a text of the
-// calling thread, and whatever a library throws (bad_alloc above all) into an error too: no exception leaves. What is
+// Method: every function that can fail runs inside guarded() (c_api_guard.h): no exception leaves. What is
 // returned by pointer is made once, with the handle, and points into the verified file's decoded form. Not here: any
 // decision about models or runs; this file only translates.
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
-#include <new>
 
 #include "base/file.h"
 #include "devices/cpu/exec/isa.h"
 #include "hai/hai.h"
+#include "runtime/c_api_guard.h"
 #include "runtime/c_api_views.h"
 #include "runtime/session.h"
 
@@ -22,15 +20,12 @@ using hai::make_error;
 using hai::Result;
 using hai::Status;
 using hai::StatusCode;
+using hai::runtime::copy_versioned;
+using hai::runtime::guarded;
 using hai::runtime::Model;
-using hai::runtime::ModelView;
+using hai::runtime::require;
 using hai::runtime::Session;
 using hai::runtime::SessionOptions;
-
-struct hai_model {
-  std::shared_ptr<Model> model;
-  ModelView view;
-};
 
 struct hai_session {
   std::unique_ptr<Session> session;
@@ -42,74 +37,6 @@ namespace {
 
 thread_local std::string last_error_text;
 thread_local bool last_error_lost = false;
-
-void keep_error(const Error& error) noexcept {
-  try {
-    last_error_text = error.to_string();
-    last_error_lost = false;
-  } catch (...) {
-    last_error_lost = true;
-  }
-}
-
-hai_status out_of_memory() noexcept {
-  last_error_lost = true;
-  return HAI_RESOURCE_EXHAUSTED;
-}
-
-template <typename F>
-hai_status guarded(F&& body) noexcept {
-  try {
-    const Status status = body();
-    if (status.has_value()) return HAI_OK;
-    keep_error(status.error());
-    return static_cast<hai_status>(status.error().code);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory();
-  } catch (const std::length_error&) {
-    return out_of_memory();  // a container that would pass its largest size
-  } catch (const std::exception& exception) {
-    try {
-      keep_error(make_error(StatusCode::kInternal, "A001", "a library threw: {}; please report it", exception.what()));
-    } catch (...) {
-      return out_of_memory();
-    }
-    return HAI_INTERNAL;
-  } catch (...) {
-    last_error_lost = true;
-    return HAI_INTERNAL;
-  }
-}
-
-Status require(const void* pointer, std::string_view what) {
-  if (pointer != nullptr) return {};
-  return make_error(StatusCode::kInvalidArgument, "A002", "{} is NULL", what);
-}
-
-// Takes a structure of the caller's version: what it does not have keeps its default; what we do not know must be zero.
-template <typename T>
-Status copy_versioned(T& target, const T* source, std::string_view name) {
-  const size_t size = source->struct_size;
-  if (size < sizeof(size_t) || size > 4096) {
-    return make_error(StatusCode::kInvalidArgument, "A003", "{} has struct_size {}; begin it with its _INIT macro",
-                      name, size);
-  }
-  const auto* bytes = reinterpret_cast<const unsigned char*>(source);
-  if (std::any_of(bytes + std::min(size, sizeof(T)), bytes + size, [](unsigned char byte) { return byte != 0; })) {
-    return make_error(StatusCode::kUnsupported, "A004", "{} uses members that this library does not know; update HAI",
-                      name);
-  }
-  std::memcpy(&target, source, std::min(size, sizeof(T)));
-  return {};
-}
-
-Result<hai_model*> wrap(Result<std::shared_ptr<Model>> model) {
-  if (!model) return std::move(model).error();
-  auto handle = std::make_unique<hai_model>();
-  handle->model = std::move(model).value();
-  handle->view.fill(handle->model->file());
-  return handle.release();
-}
 
 Status tensor_dims(const hai::format::Interface& interface, const std::vector<hai::format::ProgramTensor>& tensors,
                    size_t index, int64_t batch, int64_t* dims, int32_t* rank) {
@@ -153,6 +80,29 @@ std::span<const hai_tensor> span_of(const hai_tensor* tensors, size_t count) {
 
 }  // namespace
 
+namespace hai::runtime {
+
+void keep_last_error(const Error& error) noexcept {
+  try {
+    last_error_text = error.to_string();
+    last_error_lost = false;
+  } catch (...) {
+    last_error_lost = true;
+  }
+}
+
+void lose_last_error() noexcept { last_error_lost = true; }
+
+Result<hai_model*> wrap(Result<std::shared_ptr<Model>> model) {
+  if (!model) return std::move(model).error();
+  auto handle = std::make_unique<hai_model>();
+  handle->model = std::move(model).value();
+  handle->view.fill(handle->model->file());
+  return handle.release();
+}
+
+}  // namespace hai::runtime
+
 extern "C" {
 
 const char* hai_last_error(void) {
@@ -167,7 +117,7 @@ hai_status hai_model_load(const char* path, hai_model** model) {
   return guarded([&]() -> Status {
     HAI_TRY_STATUS(require(path, "path"));
     HAI_TRY_STATUS(require(model, "model"));
-    HAI_TRY(*model, wrap(Model::load_file(path)));
+    HAI_TRY(*model, hai::runtime::wrap(Model::load_file(path)));
     return {};
   });
 }
@@ -177,8 +127,8 @@ hai_status hai_model_load_memory(const void* bytes, size_t size_bytes, hai_model
   return guarded([&]() -> Status {
     HAI_TRY_STATUS(require(bytes, "bytes"));
     HAI_TRY_STATUS(require(model, "model"));
-    HAI_TRY(*model,
-            wrap(Model::load(hai::memory_source({static_cast<const std::byte*>(bytes), size_bytes}), "memory")));
+    HAI_TRY(*model, hai::runtime::wrap(
+                        Model::load(hai::memory_source({static_cast<const std::byte*>(bytes), size_bytes}), "memory")));
     return {};
   });
 }

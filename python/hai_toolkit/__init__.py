@@ -14,9 +14,11 @@ from .datasets import Dataset, read_dataset
 from .errors import HaiError
 from .evaluation import Figure, evaluate
 from .graph import GraphBuilder, Quantization, Tensor
+from .learner import Learner
 from .model import CompiledModel, Model, TensorInfo, WrittenFile, from_onnx, from_torch
 from .preprocessing import PictureFolder, Preprocessing, list_images, read_image
 from .quantizer import QuantizedModel, Quantizer
+from .replay import ReplayBuffer
 from .report import Report, compare
 from .runtime import LoadedModel, Session, load
 from .state_dict import read_state_dict
@@ -34,6 +36,7 @@ __all__ = [
     "Figure",
     "GraphBuilder",
     "HaiError",
+    "Learner",
     "LoadedModel",
     "Model",
     "PictureFolder",
@@ -41,6 +44,7 @@ __all__ = [
     "Quantization",
     "QuantizedModel",
     "Quantizer",
+    "ReplayBuffer",
     "Report",
     "Schedule",
     "Session",

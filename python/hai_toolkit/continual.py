@@ -5,7 +5,7 @@ while the next task is learnt, a quadratic pull holds those parameters where the
 one of the same form, so memory does not grow: ``sum_t F_t (w - a_t) = F (w - a)`` with ``F = sum F_t``, ``a = sum F_t a_t / F``.
 
 EWC alone cannot learn new classes into a shared head (class-incremental learning): the head's old rows get no evidence to
-keep, and are overruled. Use replay for that.
+keep, and are overruled. Use replay for that: :class:`hai_toolkit.Learner`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class ElasticWeights:
         home = Path(folder)
         model.compile(dims=dims, train={**options, "ewc": 1}).save(home / "ewc.hai")
         measured: dict[str, str | float] = {"optimizer": "fisher"}
-        if "trainable" in options:
-            measured["trainable"] = options["trainable"]
+        measured.update(
+            {key: options[key] for key in ("trainable", "groups", "class_mask", "output") if key in options}
+        )
         model.compile(dims=dims, train={**measured, "batch_norm": "frozen"}).save(home / "fisher.hai")
         self.trainer = Trainer(home / "ewc.hai", threads=threads)
         """Trains with the penalty: ``fit`` and ``step`` as always."""
@@ -66,11 +67,13 @@ class ElasticWeights:
         self.tasks = 0
         """Tasks that are remembered."""
 
-    def fisher(self, inputs: npt.ArrayLike, *, samples: int = 1000, seed: int = 1) -> dict[str, npt.NDArray[Any]]:
+    def fisher(
+        self, inputs: npt.ArrayLike, *, samples: int = 1000, seed: int = 1, mask: npt.ArrayLike | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
         """The diagonal of the Fisher information by parameter: the mean square of the gradients of single samples.
 
         Labels are drawn from the model's own answers, as the definition asks; the data's labels would give the empirical
-        Fisher, which is another thing (Kunstner et al. 2019).
+        Fisher, which is another thing (Kunstner et al. 2019). ``mask``: of the classes that take part (``class_mask=1``).
         """
         data = np.asarray(inputs)
         if samples < 1 or len(data) == 0:
@@ -81,24 +84,33 @@ class ElasticWeights:
             self._fisher.set(name, self.trainer.get(name))
             if f"{name}/fisher" in self._fisher.state_names:
                 self._fisher.set(f"{name}/fisher", np.zeros_like(self.trainer.get(name)))
-        for i, label in zip(chosen, self._drawn_labels(data[chosen], random)):
-            self._fisher.step(data[i : i + 1], np.array([label]), 0.0)
+        taking_part = None if mask is None else np.asarray(mask, bool)
+        layout = self._fisher.target_layout
+        for i, label in zip(chosen, self._drawn_labels(data[chosen], random, taking_part)):
+            target = layout.rows(np.eye(layout.classes, dtype=np.float32)[[label]], mask=taking_part)
+            self._fisher.step(data[i : i + 1], target, 0.0)
         return {name: self._fisher.get(f"{name}/fisher") / len(chosen) for name in self._measured}
 
-    def _drawn_labels(self, data: npt.NDArray[Any], random: np.random.Generator) -> list[int]:
+    def _drawn_labels(
+        self, data: npt.NDArray[Any], random: np.random.Generator, mask: npt.NDArray[np.bool_] | None
+    ) -> list[int]:
         with tempfile.TemporaryDirectory() as folder:
             self.trainer.save(Path(folder) / "now.hai")
             session = load(Path(folder) / "now.hai").session()
             labels: list[int] = []
             for sample in data:
                 logits = next(iter(session.run(sample[None]).values())).reshape(-1).astype(np.float64)
+                if mask is not None:
+                    logits = np.where(mask, logits, -np.inf)
                 odds = np.exp(logits - logits.max())
                 labels.append(int(random.choice(len(odds), p=odds / odds.sum())))
         return labels
 
-    def consolidate(self, inputs: npt.ArrayLike, *, samples: int = 1000, seed: int = 1) -> None:
+    def consolidate(
+        self, inputs: npt.ArrayLike, *, samples: int = 1000, seed: int = 1, mask: npt.ArrayLike | None = None
+    ) -> None:
         """Ends a task: from here on its parameters are held where they are, as strongly as they matter for ``inputs``."""
-        for name, fisher in self.fisher(inputs, samples=samples, seed=seed).items():
+        for name, fisher in self.fisher(inputs, samples=samples, seed=seed, mask=mask).items():
             weights = self.trainer.get(name)
             old = self._decay * self.trainer.get(f"{name}/fisher").astype(np.float64)
             total = old + fisher

@@ -14,6 +14,7 @@
 #include "compiler/training.h"
 #include "format/model.h"
 #include "passes/testing/graph_builder.h"
+#include "training/replay_buffer.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
 
@@ -453,6 +454,35 @@ TEST(Training, AModelWithoutATrainingProgramSaysSo) {
   const auto trainer = training::Trainer::create(loaded(model->file), {});
   ASSERT_FALSE(trainer);
   EXPECT_EQ(trainer.error().id, "F073");
+}
+
+TEST(ReplayBuffer, ItsBytesAreAllOfIt) {
+  for (const auto policy : {training::ReplayPolicy::kReservoir, training::ReplayPolicy::kBalanced}) {
+    auto buffer = training::ReplayBuffer::create(9, policy, 3).value();
+    const auto offer = [](training::ReplayBuffer& to, int64_t key) {
+      to.offer({key, key % 4 == 0 ? 1 : 2, std::vector<std::byte>(5, std::byte(key)), {static_cast<float>(key), 0.5F}});
+    };
+    for (int64_t key = 0; key < 50; ++key) offer(buffer, key);
+    auto again = training::ReplayBuffer::parse(buffer.serialize()).value();
+    for (int64_t key = 50; key < 90; ++key) {
+      offer(buffer, key);
+      offer(again, key);
+      EXPECT_EQ(buffer.draw(4), again.draw(4));
+    }
+    const std::string bytes = buffer.serialize();
+    EXPECT_EQ(bytes, again.serialize());
+    // Whatever is read from a damaged file is refused or is some buffer; lengths never lead out of the bytes.
+    for (size_t at = 0; at < bytes.size(); ++at) {
+      EXPECT_FALSE(training::ReplayBuffer::parse(std::string_view(bytes).substr(0, at)));
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ 0x80);
+      const auto read = training::ReplayBuffer::parse(damaged);
+      if (read) {
+        EXPECT_EQ(read->serialize(), damaged);
+      }
+    }
+  }
+  EXPECT_EQ(training::ReplayBuffer::create(0, training::ReplayPolicy::kReservoir, 1).error().id, "E040");
 }
 
 TEST(Schedule, FollowsItsFormula) {

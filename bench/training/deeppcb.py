@@ -69,7 +69,7 @@ def judge(model: Path, document: dict[str, Any], images: Path, folder: Path) -> 
         return float("nan")
     labels = folder / "judge.json"
     labels.write_text(json.dumps(document))
-    return float(evaluation.evaluate(str(model), labels, "map50", images=images, threads=2))
+    return float(evaluation.evaluate(str(model), labels, "map50", decode="yolov5", images=images, threads=2))
 
 
 def run(

@@ -305,3 +305,18 @@ def test_the_published_checkpoint_sees_a_cat(pictures: Path, tmp_path: Path) -> 
     scores = boxes[0, :, 4:5] * boxes[0, :, 5:]
     best = np.unravel_index(scores.argmax(), scores.shape)
     assert info.names[best[1]] == "cat" and scores[best] > 0.5
+
+
+def test_other_classes_leave_boxes_and_objectness_as_they_were(tmp_path: Path) -> None:
+    path = networks.save(tmp_path / "net.pt", networks.release_6, False)
+    network = checkpoints.find_network(checkpoints.read_checkpoint(path))
+    image = np.random.default_rng(2).uniform(0, 1, (2, 3, *SIZE)).astype(np.float32)
+    published, _ = checkpoints.build(network, SIZE)
+    expected = outputs_of(published, image, tmp_path)
+    model, info = checkpoints.build(network, SIZE, classes=["open", "short"])
+    found = outputs_of(model, image, tmp_path)
+    assert info.names == ("open", "short") and found.shape == (*expected.shape[:2], 7)
+    # The products sum in another order of blocks: a few units in the last place of boxes of up to 100 pixels.
+    np.testing.assert_allclose(found[..., :5], expected[..., :5], rtol=1e-5, atol=1e-4)
+    with pytest.raises(hai.HaiError, match="Y254"):
+        checkpoints.build(network, SIZE, classes=["open", "open"])

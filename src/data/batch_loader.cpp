@@ -1,29 +1,19 @@
 // Loading batches ahead.
 //
-// Method: one thread makes batches in order into a ring of three: one that the caller holds, one ready, one in the
-// making. The pictures of a batch are shared out over a pool. Randomness is per picture (RandomStream), so that who
-// makes what does not matter. Decoded pictures are kept up to a limit, in the order of the first epoch; whether one is
-// kept changes time alone. Not here: what augmentation does (augment.cpp), which pictures there are
-// (labelled_pictures.cpp).
+// Method: Prefetch makes batches in order; the pictures of one are shared out over a pool. Randomness is per picture
+// (RandomStream), so that who makes what does not matter. Decoded pictures are kept up to a limit, in the order of the
+// first epoch; whether one is kept changes time alone. Not here: what augmentation does (augment.cpp), which pictures
+// there are (labelled_pictures.cpp).
 #include "data/batch_loader.h"
 
 #include <algorithm>
-#include <array>
-#include <condition_variable>
-#include <mutex>
 #include <new>
 #include <numeric>
-#include <thread>
 
-#include "base/thread_pool.h"
+#include "data/prefetch.h"
 #include "data/preprocess.h"
 
 namespace hai::data {
-namespace {
-
-constexpr int64_t kRing = 3;
-
-}  // namespace
 
 struct BatchLoader::State {
   State(const LabelledSet& pictures, std::vector<size_t> chosen, const Preprocessing& preprocessing,
@@ -33,7 +23,9 @@ struct BatchLoader::State {
         rule(preprocessing),
         options(wanted),
         kept(pictures.pictures.size()),
-        pool(std::max(wanted.threads, 1)) {}
+        pool(std::max(wanted.threads, 1)),
+        prefetch((static_cast<int64_t>(indices.size()) + options.batch - 1) / options.batch,
+                 [this](int64_t epoch, int64_t number, Batch& batch) { return make(epoch, number, batch); }) {}
 
   const LabelledSet& set;
   const std::vector<size_t> indices;
@@ -43,28 +35,13 @@ struct BatchLoader::State {
   int64_t kept_bytes = 0;
   ThreadPool pool;
   MixScratch scratch;
-  std::array<Batch, kRing> ring;
-  std::vector<size_t> order;  // of the epoch
+  std::vector<size_t> order;  // of epoch `ordered_epoch`
+  int64_t ordered_epoch = -1;
+  Prefetch<Batch> prefetch;  // last: its thread uses all of the above
 
-  std::mutex mutex;
-  std::condition_variable changed;
-  // Under the mutex.
-  int64_t epoch = 0;        // that is wanted
-  int64_t starts = 0;       // so that an epoch begun again is another one
-  int64_t first_batch = 0;  // batch of it that is wanted
-  int64_t made = 0;         // batches of it, those before the first included
-  int64_t taken = 0;
-  bool working = false;  // an epoch is being made
-  bool quit = false;
-  Status failure;
-  std::thread worker;  // last: it uses all of the above
-
-  int64_t batches() const { return (static_cast<int64_t>(indices.size()) + options.batch - 1) / options.batch; }
   int64_t view_of(int64_t of_epoch) const {
     return options.views > 0 ? std::max<int64_t>(of_epoch - 1, 0) % options.views : 0;
   }
-  void work();
-  void make_epoch(std::unique_lock<std::mutex>& lock);
   void shuffle(int64_t of_epoch);
   Status make(int64_t of_epoch, int64_t number, Batch& batch);
   Status make_picture(int64_t of_epoch, int64_t place, size_t picture, std::span<float> out, Image& fresh) const;
@@ -106,6 +83,10 @@ void BatchLoader::State::shuffle(int64_t of_epoch) {
 }
 
 Status BatchLoader::State::make(int64_t of_epoch, int64_t number, Batch& batch) {
+  if (of_epoch != ordered_epoch) {
+    shuffle(of_epoch);
+    ordered_epoch = of_epoch;
+  }
   const auto count = static_cast<size_t>(options.batch);
   const size_t classes = set.classes.size();
   const size_t size =
@@ -146,60 +127,8 @@ Status BatchLoader::State::make(int64_t of_epoch, int64_t number, Batch& batch) 
   return {};
 }
 
-// Up to its end, an error, or the wish for another epoch.
-void BatchLoader::State::make_epoch(std::unique_lock<std::mutex>& lock) {
-  const int64_t of_epoch = epoch;
-  const int64_t start_of = starts;
-  const auto dropped = [&] { return quit || starts != start_of; };
-  const int64_t begin = first_batch;
-  for (int64_t number = begin; number < batches(); ++number) {
-    // The caller holds batch taken - 1, so kRing - 1 others may lie beside it.
-    changed.wait(lock, [&] { return dropped() || number - taken < kRing - 1; });
-    if (dropped()) return;
-    lock.unlock();
-    Status status;
-    try {
-      if (number == begin) shuffle(of_epoch);
-      status = make(of_epoch, number, ring[static_cast<size_t>(number % kRing)]);
-    } catch (const std::bad_alloc&) {
-      status = make_error(StatusCode::kResourceExhausted, "D086",
-                          "no memory left to decode a batch; use a smaller batch or smaller pictures");
-    }
-    lock.lock();
-    if (dropped()) return;
-    if (!status) {
-      failure = std::move(status);
-      working = false;
-      changed.notify_all();
-      return;
-    }
-    ++made;
-    changed.notify_all();
-  }
-  working = false;
-}
-
-void BatchLoader::State::work() {
-  const ScopedFloatEnvironment environment;
-  std::unique_lock<std::mutex> lock(mutex);
-  while (!quit) {
-    changed.wait(lock, [&] { return quit || working; });
-    if (!quit) make_epoch(lock);
-  }
-}
-
-BatchLoader::BatchLoader(std::unique_ptr<State> state) : state_(std::move(state)) {
-  state_->worker = std::thread([this] { state_->work(); });
-}
-
-BatchLoader::~BatchLoader() {
-  {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
-    state_->quit = true;
-  }
-  state_->changed.notify_all();
-  state_->worker.join();
-}
+BatchLoader::BatchLoader(std::unique_ptr<State> state) : state_(std::move(state)) {}
+BatchLoader::~BatchLoader() = default;
 
 Result<std::unique_ptr<BatchLoader>> BatchLoader::create(const LabelledSet& set, std::vector<size_t> indices,
                                                          const Preprocessing& rule, const LoaderOptions& options) {
@@ -212,31 +141,8 @@ Result<std::unique_ptr<BatchLoader>> BatchLoader::create(const LabelledSet& set,
   return std::unique_ptr<BatchLoader>(new BatchLoader(std::move(state)));
 }
 
-int64_t BatchLoader::batches() const { return state_->batches(); }
-
-void BatchLoader::start(int64_t epoch, int64_t first) {
-  {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
-    state_->epoch = epoch;
-    ++state_->starts;
-    state_->first_batch = state_->made = state_->taken = std::clamp<int64_t>(first, 0, state_->batches());
-    state_->failure = {};
-    state_->working = true;
-  }
-  state_->changed.notify_all();
-}
-
-Result<const Batch*> BatchLoader::next() {
-  State& state = *state_;
-  std::unique_lock<std::mutex> lock(state.mutex);
-  if (state.taken == state.batches()) return static_cast<const Batch*>(nullptr);
-  state.changed.wait(lock, [&] { return state.made > state.taken || !state.failure; });
-  if (state.made == state.taken) return state.failure.error();
-  const Batch* batch = &state.ring[static_cast<size_t>(state.taken % kRing)];
-  ++state.taken;
-  lock.unlock();
-  state.changed.notify_all();
-  return batch;
-}
+int64_t BatchLoader::batches() const { return state_->prefetch.batches(); }
+void BatchLoader::start(int64_t epoch, int64_t first) { state_->prefetch.start(epoch, first); }
+Result<const Batch*> BatchLoader::next() { return state_->prefetch.next(); }
 
 }  // namespace hai::data

@@ -24,7 +24,7 @@ BATCH, CLASSES, TRAINED = 16, 10, "last:8"  # two blocks of three convolutions, 
 GOALS = {"f32": 3.0, "INT8": 5.0}
 
 
-def torch_steps(pictures: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Callable[[], None]], object]:
+def torch_steps(pictures: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Callable[[], object]], object]:
     """A step for each of PyTorch's forms, and the network."""
     import torch
 
@@ -58,7 +58,7 @@ def torch_steps(pictures: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Cal
 
         return step, net
 
-    steps: dict[str, Callable[[], None]] = {}
+    steps: dict[str, Callable[[], object]] = {}
     network = None
     for name in ("NCHW", "channels_last", "compiled"):
         try:
@@ -70,12 +70,14 @@ def torch_steps(pictures: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Cal
     return steps, network
 
 
-def our_steps(network: object, pictures: np.ndarray, labels: np.ndarray, folder: Path) -> dict[str, Callable[[], None]]:
+def our_steps(
+    network: object, pictures: np.ndarray, labels: np.ndarray, folder: Path
+) -> dict[str, Callable[[], object]]:
     """Ours, from the same network."""
     from bench.models.export import export_network
 
     export_network(network.eval(), pictures, folder / "net.onnx", "_batch")  # type: ignore[attr-defined]
-    steps: dict[str, Callable[[], None]] = {}
+    steps: dict[str, Callable[[], object]] = {}
     for name in ("f32", "INT8"):
         model = hai.from_onnx(folder / "net.onnx")
         if name == "INT8":

@@ -11,6 +11,7 @@
 #include "ops/build.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
+#include "types/quantize_layer.h"
 
 namespace hai::passes {
 namespace {
@@ -44,8 +45,10 @@ std::optional<Affine> affine_of(const Graph& graph, const Node& next, ValueId va
     }
     const double epsilon = next.float_attribute("epsilon", 1e-5);
     for (size_t c = 0; c < count; ++c) {
-      affine.scale[c] = parts[0][c] / std::sqrt(parts[3][c] + epsilon);
-      affine.offset[c] = parts[1][c] - parts[2][c] * affine.scale[c];
+      const hai_channel_affine folded =
+          hai_batch_norm_affine(parts[0][c], parts[1][c], parts[2][c], parts[3][c], epsilon);
+      affine.scale[c] = folded.scale;
+      affine.offset[c] = folded.offset;
     }
     return affine;
   }
@@ -108,7 +111,7 @@ void apply(Graph& graph, NodeId id, const Affine& affine, const ChannelLayout& l
   auto* to = reinterpret_cast<float*>(scaled->mutable_bytes().data());
   for (size_t start = 0; start < count; start += inner) {
     const double scale = affine.scale[(start / inner) % channels];
-    for (size_t i = start; i < start + inner; ++i) to[i] = static_cast<float>(static_cast<double>(from[i]) * scale);
+    for (size_t i = start; i < start + inner; ++i) to[i] = hai_fold_weight(from[i], scale);
   }
   const ValueId new_weights = graph.add_constant(weights.name, weights.type, std::move(scaled));
   std::vector<double> bias(channels, 0.0);
@@ -120,7 +123,7 @@ void apply(Graph& graph, NodeId id, const Affine& affine, const ChannelLayout& l
     bias_name = graph.value(old).name;
   }
   std::vector<float> new_bias(channels);
-  for (size_t c = 0; c < channels; ++c) new_bias[c] = static_cast<float>(bias[c] * affine.scale[c] + affine.offset[c]);
+  for (size_t c = 0; c < channels; ++c) new_bias[c] = hai_fold_bias(bias[c], affine.scale[c], affine.offset[c]);
   const int64_t dims[1] = {layout.channels};
   const ValueId bias_id = ops::add_constant_f32(graph, bias_name, dims, new_bias);
   graph.set_input(id, 1, new_weights);

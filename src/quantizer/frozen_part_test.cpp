@@ -10,6 +10,8 @@
 
 #include "quantizer/options.h"
 #include "quantizer/test_network.h"
+#include "quantizer/weights.h"
+#include "types/quantize_layer.h"
 
 namespace hai::quantizer {
 namespace {
@@ -131,6 +133,45 @@ TEST(FrozenPart, AFrozenPartWithoutLayersIsRefused) {
     EXPECT_EQ(quantized.error().id, "Q098");
   }
   EXPECT_EQ(options_from_json(R"({"trainable": "head", "sparsity": 0.5})").error().id, "Q097");
+}
+
+// The bytes of a layer with a batch norm, made again from its f32 parameters by the functions that a device has
+// (types/quantize_layer.h), are those of the quantizer.
+TEST(FrozenPart, ALayerIsRebuiltToTheSameBytes) {
+  const ir::Graph graph = network_to_train(12);
+  QuantizeOptions options;
+  options.bias_correction = false;
+  const auto quantized = quantize(graph, samples_of({1, kSize, kSize, 3}, 8), options);
+  ASSERT_TRUE(quantized.has_value()) << quantized.error().to_string();
+  const ir::Graph& made = quantized->graph;
+  const ir::Value& weights = made.value(*made.find_value("tail.w"));
+  const ir::Node& layer = made.node(weights.uses[0].node);
+  const ir::Value& bias = made.value(layer.inputs[2]);
+  const auto s_x = static_cast<double>(made.value(layer.inputs[0]).type.quantization->scales[0]);
+  const auto s_y = static_cast<double>(made.value(layer.outputs[0]).type.quantization->scales[0]);
+  const auto floats = [&](const char* name) { return floats_of(graph.value(*graph.find_value(name))); };
+  const auto w = floats("tail.w");
+  const size_t channels = floats("gamma").size();
+  const size_t inner = w.size() / channels;
+  const auto* bytes = reinterpret_cast<const int8_t*>(weights.constant->bytes().data());
+  const auto* biases = reinterpret_cast<const int32_t*>(bias.constant->bytes().data());
+  for (size_t c = 0; c < channels; ++c) {
+    const auto number = [&](const char* name) { return static_cast<double>(floats(name)[c]); };
+    const hai_channel_affine affine =
+        hai_batch_norm_affine(number("gamma"), number("beta"), number("mean"), number("variance"), 1e-5);
+    const float folded_bias = hai_fold_bias(number("tail.b"), affine.scale, affine.offset);
+    double largest = 0;
+    for (size_t i = 0; i < inner; ++i)
+      largest = std::max(largest, std::abs(static_cast<double>(hai_fold_weight(w[c * inner + i], affine.scale))));
+    const float scale =
+        hai_bounded_weight_scale(hai_weight_scale(largest, 127), s_x, s_y, static_cast<double>(folded_bias), 0x1p23);
+    EXPECT_EQ(scale, weights.type.quantization->scales[c]) << c;
+    EXPECT_EQ(hai_round_bias(folded_bias, s_x, scale, 0x1p23), static_cast<double>(biases[c])) << c;
+    for (size_t i = 0; i < inner; ++i) {
+      const double q = hai_round_weight(hai_fold_weight(w[c * inner + i], affine.scale), scale, 127);
+      ASSERT_EQ(q, static_cast<double>(bytes[c * inner + i])) << "channel " << c << ", weight " << i;
+    }
+  }
 }
 
 }  // namespace

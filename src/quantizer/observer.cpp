@@ -18,6 +18,7 @@
 
 #include "base/result.h"
 #include "types/arithmetic.h"
+#include "types/quantize_layer.h"
 
 namespace hai::quantizer {
 namespace {
@@ -26,8 +27,6 @@ constexpr int kLow = -128;
 constexpr int kHigh = 127;
 constexpr int kSteps = 64;
 constexpr int64_t kLeastForDivergence = 32 * (kHigh - kLow + 1);  // values: 32 for each of the levels
-constexpr double kWideHigh = 16383.0;     // half of an i16: room for what calibration did not see
-constexpr double kSmallestScale = 1e-30;  // a tensor that is zero throughout still needs a positive scale
 
 }  // namespace
 
@@ -289,20 +288,12 @@ double RangeObserver::magnitude_percentile(double percentile) const {
 
 Quantization range_quantization(double low, double high, bool symmetric, int bits) {
   if (bits == 8) return affine_i8(low, high, symmetric);
-  const double largest = std::max(std::abs(low), std::abs(high));
-  return per_tensor_quantization(static_cast<float>(std::max(largest / kWideHigh, kSmallestScale)), 0);
+  return per_tensor_quantization(hai_choose_range_i16(low, high).scale, 0);
 }
 
 Quantization affine_i8(double low, double high, bool symmetric) {
-  low = std::min(low, 0.0);
-  high = std::max(high, 0.0);
-  if (symmetric) {
-    const double scale = std::max(-low, high) / kHigh;
-    return per_tensor_quantization(static_cast<float>(std::max(scale, kSmallestScale)), 0);
-  }
-  const auto scale = static_cast<float>(std::max((high - low) / (kHigh - kLow), kSmallestScale));
-  const double zero = std::nearbyint(kLow - low / static_cast<double>(scale));
-  return per_tensor_quantization(scale, static_cast<int32_t>(std::clamp<double>(zero, kLow, kHigh)));
+  const hai_range_choice choice = hai_choose_range_i8(low, high, symmetric ? 1 : 0);
+  return per_tensor_quantization(choice.scale, choice.zero_point);
 }
 
 }  // namespace hai::quantizer

@@ -16,6 +16,7 @@
 #include "quantizer/weights.h"
 #include "types/arithmetic.h"
 #include "types/half.h"
+#include "types/quantize_layer.h"
 
 namespace hai::quantizer {
 namespace {
@@ -443,7 +444,7 @@ class Rewriter {
     std::byte* bytes = data->mutable_bytes().data();
     for (size_t c = 0; c < bias.size(); ++c) {
       const double scale = s_x * static_cast<double>(scales[c]);
-      const double q = std::clamp(std::nearbyint(static_cast<double>(bias[c]) / scale), -limit, limit);
+      const double q = hai_round_bias(bias[c], s_x, scales[c], limit);
       if (bits == 16) {
         reinterpret_cast<int64_t*>(bytes)[c] = static_cast<int64_t>(q);
       } else {

@@ -11,11 +11,10 @@
 #include <limits>
 
 #include "types/arithmetic.h"
+#include "types/quantize_layer.h"
 
 namespace hai::quantizer {
 namespace {
-
-constexpr double kSmallestScale = 1e-30;
 
 std::vector<double> largest_magnitudes(std::span<const float> weights, const ChannelLayout& layout) {
   std::vector<double> largest(static_cast<size_t>(layout.channels), 0.0);
@@ -66,8 +65,7 @@ ChannelLayout layout_of(const ir::Node& node, const Shape& shape) {
 std::vector<float> largest_scales(std::span<const float> weights, const ChannelLayout& layout, int bits) {
   std::vector<float> scales;
   const auto limit = static_cast<double>(weight_limit(bits));
-  for (const double largest : largest_magnitudes(weights, layout))
-    scales.push_back(static_cast<float>(std::max(largest / limit, kSmallestScale)));
+  for (const double largest : largest_magnitudes(weights, layout)) scales.push_back(hai_weight_scale(largest, limit));
   return scales;
 }
 
@@ -100,14 +98,10 @@ std::vector<float> least_error_scales(std::span<const float> weights, const Chan
 
 std::vector<float> bounded_scales(std::vector<float> scales, const ScaleBounds& bounds) {
   for (size_t c = 0; c < scales.size(); ++c) {
-    auto scale = static_cast<double>(scales[c]);
-    // The least multiplier, doubled to stay clear of rounding.
-    if (bounds.output_scale > 0)
-      scale = std::max(scale, 2.0 * HAI_MULTIPLIER_MIN * bounds.output_scale / bounds.input_scale);
-    if (c < bounds.bias.size() && bounds.bias_limit > 0) {
-      scale = std::max(scale, std::abs(static_cast<double>(bounds.bias[c])) / (bounds.bias_limit * bounds.input_scale));
-    }
-    scales[c] = static_cast<float>(std::max(scale, kSmallestScale));
+    const bool has_bias = c < bounds.bias.size();
+    scales[c] = hai_bounded_weight_scale(scales[c], bounds.input_scale, bounds.output_scale,
+                                         has_bias ? static_cast<double>(bounds.bias[c]) : 0.0,
+                                         has_bias ? bounds.bias_limit : 0.0);
   }
   return scales;
 }
@@ -117,9 +111,7 @@ QuantizedWeights round_weights(std::span<const float> weights, const ChannelLayo
   QuantizedWeights out{std::vector<int16_t>(weights.size()), std::move(scales), bits, {}};
   const auto limit = static_cast<double>(weight_limit(bits));
   for (size_t i = 0; i < weights.size(); ++i) {
-    const auto scale = static_cast<double>(out.scales[layout.channel_of(i)]);
-    out.values[i] =
-        static_cast<int16_t>(std::clamp(std::nearbyint(static_cast<double>(weights[i]) / scale), -limit, limit));
+    out.values[i] = static_cast<int16_t>(hai_round_weight(weights[i], out.scales[layout.channel_of(i)], limit));
   }
   return out;
 }

@@ -19,6 +19,7 @@
 #include "tools/hai_device/api_errors.h"
 #include "tools/hai_device/device_commands.h"
 #include "tools/hai_device/print.h"
+#include "tools/hai_device/roofline.h"
 #include "tools/hai_device/stopwatch.h"
 #include "tools/hai_device/table.h"
 
@@ -54,6 +55,8 @@ struct Figures {
   std::vector<double> sorted_ms;
   std::optional<SimulationTime> simulation;
   std::vector<hai_layer_profile> layers;  // sorted by time, longest first
+  std::vector<LayerWork> work;            // in the order of the program, where the roofline is asked for
+  std::optional<MachineLimits> limits;
   hai_memory_info memory;
 };
 
@@ -93,6 +96,10 @@ Result<Figures> measure(api::Session& session, const std::vector<hai_tensor>& in
   HAI_TRY_STATUS(from_api(session.set_profiling(true)));
   for (int i = 0; i < std::max(arguments.runs / 4, 5); ++i) HAI_TRY_STATUS(from_api(session.run_into(inputs, outputs)));
   HAI_TRY(figures.layers, from_api(session.profile()));
+  for (const auto& layer : figures.layers) {
+    figures.work.push_back({layer.name, layer.kernel, Arithmetic::kFloat, layer.macs, layer.bytes,
+                            layer.calls == 0 ? 0 : static_cast<double>(layer.min_ns) / 1e6});
+  }
   std::sort(figures.layers.begin(), figures.layers.end(), [](const auto& a, const auto& b) {
     return a.total_ns != b.total_ns ? a.total_ns > b.total_ns : std::string_view(a.name) < std::string_view(b.name);
   });
@@ -139,7 +146,11 @@ void print_text(const api::Session& session, const Figures& figures, const Bench
                fmt::format("{:.2f}", ms > 0 ? static_cast<double>(layer.bytes) / ms / 1e6 : 0), layer.kernel,
                layer.name});
   }
-  print("\n{}", table.to_string());
+  if (figures.limits) {
+    print_roofline(by_gap(figures.work, *figures.limits), *figures.limits, shown);
+  } else {
+    print("\n{}", table.to_string());
+  }
   if (figures.layers.size() > shown)
     print("({} layers in all, {} ms; --layers 0 shows them)\n", figures.layers.size(),
           fmt::format("{:.3f}", layers_ms));
@@ -177,7 +188,30 @@ void print_json(const api::Session& session, const Figures& figures, const Bench
                                   {"macs", layer.macs},
                                   {"bytes", layer.bytes}});
   }
+  if (figures.limits) {
+    document["roofline"] =
+        nlohmann::ordered_json::parse(roofline_json(by_gap(figures.work, *figures.limits), *figures.limits));
+  }
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+// The session is idle meanwhile. Only the CPU's kernels have limits of this kind.
+Status add_roofline(const api::Session& session, const BenchArguments& arguments, Figures& figures) {
+  if (std::string_view(session.device()) != "cpu") {
+    return make_error(StatusCode::kUnsupported, "L144",
+                      "--roofline compares with what this CPU can do, and {} runs on '{}'; leave it out",
+                      arguments.model, session.device());
+  }
+  HAI_TRY(const std::vector<Arithmetic> arithmetic, arithmetic_of_layers(arguments.model, session.device()));
+  for (size_t i = 0; i < std::min(arithmetic.size(), figures.work.size()); ++i) {
+    figures.work[i].arithmetic = arithmetic[i];
+  }
+  for (const cpu::Isa isa : cpu::available_isas()) {
+    if (cpu::isa_name(isa) == session.isa()) {
+      HAI_TRY(figures.limits, measure_limits(isa, session.thread_count()));
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -212,6 +246,7 @@ Status bench_command(const BenchArguments& arguments) {
     HAI_TRY_STATUS(from_api(session.set_profiling(false)));
     HAI_TRY(figures.simulation, measure_simulation(session, inputs, outputs, *simulation, arguments.runs));
   }
+  if (arguments.roofline) HAI_TRY_STATUS(add_roofline(session, arguments, figures));
   if (arguments.json) {
     print_json(session, figures, arguments);
   } else {

@@ -128,8 +128,11 @@ void add_bench(CLI::App& app, BenchArguments& a, Chosen& chosen) {
   command->add_option("--layers", a.top_layers, "how many layers to print (0: all)")
       ->check(CLI::Range(0, kMostCount))
       ->capture_default_str();
+  command->add_flag("--roofline", a.roofline, "layers by their distance from what this CPU can do, measured first");
   command->add_flag("--json", a.json, "print JSON");
-  command->footer(of_program(app, "Examples:\n  $ bench net.hai\n  $ bench net.hai --threads 2 --batch 8 --json"));
+  command->footer(of_program(
+      app,
+      "Examples:\n  $ bench net.hai\n  $ bench net.hai --threads 2 --batch 8 --json\n  $ bench net.hai --roofline"));
   command->callback([&] { chosen = [&] { return exit_code_of(bench_command(a)); }; });
 }
 

@@ -57,6 +57,7 @@ struct BenchArguments {
   int runs = 50;
   int warmup = 5;
   int top_layers = 20;  // 0: all
+  bool roofline = false;
   MakeSimulation simulation = nullptr;
   bool json = false;
 };

@@ -57,7 +57,7 @@ LayerLimit limit_of(LayerWork work, const MachineLimits& limits) {
 std::vector<LayerLimit> by_gap(std::vector<LayerWork> layers, const MachineLimits& limits) {
   std::vector<LayerLimit> out;
   for (LayerWork& layer : layers) out.push_back(limit_of(std::move(layer), limits));
-  std::stable_sort(out.begin(), out.end(), [](const LayerLimit& a, const LayerLimit& b) {
+  std::sort(out.begin(), out.end(), [](const LayerLimit& a, const LayerLimit& b) {
     return a.gap_ms != b.gap_ms ? a.gap_ms > b.gap_ms : a.work.name < b.work.name;
   });
   return out;

@@ -29,7 +29,8 @@ from bench.reasons import Skipped, exit_status
 OUT = Path("build/peers")
 
 
-def _job(engine: str, model: str, precision: str, batch: int, out: Path) -> dict[str, Any]:
+def job_of(engine: str, model: str, precision: str, batch: int, out: Path) -> dict[str, Any]:
+    """What a worker is told; the network is exported when it has not been."""
     onnx, inputs = export(RACERS[model], out / "onnx", batch)
     folder = (
         out / "models" / f"{engine}_{model}_{precision}"
@@ -61,7 +62,7 @@ def make_all(model: str, precision: str, batch: int, engines: Sequence[str], out
     """Every engine's model."""
     for engine in engines:
         try:
-            make(engine, _job(engine, model, precision, batch, out))
+            make(engine, job_of(engine, model, precision, batch, out))
         except Skipped as reason:
             print(f"{engine} {model} {precision}: {reason}", flush=True)
 
@@ -79,7 +80,7 @@ def race(
         for engine in engines:
             rows[engine] = {**common, "engine": engine, "machine": here}
             try:
-                job = _job(engine, model, precision, batch, out)
+                job = job_of(engine, model, precision, batch, out)
                 make(engine, job)
                 workers[engine] = Worker(engine, job, threads)
                 rows[engine] |= workers[engine].facts

@@ -19,6 +19,7 @@ from bench.peers import command, race, statistics, table
 from bench.peers.busy import MOST_OTHERS, Others
 from bench.peers.engines import ENGINES
 from bench.reasons import Skipped
+from bench.speed import instructions
 
 
 def turns(median_s: float, rounds: int = 12, runs: int = 5, seed: int = 3, noise: float = 0.05) -> list[list[float]]:
@@ -236,3 +237,14 @@ def test_an_engine_that_does_not_install_is_named(
     given = {"models": ["resnet50"], "engines": list(ENGINES), "precisions": ["f32"], "threads": [1], "batch": 1}
     assert command.measure(argparse.Namespace(**given, out=tmp_path, again=False, even_if_busy=False, make_only=False))
     assert "MNN takes no part: mnn does not install here: no wheel" in capsys.readouterr().out
+
+
+def test_instructions_of_a_run_are_the_difference_of_two_programs() -> None:
+    text = "==7== Events    : Ir\n==7== Collected : 123456789\n"
+    assert instructions.counted(text) == 123456789
+    with pytest.raises(Skipped, match="counted nothing"):
+        instructions.counted("valgrind: illegal instruction")
+    assert instructions.a_run(1000 + 5 * 70, 1000 + 7 * 70) == 70
+    assert instructions.change(1019, 1000) == ("+1.90%", True)
+    assert instructions.change(1021, 1000) == ("+2.10%", False)
+    assert instructions.change(5, None) == ("not kept yet", None)

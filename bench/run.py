@@ -2,10 +2,10 @@
 
 Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU), `npu_peers` (what others estimate for an
 NPU, layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults),
-`instructions` (of a run), `peers` (speed, in turns with other engines), `permuted_mnist` and `split_mnist` (learning without
-forgetting), `training_gradients` (a step of training beside PyTorch, digit by digit), `training_speed` (how long one takes),
-`frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures) and `deeppcb` (a detector from 100
-pictures) take models and options of their own: `bench/run.py accuracy --help`.
+`instructions` and `roofline` (of a run), `peers` (speed, in turns with other engines), `permuted_mnist` and `split_mnist`
+(learning without forgetting), `training_gradients` (a step of training beside PyTorch, digit by digit), `training_speed`
+(how long one takes), `frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures) and
+`deeppcb` (a detector from 100 pictures) take models and options of their own: `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -27,6 +27,7 @@ SUITES = {
     "detectors": "bench.accuracy.detectors",
     "networks": "bench.accuracy.networks",
     "instructions": "bench.speed.instructions",
+    "roofline": "bench.speed.roofline",
     "latency": "bench.speed.latency",
     "startup": "bench.speed.startup",
     "accuracy": "bench.accuracy.table",
@@ -47,6 +48,7 @@ SUITES = {
 WITH_OPTIONS = (
     "accuracy",
     "instructions",
+    "roofline",
     "npu",
     "npu_peers",
     "npu_errors",

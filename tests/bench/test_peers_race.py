@@ -19,7 +19,7 @@ from bench.peers import command, race, statistics, table
 from bench.peers.busy import MOST_OTHERS, Others
 from bench.peers.engines import ENGINES
 from bench.reasons import Skipped
-from bench.speed import instructions
+from bench.speed import instructions, roofline
 
 
 def turns(median_s: float, rounds: int = 12, runs: int = 5, seed: int = 3, noise: float = 0.05) -> list[list[float]]:
@@ -248,3 +248,16 @@ def test_instructions_of_a_run_are_the_difference_of_two_programs() -> None:
     assert instructions.change(1019, 1000) == ("+1.90%", True)
     assert instructions.change(1021, 1000) == ("+2.10%", False)
     assert instructions.change(5, None) == ("not kept yet", None)
+
+
+def test_the_roofline_table_sums_layers_and_shares_gaps() -> None:
+    def layer(name: str, measured: float, limit: float, bound: str) -> dict[str, Any]:
+        words = {"name": name, "kernel": "conv2d", "measured_ms": measured, "limit_ms": limit, "bound": bound}
+        return {**words, "gap_ms": measured - limit}
+
+    layers = [layer("a", 4.0, 1.0, "memory"), layer("b", 3.0, 2.0, "arithmetic")]
+    assert roofline.summary(layers) == (7.0, 3.0, 3 / 7)
+    assert roofline.largest(layers, 1) == ["| `a` | conv2d | 4.000 | 1.000 | memory | 3.000 | 75% |"]
+    text = roofline.section("Net, int8", {"roofline": {"layers": layers}})
+    assert "43% reached" in text and "one of arithmetic" in text and text.count("| `") == 2
+    assert roofline.summary([]) == (0.0, 0.0, 0.0)

@@ -89,7 +89,8 @@ class NpuGraph {
     if (!id) return {};
     const sd3403::NpuLowering* npu = sd3403::LowerRegistry::instance().find(op);
     const cpu::CpuLowering* cpu = cpu::LowerRegistry::instance().find(op);
-    const bool on_npu = npu != nullptr && npu->supports(b_.graph, b_.graph.node(*id)).has_value();
+    const bool on_npu =
+        npu != nullptr && sd3403::check_legality(npu->legality, b_.graph, b_.graph.node(*id)).has_value();
     const bool on_cpu = cpu != nullptr && cpu->supports(b_.graph, b_.graph.node(*id)).has_value();
     if (on_cpu && (on_npu || b_.chance(8))) return b_.graph.node(*id).outputs;
     b_.graph.erase_node(*id);

@@ -8,14 +8,16 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
-  if (node.string_attribute("rounding", "half_even") != "half_even")
-    return refuse(node, "rounding as TensorFlow Lite does");
-  auto window = ops::pool_window_of(node);
-  if (window && window->ceil_mode && window->count_padding) return refuse(node, "ceil_mode with counted padding");
-  return supports_pool(graph, node, window);
+Status check_padding(const ir::Graph&, const ir::Node& node) {
+  HAI_TRY(const PoolWindow window, ops::pool_window_of(node));
+  return window.ceil_mode && window.count_padding ? refuse(node, "ceil_mode with counted padding") : Status();
+}
+
+Legality legality() {
+  return {{.rules = join(
+               {{takes(0, Types::kElements), takes(kResult, Types::kElements), attribute_is("rounding", "half_even"),
+                 checked("no counted padding together with ceil_mode", check_padding)},
+                pool_rules()})}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -39,6 +41,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_average_pool_lower(LowerRegistry& registry);
-void register_average_pool_lower(LowerRegistry& registry) { registry.add("average_pool", {supports, lower}); }
+void register_average_pool_lower(LowerRegistry& registry) { registry.add("average_pool", {legality(), lower}); }
 
 }  // namespace hai::sd3403

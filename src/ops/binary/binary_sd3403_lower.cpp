@@ -72,16 +72,35 @@ std::optional<size_t> whole(const ir::Graph& graph, const ir::Node& node) {
   return std::nullopt;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
+Status check_operands(const ir::Graph& graph, const ir::Node& node) {
   for (const size_t operand : {size_t{0}, size_t{1}}) HAI_TRY_STATUS(require_operand(graph, node, operand));
-  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
+  return {};
+}
+
+Status check_broadcast(const ir::Graph& graph, const ir::Node& node) {
   const std::vector<int64_t> dims = sample_dims(graph, node.outputs[0]);
   const std::optional<size_t> left = whole(graph, node);
   const bool covers = left && dims.size() <= 3 && reach_of(dims_of(graph, node, 1 - *left), dims) != Reach::kOther;
-  if (!covers) return refuse(node, "operands that broadcast along rows or columns alone");
-  if (is_half(graph.value(node.outputs[0]).type) && node.op == "sub" && *left == 1)
-    return refuse(node, "a difference of f16 whose first operand is the smaller");
-  return {};
+  return covers ? Status() : refuse(node, "operands that broadcast along rows or columns alone");
+}
+
+// A difference whose operands change places has the signs of both multipliers changed; f16 has no multipliers.
+Status check_order(const ir::Graph& graph, const ir::Node& node) {
+  if (!is_half(graph.value(node.outputs[0]).type) || whole(graph, node) == size_t{0}) return {};
+  return refuse(node, "a difference of f16 whose first operand is the smaller");
+}
+
+Rules rules() {
+  return {checked("operands of i8, u8 or i16 with one scale, or f16; constants of integers, without a batch",
+                  check_operands),
+          takes(kResult, Types::kElements),
+          checked("one operand as large as the result, the other too, or one value a channel, a pixel or in all",
+                  check_broadcast)};
+}
+
+Legality legality() { return {{.rules = rules()}}; }
+Legality legality_of_difference() {
+  return {{.rules = join({rules(), {checked("of f16 the first operand the larger", check_order)}})}};
 }
 
 int64_t bits_of(float value) { return static_cast<int64_t>(std::bit_cast<uint32_t>(value)); }
@@ -143,9 +162,9 @@ Status lower(SegmentBuilder& builder) {
 
 void register_binary_lower(LowerRegistry& registry);
 void register_binary_lower(LowerRegistry& registry) {
-  registry.add("add", {supports, lower<kAdd>});
-  registry.add("sub", {supports, lower<kSubtract>});
-  registry.add("mul", {supports, lower<kMultiply>});
+  registry.add("add", {legality(), lower<kAdd>});
+  registry.add("sub", {legality_of_difference(), lower<kSubtract>});
+  registry.add("mul", {legality(), lower<kMultiply>});
 }
 
 }  // namespace hai::sd3403

@@ -7,14 +7,17 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_reals(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_reals(graph, node, node.outputs[0]));
+Status check_direction(const ir::Graph& graph, const ir::Node& node) {
   if (is_half(graph.value(node.inputs[0]).type) == is_half(graph.value(node.outputs[0]).type))
     return refuse(node, "one type to itself");
   if (graph.value(node.inputs[0]).producer == ir::kNone && is_half(graph.value(node.outputs[0]).type))
     return refuse(node, "f32 from outside, of twice the bytes: it becomes f16 where integers are made of it");
   return {};
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kReals), takes(kResult, Types::kReals),
+                     checked("f16 to f32, or f32 that other operators made to f16", check_direction)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -30,6 +33,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_cast_lower(LowerRegistry& registry);
-void register_cast_lower(LowerRegistry& registry) { registry.add("cast", {supports, lower}); }
+void register_cast_lower(LowerRegistry& registry) { registry.add("cast", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -14,12 +14,9 @@ int64_t axis_of(const ir::Graph& graph, const ir::Node& node) {
   return axis < 0 ? axis + rank : axis;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  for (const ir::ValueId value : node.inputs) HAI_TRY_STATUS(require_elements(graph, node, value));
-  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
-  if (axis_of(graph, node) == 0) return refuse(node, "along the batch");
-  if (graph.value(node.outputs[0]).type.shape.size() > 4) return refuse(node, "more than three axes");
-  return {};
+Legality legality() {
+  return {{.rules = {takes(kEveryInput, Types::kElements), takes(kResult, Types::kElements), inner_axes("axis", 0),
+                     rank(kResult, 2, 4)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -48,6 +45,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_concat_lower(LowerRegistry& registry);
-void register_concat_lower(LowerRegistry& registry) { registry.add("concat", {supports, lower}); }
+void register_concat_lower(LowerRegistry& registry) { registry.add("concat", {legality(), lower}); }
 
 }  // namespace hai::sd3403

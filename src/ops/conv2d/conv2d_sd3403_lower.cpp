@@ -4,9 +4,12 @@
 // window is wider than a pixel, its row is a run of bytes of the image: the run takes the place of the channels, and
 // pixels overlap (of f16 it has 4 lanes, which 3 channels fill as well). Padding columns must then lie in memory: the
 // image is copied between them.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/checked.h"
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/product.h"
 
 namespace hai::sd3403 {
@@ -36,21 +39,33 @@ Geometry geometry_of(const ir::Graph& graph, const ir::Node& node) {
   return g;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(product_supports(graph, node, 0));
+// A tile has a row at least: some row of every window must lie in the image.
+Status check_padding(const ir::Graph& graph, const ir::Node& node) {
   const Geometry g = geometry_of(graph, node);
-  const auto beyond = [](const std::vector<int64_t>& values, int64_t most) {
-    return *std::max_element(values.begin(), values.end()) > most;
-  };
-  if (beyond(g.strides, 63) || beyond(g.dilations, 63) || beyond(g.pads, 63) || g.kernel_rows > 127 ||
-      g.kernel_columns > 127) {
-    return refuse(node, "strides, dilations and pads reach 63, windows 127");
-  }
-  // A tile has a row at least: some row of every window must lie in the image.
   const int64_t window = (g.kernel_rows - 1) * g.dilations[0] + 1;
-  if (g.pads[0] >= window || g.pads[2] >= window) return refuse(node, "windows that lie in the padding alone");
-  if (!g.depthwise && g.groups > kMostGroups) return refuse(node, "more than 64 groups that are not depthwise");
-  return {};
+  if (g.pads[0] < window && g.pads[2] < window) return {};
+  return refuse(node, "windows that lie in the padding alone");
+}
+
+Status check_groups(const ir::Graph& graph, const ir::Node& node) {
+  const Geometry g = geometry_of(graph, node);
+  if (g.depthwise || g.groups <= kMostGroups) return {};
+  return refuse(node, fmt::format("{} groups that are not depthwise; {} fit", g.groups, kMostGroups));
+}
+
+Rules own_rules() {
+  return {attribute_between("strides", 1, 63),
+          attribute_between("dilations", 1, 63),
+          attribute_between("pads", 0, 63),
+          size(1, 1, 127),
+          size(1, 2, 127),
+          checked("a row of the picture in every window", check_padding),
+          checked("depthwise, or at most 64 groups", check_groups)};
+}
+
+Legality legality() {
+  return {{"of f16", of_halves, join({half_product_rules(), own_rules()})},
+          {"of integers", nullptr, join({product_rules(), {takes(3, Types::kIntegers)}, own_rules()})}};
 }
 
 // The image between columns of its zero point.
@@ -185,6 +200,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_conv2d_lower(LowerRegistry& registry);
-void register_conv2d_lower(LowerRegistry& registry) { registry.add("conv2d", {supports, lower}); }
+void register_conv2d_lower(LowerRegistry& registry) { registry.add("conv2d", {legality(), lower}); }
 
 }  // namespace hai::sd3403

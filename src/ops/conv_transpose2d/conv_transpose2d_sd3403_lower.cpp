@@ -43,12 +43,9 @@ bool sees_input(const PhaseAxis& axis, int64_t size) {
          axis.pad <= kMostPad;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(product_supports(graph, node, 0));
-  if (node.int_attribute("groups", 1) != 1) return refuse(node, "groups");
+Status check_phases(const ir::Graph& graph, const ir::Node& node) {
   const Shape& x = graph.value(node.inputs[0]).type.shape;
   const Geometry g = geometry_of(graph, node);
-  if (std::max(g.strides[0], g.strides[1]) > 8) return refuse(node, "strides reach 8");
   for (size_t axis = 0; axis < 2; ++axis) {
     for (const PhaseAxis& phase : axis == 0 ? g.rows : g.columns) {
       if (phase.outputs == 0 || !sees_input(phase, x[axis + 1].value) || phase.taps.size() > 127)
@@ -56,6 +53,12 @@ Status supports(const ir::Graph& graph, const ir::Node& node) {
     }
   }
   return {};
+}
+
+Legality legality() {
+  return {{.rules = join({product_rules(),
+                          {attribute_between("groups", 1, 1), attribute_between("strides", 1, 8),
+                           checked("in every phase of the strides a tap, and windows that see `x`", check_phases)}})}};
 }
 
 Layer phase_layer(const Layer& whole, const Geometry& g, size_t p, size_t q, const Shape& shape) {
@@ -120,6 +123,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_conv_transpose2d_lower(LowerRegistry& registry);
-void register_conv_transpose2d_lower(LowerRegistry& registry) { registry.add("conv_transpose2d", {supports, lower}); }
+void register_conv_transpose2d_lower(LowerRegistry& registry) { registry.add("conv_transpose2d", {legality(), lower}); }
 
 }  // namespace hai::sd3403

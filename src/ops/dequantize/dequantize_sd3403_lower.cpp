@@ -10,17 +10,19 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_reals(graph, node, node.outputs[0]));
+Status check_readers(const ir::Graph& graph, const ir::Node& node) {
   const ir::Value& y = graph.value(node.outputs[0]);
   const bool becomes_half = !y.uses.empty() && !graph.is_output(node.outputs[0]) &&
                             std::all_of(y.uses.begin(), y.uses.end(), [&](const ir::Use& use) {
                               const ir::Node& reader = graph.node(use.node);
                               return reader.op == "cast" && is_half(graph.value(reader.outputs[0]).type);
                             });
-  if (!becomes_half) return refuse(node, "real numbers that do not become f16");
-  return {};
+  return becomes_half ? Status() : refuse(node, "real numbers that do not become f16");
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kIntegers), takes(kResult, Types::kReals),
+                     checked("only casts to f16 as readers", check_readers)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -39,6 +41,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_dequantize_lower(LowerRegistry& registry);
-void register_dequantize_lower(LowerRegistry& registry) { registry.add("dequantize", {supports, lower}); }
+void register_dequantize_lower(LowerRegistry& registry) { registry.add("dequantize", {legality(), lower}); }
 
 }  // namespace hai::sd3403

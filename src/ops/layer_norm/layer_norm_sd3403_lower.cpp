@@ -23,23 +23,28 @@ float parameter(const ir::Graph& graph, const ir::Node& node, size_t operand, in
                                   scale_of(graph.value(node.outputs[0]).type));
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
-  const Shape& shape = graph.value(node.outputs[0]).type.shape;
-  if (shape.size() < 2) return refuse(node, "no axis besides the batch");
-  const int64_t channels = shape.back().value;
-  if (layer_norm_bytes(channels) > kMostParameterBytes)
-    return refuse(node, fmt::format("the parameters of {} channels; {} bytes fit", channels, kMostParameterBytes));
+Status check_size(const ir::Graph& graph, const ir::Node& node) {
+  const int64_t channels = graph.value(node.outputs[0]).type.shape.back().value;
+  if (layer_norm_bytes(channels) <= kMostParameterBytes) return {};
+  return refuse(node, fmt::format("the parameters of {} channels; {} bytes fit", channels, kMostParameterBytes));
+}
+
+Status check_parameters(const ir::Graph& graph, const ir::Node& node) {
+  const int64_t channels = graph.value(node.outputs[0]).type.shape.back().value;
   for (size_t operand = 1; operand < node.inputs.size(); ++operand) {
     if (node.inputs[operand] == ir::kNone) continue;
-    if (!graph.value(node.inputs[operand]).is_constant()) return refuse(node, "its scale or bias is no constant");
     for (int64_t c = 0; c < channels; ++c) {
       if (std::isfinite(parameter(graph, node, operand, c))) continue;
       return refuse(node, fmt::format("its scale or bias of channel {} is no finite number of steps", c));
     }
   }
   return {};
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kIntegers), takes(kResult, Types::kIntegers), rank(kResult, 2, kMaxRank),
+                     checked("parameters of all channels within their table", check_size), constant(1), constant(2),
+                     checked("finite parameters", check_parameters)}}};
 }
 
 template <typename T>
@@ -78,6 +83,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_layer_norm_lower(LowerRegistry& registry);
-void register_layer_norm_lower(LowerRegistry& registry) { registry.add("layer_norm", {supports, lower}); }
+void register_layer_norm_lower(LowerRegistry& registry) { registry.add("layer_norm", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/product.h"
 
 namespace hai::sd3403 {
@@ -40,7 +41,7 @@ int64_t largest_bias(const ir::Graph& graph, const ir::Node& node) {
 }
 
 // Whatever the activations are, the sums must fit.
-Status sums_fit(const ir::Graph& graph, const ir::Node& node) {
+Status check_sums(const ir::Graph& graph, const ir::Node& node) {
   const auto reach = [](const ir::TensorType& type) -> int64_t {
     return std::max(integer_max(type.dtype) - zero_point_of(type), zero_point_of(type) - integer_min(type.dtype));
   };
@@ -53,26 +54,36 @@ Status sums_fit(const ir::Graph& graph, const ir::Node& node) {
   return refuse(node, fmt::format("sums of up to {} beside a bias of {}", most, bias));
 }
 
-Status supports_activations(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[1]));
-  const Shape& a = graph.value(node.inputs[0]).type.shape;
-  const ir::TensorType& b = graph.value(node.inputs[1]).type;
-  if (a.size() < 3 || b.shape.size() != a.size()) return refuse(node, "operands that are no batches of as many axes");
-  if (bit_width(b.dtype) != 8) return refuse(node, fmt::format("a right operand of {}", data_type_name(b.dtype)));
-  if (node.inputs.size() > 3 && node.inputs[3] != ir::kNone)
-    return refuse(node, "a product of two activations with a residual");
-  const Sizes sizes = sizes_of(graph, node);
-  if (std::max({sizes.rows, sizes.inner, sizes.columns}) > kMostRows)
-    return refuse(node, fmt::format("matrices of more than {} rows or columns", kMostRows));
-  HAI_TRY_STATUS(epilogue_supports(graph, node));
-  return sums_fit(graph, node);
+bool of_two_activations(const ir::Graph& graph, const ir::Node& node) {
+  return !graph.value(node.inputs[1]).is_constant();
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  if (!graph.value(node.inputs[1]).is_constant()) return supports_activations(graph, node);
-  if (graph.value(node.inputs[1]).type.shape.size() != 2) return refuse(node, "its matrices are a batch");
-  return product_supports(graph, node, channel_axis(node));
+Status check_batches(const ir::Graph& graph, const ir::Node& node) {
+  const size_t axes = graph.value(node.inputs[0]).type.shape.size();
+  if (axes >= 3 && graph.value(node.inputs[1]).type.shape.size() == axes) return {};
+  return refuse(node, "operands that are no batches of as many axes");
+}
+
+Status check_residual(const ir::Graph&, const ir::Node& node) {
+  const bool has = node.inputs.size() > 3 && node.inputs[3] != ir::kNone;
+  return has ? refuse(node, "a product of two activations with a residual") : Status();
+}
+
+Status check_sizes(const ir::Graph& graph, const ir::Node& node) {
+  const Sizes sizes = sizes_of(graph, node);
+  if (std::max({sizes.rows, sizes.inner, sizes.columns}) <= kMostRows) return {};
+  return refuse(node, fmt::format("matrices of more than {} rows or columns", kMostRows));
+}
+
+Legality legality() {
+  return {
+      {"of two activations", of_two_activations,
+       join({{takes(0, Types::kIntegers), takes(1, Types::kBytes), checked("batches of as many axes", check_batches),
+              checked("no residual", check_residual), checked("at most 8191 rows and columns", check_sizes)},
+             epilogue_rules(),
+             {checked("sums that fit whatever the activations are", check_sums)}})},
+      {"of f16", of_halves, join({{rank(1, 2, 2)}, half_product_rules()})},
+      {"of integers", nullptr, join({{rank(1, 2, 2)}, product_rules(), {takes(3, Types::kIntegers)}})}};
 }
 
 // [K][N] to [N][K].
@@ -194,6 +205,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_matmul_lower(LowerRegistry& registry);
-void register_matmul_lower(LowerRegistry& registry) { registry.add("matmul", {supports, lower}); }
+void register_matmul_lower(LowerRegistry& registry) { registry.add("matmul", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -11,10 +11,10 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
-  return supports_pool(graph, node, ops::pool_window_of(node));
+Legality legality() {
+  return {{.rules = join({{takes(0, Types::kElements), takes(kResult, Types::kElements)},
+                          pool_rules(),
+                          {attribute_between("dilations", 1, 1)}})}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -34,6 +34,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_max_pool_lower(LowerRegistry& registry);
-void register_max_pool_lower(LowerRegistry& registry) { registry.add("max_pool", {supports, lower}); }
+void register_max_pool_lower(LowerRegistry& registry) { registry.add("max_pool", {legality(), lower}); }
 
 }  // namespace hai::sd3403

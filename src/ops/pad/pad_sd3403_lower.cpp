@@ -11,18 +11,23 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
-  if (node.string_attribute("mode", "constant") != "constant") return refuse(node, "a border that is no constant");
+Status check_scale(const ir::Graph& graph, const ir::Node& node) {
   const ir::TensorType& x = graph.value(node.inputs[0]).type;
   const ir::TensorType& y = graph.value(node.outputs[0]).type;
-  if (x.dtype != y.dtype || x.quantization != y.quantization) return refuse(node, "a result of another scale");
+  if (x.dtype == y.dtype && x.quantization == y.quantization) return {};
+  return refuse(node, "a result of another scale");
+}
+
+Status check_batch(const ir::Graph& graph, const ir::Node& node) {
   const std::vector<int64_t> pads = node.ints_attribute("pads");
-  if (x.shape.size() > 4 || pads[0] != 0 || pads[x.shape.size()] != 0)
-    return refuse(node, "more than three axes, or the batch");
-  if (std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad < 0; })) return refuse(node, "negative pads");
-  return {};
+  const size_t dimensions = graph.value(node.inputs[0]).type.shape.size();
+  return pads[0] != 0 || pads[dimensions] != 0 ? refuse(node, "it pads the batch") : Status();
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kElements), takes(kResult, Types::kElements), attribute_is("mode", "constant"),
+                     checked("a result of the scale of `x`", check_scale), rank(0, 1, 4), attribute_between("pads", 0),
+                     checked("no pads of the batch", check_batch)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -55,6 +60,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_pad_lower(LowerRegistry& registry);
-void register_pad_lower(LowerRegistry& registry) { registry.add("pad", {supports, lower}); }
+void register_pad_lower(LowerRegistry& registry) { registry.add("pad", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -9,10 +9,7 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_halves(graph, node, node.inputs[0]));
-  return require_integers(graph, node, node.outputs[0]);
-}
+Legality legality() { return {{.rules = {takes(0, Types::kHalves), takes(kResult, Types::kIntegers)}}}; }
 
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
@@ -32,6 +29,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_quantize_lower(LowerRegistry& registry);
-void register_quantize_lower(LowerRegistry& registry) { registry.add("quantize", {supports, lower}); }
+void register_quantize_lower(LowerRegistry& registry) { registry.add("quantize", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -22,14 +22,15 @@ std::optional<PoolWindow> picture_window(const ir::Graph& graph, const ir::Node&
   return window;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_elements(graph, node, node.outputs[0]));
-  if (node.string_attribute("rounding", "half_even") != "half_even")
-    return refuse(node, "rounding as TensorFlow Lite does");
-  const auto window = picture_window(graph, node);
-  if (!window) return refuse(node, "axes other than height and width");
-  return supports_pool(graph, node, *window);
+Status check_axes(const ir::Graph& graph, const ir::Node& node) {
+  return picture_window(graph, node) ? Status() : refuse(node, "axes other than height and width");
+}
+
+Legality legality() {
+  return {
+      {.rules = {takes(0, Types::kElements), takes(kResult, Types::kElements), attribute_is("rounding", "half_even"),
+                 checked("the axes of a picture's rows and columns", check_axes), size(0, 1, kMostWindow),
+                 size(0, 2, kMostWindow)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -44,6 +45,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_reduce_lower(LowerRegistry& registry);
-void register_reduce_lower(LowerRegistry& registry) { registry.add("reduce_mean", {supports, lower}); }
+void register_reduce_lower(LowerRegistry& registry) { registry.add("reduce_mean", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -6,10 +6,7 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  return require_integers(graph, node, node.outputs[0]);
-}
+Legality legality() { return {{.rules = {takes(0, Types::kIntegers), takes(kResult, Types::kIntegers)}}}; }
 
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
@@ -22,6 +19,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_rescale_lower(LowerRegistry& registry);
-void register_rescale_lower(LowerRegistry& registry) { registry.add("rescale", {supports, lower}); }
+void register_rescale_lower(LowerRegistry& registry) { registry.add("rescale", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -6,11 +6,7 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
-  return {};
-}
+Legality legality() { return {{.rules = {takes(0, Types::kElements), takes(kEveryResult, Types::kElements)}}}; }
 
 Status lower(SegmentBuilder& builder) {
   const ir::Node& node = builder.node();
@@ -24,6 +20,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_reshape_lower(LowerRegistry& registry);
-void register_reshape_lower(LowerRegistry& registry) { registry.add("reshape", {supports, lower, true}); }
+void register_reshape_lower(LowerRegistry& registry) { registry.add("reshape", {legality(), lower, true}); }
 
 }  // namespace hai::sd3403

@@ -50,13 +50,14 @@ std::vector<Position> positions_of(const Axes& axes, size_t d) {
   return out;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  const bool nearest = node.string_attribute("mode", "nearest") != "linear";
-  const auto require = nearest ? require_elements : require_integers;
-  HAI_TRY_STATUS(require(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require(graph, node, node.outputs[0]));
-  if (graph.value(node.inputs[0]).type.shape.size() != 4) return refuse(node, "no picture of rows, columns, channels");
-  return {};
+Status check_mode(const ir::Graph& graph, const ir::Node& node) {
+  const bool linear = node.string_attribute("mode", "nearest") == "linear";
+  return linear && of_halves(graph, node) ? refuse(node, "linear of f16") : Status();
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kElements), takes(kResult, Types::kElements), rank(0, 4, 4),
+                     checked("`mode` linear of integers alone", check_mode)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -96,6 +97,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_resize_lower(LowerRegistry& registry);
-void register_resize_lower(LowerRegistry& registry) { registry.add("resize", {supports, lower}); }
+void register_resize_lower(LowerRegistry& registry) { registry.add("resize", {legality(), lower}); }
 
 }  // namespace hai::sd3403

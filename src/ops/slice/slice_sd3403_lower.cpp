@@ -8,17 +8,9 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
-  const auto rank = static_cast<int64_t>(graph.value(node.inputs[0]).type.shape.size());
-  const std::vector<int64_t> axes = node.ints_attribute("axes");
-  const std::vector<int64_t> steps = node.ints_attribute("steps", std::vector<int64_t>(axes.size(), 1));
-  for (size_t i = 0; i < axes.size(); ++i) {
-    if ((axes[i] < 0 ? axes[i] + rank : axes[i]) == 0 || steps[i] < 1)
-      return refuse(node, "steps backwards, or the batch");
-  }
-  return {};
+Legality legality() {
+  return {{.rules = {takes(0, Types::kElements), takes(kEveryResult, Types::kElements), inner_axes("axes", 0),
+                     attribute_between("steps", 1)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -43,6 +35,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_slice_lower(LowerRegistry& registry);
-void register_slice_lower(LowerRegistry& registry) { registry.add("slice", {supports, lower, true}); }
+void register_slice_lower(LowerRegistry& registry) { registry.add("slice", {legality(), lower, true}); }
 
 }  // namespace hai::sd3403

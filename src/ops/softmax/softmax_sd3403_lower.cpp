@@ -11,17 +11,14 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  for (const ir::ValueId value : {node.inputs[0], node.outputs[0]}) {
-    HAI_TRY_STATUS(require_integers(graph, node, value));
-    if (bit_width(graph.value(value).type.dtype) != 8) return refuse(node, "a tensor of 16 bits");
-  }
-  const ir::TensorType& y = graph.value(node.outputs[0]).type;
-  const auto rank = static_cast<int64_t>(y.shape.size());
-  const int64_t axis = node.int_attribute("axis", -1);
-  if (rank < 2 || (axis < 0 ? axis + rank : axis) != rank - 1) return refuse(node, "an axis that is not the last");
-  if (hai_multiplier_usable(scale_of(y)) == 0) return refuse(node, "a result of a scale outside of [2^-40, 2^8]");
-  return {};
+Status check_scale(const ir::Graph& graph, const ir::Node& node) {
+  if (hai_multiplier_usable(scale_of(graph.value(node.outputs[0]).type)) != 0) return {};
+  return refuse(node, "a result of a scale outside of [2^-40, 2^8]");
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kBytes), takes(kResult, Types::kBytes), rank(kResult, 2, kMaxRank),
+                     last_axis("axis"), checked("a result of a scale within [2^-40, 2^8]", check_scale)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -53,6 +50,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_softmax_lower(LowerRegistry& registry);
-void register_softmax_lower(LowerRegistry& registry) { registry.add("softmax", {supports, lower}); }
+void register_softmax_lower(LowerRegistry& registry) { registry.add("softmax", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -6,13 +6,8 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
-  const auto rank = static_cast<int64_t>(graph.value(node.inputs[0]).type.shape.size());
-  const int64_t axis = node.int_attribute("axis", 0);
-  if ((axis < 0 ? axis + rank : axis) == 0) return refuse(node, "along the batch");
-  return {};
+Legality legality() {
+  return {{.rules = {takes(0, Types::kElements), takes(kEveryResult, Types::kElements), inner_axes("axis", 0)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -33,6 +28,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_split_lower(LowerRegistry& registry);
-void register_split_lower(LowerRegistry& registry) { registry.add("split", {supports, lower, true}); }
+void register_split_lower(LowerRegistry& registry) { registry.add("split", {legality(), lower, true}); }
 
 }  // namespace hai::sd3403

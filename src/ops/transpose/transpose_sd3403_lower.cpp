@@ -6,12 +6,14 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_elements(graph, node, node.inputs[0]));
-  for (const ir::ValueId value : node.outputs) HAI_TRY_STATUS(require_elements(graph, node, value));
+Status check_batch(const ir::Graph&, const ir::Node& node) {
   const std::vector<int64_t> order = node.ints_attribute("permutation");
-  if (order.empty() || order[0] != 0) return refuse(node, "the batch axis moves");
-  return {};
+  return order.empty() || order[0] != 0 ? refuse(node, "the batch axis moves") : Status();
+}
+
+Legality legality() {
+  return {{.rules = {takes(0, Types::kElements), takes(kEveryResult, Types::kElements),
+                     checked("the batch in its place", check_batch)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -30,6 +32,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_transpose_lower(LowerRegistry& registry);
-void register_transpose_lower(LowerRegistry& registry) { registry.add("transpose", {supports, lower, true}); }
+void register_transpose_lower(LowerRegistry& registry) { registry.add("transpose", {legality(), lower, true}); }
 
 }  // namespace hai::sd3403

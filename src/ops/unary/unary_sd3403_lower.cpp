@@ -31,8 +31,7 @@ Activation activation_of(const ir::Node& node) {
   return out;
 }
 
-Status supports_halves(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_halves(graph, node, node.outputs[0]));
+Status check_half_function(const ir::Graph&, const ir::Node& node) {
   const Activation activation = activation_of(node);
   if (activation.is_clamp() || real_function_of(activation)) return {};
   return refuse(node, "a function that it does not have in f16, or parameters that are no f32");
@@ -55,19 +54,23 @@ Combine combine_halves(const Activation& activation) {
   return c;
 }
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  if (is_half(graph.value(node.inputs[0]).type)) {
-    HAI_TRY_STATUS(require_halves(graph, node, node.inputs[0]));
-    return supports_halves(graph, node);
-  }
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+Status check_table(const ir::Graph& graph, const ir::Node& node) {
   if (origin_of_chain(graph, node.outputs[0]) != ir::kNone) return {};
   const int64_t entry = bit_width(graph.value(node.outputs[0]).type.dtype) / 8;
   int64_t form = 0;
   const int64_t bytes = choose_table_form(wide_table(graph, node).entries, entry, kLookUp, kLookUpCurve, form);
   if (bytes > kMostTableBytes) return refuse(node, fmt::format("a table of {} bytes; {} fit", bytes, kMostTableBytes));
   return {};
+}
+
+Legality legality() {
+  return {{"of f16",
+           of_halves,
+           {takes(0, Types::kHalves), takes(kResult, Types::kHalves),
+            checked("a function of the machine's, whose parameters are f32", check_half_function)}},
+          {"of integers",
+           nullptr,
+           {takes(0, Types::kIntegers), takes(kResult, Types::kIntegers), checked("a table that fits", check_table)}}};
 }
 
 Status lower(SegmentBuilder& builder) {
@@ -95,7 +98,7 @@ Status lower(SegmentBuilder& builder) {
 
 void register_unary_lower(LowerRegistry& registry);
 void register_unary_lower(LowerRegistry& registry) {
-  for (const UnaryFunction& function : unary_functions()) registry.add(std::string(function.name), {supports, lower});
+  for (const UnaryFunction& function : unary_functions()) registry.add(std::string(function.name), {legality(), lower});
 }
 
 }  // namespace hai::sd3403

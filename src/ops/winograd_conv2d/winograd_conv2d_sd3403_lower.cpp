@@ -3,6 +3,7 @@
 // The taps of the weights take the place of the window, in the same blocks. Shifts become the table beside them: what
 // inputs are shifted down by, and what sums are shifted up by above the least, which goes into the scales of the
 // weights; f16 has none. Tiles begin at row 0 of the layer, so whatever cuts its rows does so at multiples of a tile.
+#include "devices/sd3403/lower/half.h"
 #include "devices/sd3403/lower/product.h"
 #include "ops/winograd_conv2d/winograd_conv2d.h"
 #include "types/winograd.h"
@@ -10,12 +11,10 @@
 namespace hai::sd3403 {
 namespace {
 
-Status supports(const ir::Graph& graph, const ir::Node& node) {
-  const DataType x = graph.value(node.inputs[0]).type.dtype;
-  if (x != DataType::kI8 && x != DataType::kU8 && x != DataType::kF16)
-    return refuse(node, "it transforms tiles of i8, u8 and f16 only");
-  // The schema has proved that sums fit, and bounds shifts and pads.
-  return product_supports(graph, node, 0);
+// The schema has proved that sums fit, and bounds shifts and pads.
+Legality legality() {
+  return {{"of f16", of_halves, half_product_rules()},
+          {"of integers", nullptr, join({{takes(0, Types::kBytes)}, product_rules(), {takes(3, Types::kIntegers)}})}};
 }
 
 // The tap table of integers.
@@ -62,6 +61,6 @@ Status lower(SegmentBuilder& builder) {
 }  // namespace
 
 void register_winograd_conv2d_lower(LowerRegistry& registry);
-void register_winograd_conv2d_lower(LowerRegistry& registry) { registry.add("winograd_conv2d", {supports, lower}); }
+void register_winograd_conv2d_lower(LowerRegistry& registry) { registry.add("winograd_conv2d", {legality(), lower}); }
 
 }  // namespace hai::sd3403

@@ -53,7 +53,11 @@ std::string page(const OpSchema& schema) {
     text += fmt::format("- attribute `{}`: {}{}: {}\n", spec.name, kind_name(spec.kind),
                         spec.required ? ", required" : "", spec.doc);
   }
-  if (sd3403::LowerRegistry::instance().find(schema.name) != nullptr) text += "- NPU: sd3403, on integers\n";
+  if (const auto* npu = sd3403::LowerRegistry::instance().find(schema.name)) {
+    for (const std::string& form : sd3403::describe(npu->legality, schema)) {
+      text += fmt::format("- NPU (sd3403){}{}\n", form.starts_with("of ") ? " " : ": ", form);
+    }
+  }
   if (const auto why = schema.explained_hole("sd3403"); !why.empty()) text += fmt::format("- NPU: no; {}\n", why);
   const auto& gradients = ops::GradientRegistry::instance();
   if (gradients.is_flat(schema.name)) text += "- Gradient: zero\n";

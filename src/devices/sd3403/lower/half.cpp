@@ -82,23 +82,23 @@ std::optional<RealFunction> real_function_of(const Activation& activation) {
   return RealFunction{at - names.begin(), bits_of(alpha), bits_of(beta)};
 }
 
-Status half_product_supports(const ir::Graph& graph, const ir::Node& node) {
-  HAI_TRY_STATUS(require_halves(graph, node, node.inputs[0]));
-  HAI_TRY_STATUS(require_halves(graph, node, node.outputs[0]));
-  const ir::Value& weights = graph.value(node.inputs[1]);
-  if (node.op == "conv_transpose2d") return refuse(node, "f16");
-  if (!weights.is_constant() || !is_half(weights.type)) return refuse(node, "its weights are no constant of f16");
+namespace {
+
+Status check_half_weights(const ir::Graph& graph, const ir::Node& node) {
+  if (!is_half(graph.value(node.inputs[1]).type)) return refuse(node, "its weights are not of f16");
   const auto finite = [](int16_t half) { return (half & 0x7c00) != 0x7c00; };
   const std::vector<int16_t> values = half_weights(graph, node);
-  if (!std::all_of(values.begin(), values.end(), finite)) return refuse(node, "weights that are not finite");
-  if (has_operand(node, 2) && !graph.value(node.inputs[2]).is_constant())
-    return refuse(node, "its bias is no constant");
-  if (has_operand(node, 3)) HAI_TRY_STATUS(require_halves(graph, node, node.inputs[3]));
-  auto epilogue = parse_epilogue(node.attributes);
-  if (!epilogue) return epilogue.error();
-  if (!epilogue->activation.is_clamp() && !real_function_of(epilogue->activation))
-    return refuse(node, "a function that it does not have in f16, or parameters that are no f32");
-  const Shape& shape = weights.type.shape;
+  return std::all_of(values.begin(), values.end(), finite) ? Status() : refuse(node, "weights that are not finite");
+}
+
+Status check_half_function(const ir::Graph&, const ir::Node& node) {
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
+  if (epilogue.activation.is_clamp() || real_function_of(epilogue.activation)) return {};
+  return refuse(node, "a function that it does not have in f16, or parameters that are no f32");
+}
+
+Status check_half_window(const ir::Graph& graph, const ir::Node& node) {
+  const Shape& shape = graph.value(node.inputs[1]).type.shape;
   if (shape.size() != 4 || shape[1].value * shape[2].value == 1 || node.op == "winograd_conv2d") return {};
   const int64_t bytes = 2 * kBlockChannels * shape[1].value * shape[2].value * shape[3].value;
   if (bytes <= kMostWeightBytes) return {};
@@ -106,6 +106,19 @@ Status half_product_supports(const ir::Graph& graph, const ir::Node& node) {
                 fmt::format("sums of f16 keep their order, so that weights of 16 channels, {} bytes, must fit the "
                             "weight cache at once: {}",
                             bytes, kMostWeightBytes));
+}
+
+}  // namespace
+
+Rules half_product_rules() {
+  return {takes(0, Types::kHalves),
+          takes(kResult, Types::kHalves),
+          constant(1),
+          checked("weights of f16, all finite", check_half_weights),
+          constant(2),
+          takes(3, Types::kHalves),
+          checked("a function of the machine's, whose parameters are f32", check_half_function),
+          checked("a window whose weights of 16 channels fit the weight cache", check_half_window)};
 }
 
 std::vector<int16_t> half_weights(const ir::Graph& graph, const ir::Node& node) {

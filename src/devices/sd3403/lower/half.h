@@ -24,8 +24,8 @@ struct RealFunction {
 };
 std::optional<RealFunction> real_function_of(const Activation& activation);
 
-// As product_supports(), centred_weights() and finish_product() (lower/product.h), of f16.
-Status half_product_supports(const ir::Graph& graph, const ir::Node& node);
+// As product_rules(), centred_weights() and finish_product() (lower/product.h), of f16.
+Rules half_product_rules();
 std::vector<int16_t> half_weights(const ir::Graph& graph, const ir::Node& node);
 Status finish_half_product(SegmentBuilder& builder, Layer& layer);
 

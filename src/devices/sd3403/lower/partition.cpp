@@ -65,7 +65,7 @@ Result<Partition> partition(const ir::Graph& graph, const PartitionOptions& opti
     } else if (const auto found = too_large.find(id); found != too_large.end()) {
       placement.reason = found->second;
       placement.too_large = true;
-    } else if (const Status status = lowering->supports(graph, node); !status) {
+    } else if (const Status status = check_legality(lowering->legality, graph, node); !status) {
       placement.reason = status.error().message;
       placement.fixed_batch = is_about_batch(status.error());
     } else if (lowering->moves_nothing && options.least_macs > 0 && !reads_npu(node, made_on_npu)) {

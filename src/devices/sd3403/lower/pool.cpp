@@ -8,15 +8,9 @@
 
 namespace hai::sd3403 {
 
-Status supports_pool(const ir::Graph& graph, const ir::Node& node, const Result<PoolWindow>& window) {
-  if (!window) return window.error();
-  if (graph.value(node.inputs[0]).type.shape.size() != 4) return refuse(node, "no picture of rows, columns, channels");
-  for (size_t axis = 0; axis < 2; ++axis) {
-    const bool fits = window->kernel[axis] <= 8191 && window->strides[axis] <= 63 && window->pads[axis] <= 63;
-    if (!fits || window->dilations[axis] != 1)
-      return refuse(node, "windows reach 8191, strides and pads 63, without gaps");
-  }
-  return {};
+Rules pool_rules() {
+  return {rank(0, 4, 4), attribute_between("kernel", 1, kMostWindow), attribute_between("strides", 1, 63),
+          attribute_between("pads", 0, 63)};
 }
 
 void add_pool(SegmentBuilder& builder, Pool pool, const PoolWindow& window, DivisorBounds counts) {

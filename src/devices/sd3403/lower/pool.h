@@ -7,7 +7,10 @@
 
 namespace hai::sd3403 {
 
-Status supports_pool(const ir::Graph& graph, const ir::Node& node, const Result<PoolWindow>& window);
+inline constexpr int64_t kMostWindow = 8191;  // rows, columns
+
+// Of a picture, with windows that the fields of Pool hold.
+Rules pool_rules();
 // Fills what is not set: tiles, window, zero points, bounds, and the multipliers of a mean over `counts` elements.
 void add_pool(SegmentBuilder& builder, Pool pool, const PoolWindow& window, DivisorBounds counts);
 

@@ -74,7 +74,8 @@ FunctionTable table_of(const Points& points, const Epilogue& epilogue, DataType 
                              points.before_add.scale, full_range(y, points.before_add));
 }
 
-Status table_fits(const ir::Graph& graph, const ir::Node& node, const Epilogue& epilogue) {
+Status check_table(const ir::Graph& graph, const ir::Node& node) {
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
   const DataType y = graph.value(node.outputs[0]).type.dtype;
   if (epilogue.activation.is_clamp() || y == DataType::kF32) return {};
   const Points points = points_of(graph, node, epilogue);
@@ -111,15 +112,16 @@ void for_each_weight(const ir::Graph& graph, const ir::Node& node, int channel_a
 }
 
 // Zero points can take weights out of the 8 bits that go with an 8-bit x, and of the 16 that go with any.
-Status weights_fit(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
-  const std::vector<int32_t>& zero_points = graph.value(node.inputs[1]).type.quantization->zero_points;
+Status check_weight_range(const ir::Graph& graph, const ir::Node& node) {
+  const Quantization& quantization = *graph.value(node.inputs[1]).type.quantization;
   const bool is_signed = !is_unsigned_integer(graph.value(node.inputs[1]).type.dtype);
+  const std::vector<int32_t>& zero_points = quantization.zero_points;
   if (is_signed && std::all_of(zero_points.begin(), zero_points.end(), [](int32_t z) { return z == 0; })) return {};
   const bool wide = graph.value(node.inputs[0]).type.dtype == DataType::kI16;
   const int64_t least = wide ? INT16_MIN : INT8_MIN;
   const int64_t greatest = wide ? INT16_MAX : INT8_MAX;
   std::optional<int64_t> beyond;
-  for_each_weight(graph, node, channel_axis, [&](int64_t weight) {
+  for_each_weight(graph, node, std::max(quantization.axis, 0), [&](int64_t weight) {
     if (weight < least || weight > greatest) beyond = weight;
   });
   if (!beyond) return {};
@@ -142,37 +144,44 @@ bool sums_are_narrow(const Layer& layer, const ir::TensorType& x) {
   return true;
 }
 
-}  // namespace
-
-Status epilogue_supports(const ir::Graph& graph, const ir::Node& node) {
-  const ir::TensorType& x = graph.value(node.inputs[0]).type;
-  if (type_of(graph, node, 2) != nullptr && !graph.value(node.inputs[2]).is_constant())
-    return refuse(node, "its bias is no constant");
-  auto epilogue = parse_epilogue(node.attributes);
-  if (!epilogue) return epilogue.error();
-  if (epilogue->fixed_point) return refuse(node, "rounding as TensorFlow Lite does");
-  const ir::TensorType& y = graph.value(node.outputs[0]).type;
-  if (y.dtype != DataType::kF32) HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
-  if (x.dtype == DataType::kI16 && y.dtype != DataType::kI16 && y.dtype != DataType::kF32)
-    return refuse(node, fmt::format("i16 gives {}", data_type_name(y.dtype)));
-  if (type_of(graph, node, 3) != nullptr) HAI_TRY_STATUS(require_integers(graph, node, node.inputs[3]));
-  return table_fits(graph, node, *epilogue);
+Status check_rounding(const ir::Graph&, const ir::Node& node) {
+  HAI_TRY(const Epilogue epilogue, parse_epilogue(node.attributes));
+  return epilogue.fixed_point ? refuse(node, "rounding as TensorFlow Lite does") : Status();
 }
 
-Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis) {
-  if (is_half(graph.value(node.inputs[0]).type)) return half_product_supports(graph, node);
-  HAI_TRY_STATUS(require_integers(graph, node, node.inputs[0]));
-  const ir::TensorType& x = graph.value(node.inputs[0]).type;
-  const ir::Value& weights = graph.value(node.inputs[1]);
-  if (!weights.is_constant()) return refuse(node, "its weights are no constant");
-  const bool small = bit_width(weights.type.dtype) == 4 || bit_width(weights.type.dtype) == 8;
-  if (!is_integer(weights.type.dtype) ||
-      !(small || (x.dtype == DataType::kI16 && weights.type.dtype == DataType::kI16)))
-    return refuse(node, fmt::format("weights of {}", data_type_name(weights.type.dtype)));
-  if (!weights.type.quantization || weights.type.quantization->block != 0)
-    return refuse(node, "weights with scales by block");
-  HAI_TRY_STATUS(epilogue_supports(graph, node));
-  return weights_fit(graph, node, channel_axis);
+Status check_result(const ir::Graph& graph, const ir::Node& node) {
+  const DataType x = graph.value(node.inputs[0]).type.dtype;
+  const DataType y = graph.value(node.outputs[0]).type.dtype;
+  if (y == DataType::kF32) return {};
+  HAI_TRY_STATUS(require_integers(graph, node, node.outputs[0]));
+  if (x != DataType::kI16 || y == DataType::kI16) return {};
+  return refuse(node, fmt::format("i16 gives {}", data_type_name(y)));
+}
+
+Status check_weights(const ir::Graph& graph, const ir::Node& node) {
+  const DataType x = graph.value(node.inputs[0]).type.dtype;
+  const ir::TensorType& weights = graph.value(node.inputs[1]).type;
+  const bool small = bit_width(weights.dtype) == 4 || bit_width(weights.dtype) == 8;
+  if (!is_integer(weights.dtype) || !(small || (x == DataType::kI16 && weights.dtype == DataType::kI16)))
+    return refuse(node, fmt::format("weights of {}", data_type_name(weights.dtype)));
+  if (!weights.quantization || weights.quantization->block != 0) return refuse(node, "weights with scales by block");
+  return {};
+}
+
+}  // namespace
+
+Rules epilogue_rules() {
+  return {constant(2), checked("rounding half to even", check_rounding),
+          checked("a result of i8, u8 or i16 with one scale, or f32; of i16 where `x` is, or f32", check_result),
+          checked("a function whose table fits the weight cache", check_table)};
+}
+
+Rules product_rules() {
+  return join(
+      {{takes(0, Types::kIntegers), constant(1),
+        checked("weights of 4 or 8 bits, or of 16 beside an `x` of i16, without scales by block", check_weights)},
+       epilogue_rules(),
+       {checked("weights less their zero points within 8 bits, or 16 beside an `x` of i16", check_weight_range)}});
 }
 
 std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis) {

@@ -5,12 +5,11 @@
 
 namespace hai::sd3403 {
 
-// f16 with constant weights of f16 (lower/half.h), or integers with those of 4 or 8 bits (16 where x has them),
-// rounding half to even; `channel_axis` is that of the weights.
-Status product_supports(const ir::Graph& graph, const ir::Node& node, int channel_axis);
+// Of integers with constant weights (half_product_rules() of lower/half.h: of f16).
+Rules product_rules();
 
-// What follows the sums: bias, rounding, function, residual.
-Status epilogue_supports(const ir::Graph& graph, const ir::Node& node);
+// What follows the sums of integers: bias, rounding, function.
+Rules epilogue_rules();
 
 // Weights less their zero points, of f16 their bits, in the order of the constant.
 std::vector<int16_t> centred_weights(const ir::Graph& graph, const ir::Node& node, int channel_axis);

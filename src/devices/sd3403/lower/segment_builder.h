@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "devices/sd3403/lower/layer.h"
+#include "devices/sd3403/lower/legality.h"
 #include "devices/sd3403/machine/machine.h"
 
 namespace hai::sd3403 {
@@ -93,14 +94,13 @@ class SegmentBuilder {
 
 // --- the operators' part, one in each folder of src/ops
 struct NpuLowering {
-  // Ok, or why not.
-  Status (*supports)(const ir::Graph& graph, const ir::Node& node);
+  Legality legality;
   Status (*lower)(SegmentBuilder& builder);
   bool moves_nothing = false;  // its result is a view of its operand
 };
 class LowerRegistry {
  public:
-  void add(std::string op, NpuLowering lowering) { lowerings_.insert_or_assign(std::move(op), lowering); }
+  void add(std::string op, NpuLowering lowering) { lowerings_.insert_or_assign(std::move(op), std::move(lowering)); }
   const NpuLowering* find(std::string_view op) const {
     const auto at = lowerings_.find(op);
     return at == lowerings_.end() ? nullptr : &at->second;

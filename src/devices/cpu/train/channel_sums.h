@@ -42,7 +42,9 @@ class ChannelSums {
   template <typename Sum>
   void run(ThreadPool& threads, int64_t rows, std::byte* scratch, double* totals, Sum&& sum) const {
     const int64_t wide_rows = rows / repeat_;
-    threads.parallel(kSlices, [&](int64_t slice, int) {
+    // Backwards: the end was written last, and the sweep that follows begins where this one ends.
+    threads.parallel(kSlices, [&](int64_t task, int) {
+      const int64_t slice = kSlices - 1 - task;
       auto* partial = reinterpret_cast<double*>(scratch + slice * slice_bytes());
       auto* a = reinterpret_cast<float*>(partial + 2 * channels_);
       float* b = a + width_;

@@ -208,7 +208,8 @@ class GraphBuilder:
         name: str = "",
     ) -> Tensor:
         """Batch normalization over the last axis with fixed statistics."""
-        operands = [x, *(self.constant(values) for values in (scale, bias, mean, variance))]
+        statistics = zip((scale, bias, mean, variance), ("weight", "bias", "running_mean", "running_var"))
+        operands = [x, *(self.constant(values, f"{name}.{what}" if name else "") for values, what in statistics)]
         return self._one("batch_norm", operands, name, epsilon=epsilon)
 
     def unary(self, function: str, x: Tensor, *, name: str = "") -> Tensor:

@@ -6,12 +6,14 @@ practice). In f32 the error against f64 is bounded by twice that of PyTorch's ow
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import hai_toolkit as hai
 import numpy as np
 import pytest
+from hai_toolkit import checkpoints
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to hold the loss against")
 functional = torch.nn.functional
@@ -88,7 +90,9 @@ def complete_iou(p: Any, t: Any) -> Any:
     return iou - far - alpha * v
 
 
-def assignments(labels: np.ndarray, level: int) -> list[tuple[int, int, int, int, list[float]]]:
+def assignments(
+    labels: np.ndarray, level: int, anchors: np.ndarray = ANCHORS
+) -> list[tuple[int, int, int, int, list[float]]]:
     """Sample, anchor, row, column, label (class, box in cells) of all that answer, in the published order."""
     stride = STRIDES[level]
     rows, columns = HEIGHT // stride, WIDTH // stride
@@ -100,7 +104,7 @@ def assignments(labels: np.ndarray, level: int) -> list[tuple[int, int, int, int
                     if kind < 0:
                         continue
                     x, y, w, h = (side / stride for side in box)
-                    ratio = np.array([w, h]) / (ANCHORS[level][anchor] / stride)
+                    ratio = np.array([w, h]) / (anchors[level][anchor] / stride)
                     if max(np.maximum(ratio, 1 / ratio)) >= 4:
                         continue
                     place = [x, y, columns - x, rows - y]
@@ -112,26 +116,26 @@ def assignments(labels: np.ndarray, level: int) -> list[tuple[int, int, int, int
     return out
 
 
-def published_loss(maps: list[Any], labels: np.ndarray) -> Any:
+def published_loss(maps: list[Any], labels: np.ndarray, classes: int = CLASSES, sides: np.ndarray = ANCHORS) -> Any:
     """`maps`: [N, 3, rows, columns, fields] logits of each level."""
     dtype = maps[0].dtype
     bce = functional.binary_cross_entropy_with_logits
     total = torch.zeros((), dtype=dtype)
     for level, (x, balance) in enumerate(zip(maps, (4.0, 1.0, 0.4))):
         objectness = torch.zeros(x.shape[:4], dtype=dtype)
-        found = assignments(labels, level)
+        found = assignments(labels, level, sides)
         if found:
             b, a, j, i, label = (list(column) for column in zip(*found))
             target = torch.tensor(label, dtype=dtype)
             said = x[b, a, j, i]
-            anchors = torch.tensor(ANCHORS[level] / STRIDES[level], dtype=dtype)[a]
+            anchors = torch.tensor(sides[level] / STRIDES[level], dtype=dtype)[a]
             box = torch.cat((said[:, :2].sigmoid() * 2 - 0.5, (said[:, 2:4].sigmoid() * 2) ** 2 * anchors), 1)
             overlap = complete_iou(box, target[:, 1:])
             total = total + GAINS["box"] * (1 - overlap).mean()
             for at, score in zip(zip(b, a, j, i), overlap.detach().clamp(min=0)):
                 objectness[at] = score
-            kinds = functional.one_hot(target[:, 0].long(), CLASSES).to(dtype)
-            total = total + GAINS["class"] * CLASSES / 80 * bce(said[:, 5:], kinds)
+            kinds = functional.one_hot(target[:, 0].long(), classes).to(dtype)
+            total = total + GAINS["class"] * classes / 80 * bce(said[:, 5:], kinds)
         total = total + GAINS["objectness"] * (WIDTH / 640) ** 2 * balance * bce(x[..., 4], objectness)
     return total
 
@@ -217,3 +221,44 @@ def test_an_output_that_is_no_detector_is_refused() -> None:
     graph.output(graph.matmul(x, np.ones((11, 11), np.float32)), "y")
     with pytest.raises(hai.HaiError, match="P523"):
         hai.Model(graph.native).compile(train="loss=yolov5")
+
+
+def yolov5n_gradients(
+    path: Path, dtype: Any, mode: str, image: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of all parameters of the published network, by PyTorch."""
+    network = torch.load(path)["model"].to(dtype).eval()
+    network.requires_grad_(True)
+    for module in network.modules():
+        if mode == "train" and isinstance(module, torch.nn.BatchNorm2d):
+            module.train()
+    detect = network.model[-1]
+    sides = (detect.anchors * detect.stride[:, None, None]).double().numpy()
+    _, maps = network(torch.from_numpy(image).to(dtype))
+    published_loss(maps, labels, detect.nc, sides).backward()
+    return {name: p.grad.double().numpy() for name, p in network.named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("mode", ["frozen", "train"])
+def test_gradients_of_yolov5n_in_f32(mode: str, tmp_path: Path) -> None:
+    path = Path(os.environ.get("HAI_TEST_DATA", "../shared/data")) / "models/yolov5n.pt"
+    if not path.exists():
+        pytest.skip(f"{path} is missing; set HAI_TEST_DATA to the folder of test data")
+    _, labels = data(4)
+    labels = labels[[1, 3]]
+    image = np.random.default_rng(5).uniform(0, 1, (2, 3, HEIGHT, WIDTH)).astype(np.float32)
+    exact = yolov5n_gradients(path, torch.float64, mode, image, labels)
+    rounded = yolov5n_gradients(path, torch.float32, mode, image, labels)
+    model, _ = checkpoints.build(checkpoints.find_network(torch.load(path)), (HEIGHT, WIDTH), (1, 2))
+    model.compile(train=TRAIN | {"batch_norm": mode}).save(tmp_path / "m.hai")
+    trainer = hai.Trainer(tmp_path / "m.hai", threads=2)
+    names = [name for name in trainer.parameter_names if "running" not in name]
+    assert set(names) == set(exact)
+    before = {name: trainer.get(name).astype(np.float64) for name in names}
+    rate = 2.0**14
+    assert trainer.step(image, labels.astype(np.float32), rate).applied
+    ours = [(before[name] - trainer.get(name)) / rate for name in names]
+    ours = [g.transpose(0, 3, 1, 2) if g.ndim == 4 else g for g in ours]
+    theirs_ = error([rounded[name] for name in names], [exact[name] for name in names])
+    assert error(ours, [exact[name] for name in names]) <= 2 * theirs_, theirs_

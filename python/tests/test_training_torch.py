@@ -219,6 +219,32 @@ def test_convolutions_and_batch_norms_train_as_theirs(norms: bool, mode: str, to
     assert np.abs(next(iter(answer.values())) - expected).max() < 10 * tolerance
 
 
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+def test_gradients_of_a_network_in_f64_are_theirs(mode: str, tmp_path: Path) -> None:
+    """Through the references; whole networks in `./dev bench training_gradients`."""
+    torch.manual_seed(8)
+    module, x, t = cnn(True).eval(), torch.randn(3, 3, 17, 15), torch.randint(0, 5, (3,))
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.eps = float(np.float32(part.eps))  # ONNX keeps it in f32
+    trainer_of(module, x[:1], tmp_path, optimizer="sgd", momentum=0.5, batch_norm=mode)
+    train = f"optimizer=sgd,momentum=0.5,batch_norm={mode}"
+    data = [x.double().numpy().reshape(-1), np.eye(5)[t.numpy()].reshape(-1)]
+    loss, _, states = hai._core.reference_step(str(tmp_path / "m.hai"), train, True, 3, data, 0.0)
+    module.double().train(mode == "train")
+    expected = functional.cross_entropy(module(x.double()), t)
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-12)
+    ours = {name: np.frombuffer(values).reshape(shape) for name, shape, values in states}
+    missed = whole = 0.0
+    for name, p in module.named_parameters():
+        theirs = p.grad.numpy()
+        theirs = theirs.transpose(0, 2, 3, 1) if theirs.ndim == 4 else theirs
+        missed += float(((ours[f"{name}/momentum"] - theirs) ** 2).sum())
+        whole += float((theirs**2).sum())
+    assert np.sqrt(missed / whole) < 1e-8
+
+
 LOSSES = {
     "cross_entropy": ({}, lambda y, t: functional.cross_entropy(y, t)),
     "smoothed": (

@@ -66,6 +66,17 @@ std::string of_program(const CLI::App& app, std::string_view text) {
   return out;
 }
 
+// "50%" or "0.5".
+double share_of(const std::string& text) {
+  double value = 0;
+  const char* begin = text.data();
+  const char* end = begin + text.size() - (text.ends_with('%') ? 1 : 0);
+  const auto [last, failure] = std::from_chars(begin, end, value);
+  if (text.ends_with('%')) value /= 100;
+  if (failure == std::errc() && last == end && value >= 0.01 && value <= 1) return value;
+  throw CLI::ValidationError("--cpu-share", text + " is no share from 1% to 100%");
+}
+
 void add_npu_flags(CLI::App& command, RunArguments& a) {
   command.add_option("--clock", a.clock_mhz, "sd3403: operating point, MHz (default: the machine's own clock)")
       ->check(number_from(0.001, 1e6));
@@ -232,6 +243,13 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       ->check(number_from(0, 1e6))
       ->capture_default_str()
       ->needs(checkpoint);
+  command->add_option_function<std::string>(
+      "--cpu-share", [&a](const std::string& text) { a.cpu_share = share_of(text); },
+      "the most CPU time to use, of the threads' CPUs, such as 50% (default: all)");
+  command->add_option("--max-temperature", a.max_temperature, "degrees Celsius above which training waits")
+      ->check(number_from(1, 1000));
+  command->add_option("--thermal-folder", a.thermal_folder, "where the thermal zones are")->capture_default_str();
+  command->add_option("--report", a.report, "page to write after each epoch: curves, and pictures with answers");
   command->add_option("--log", a.log, "file to write a line of JSON to for each step and epoch");
   command->add_flag("--json", a.json, "print the result as JSON");
   command->footer(of_program(

@@ -90,6 +90,10 @@ struct TrainArguments {
   bool resume = false;     // go on from what lies there
   int64_t checkpoint_steps = 0;
   double checkpoint_minutes = 10;
+  double cpu_share = 1;        // of the time of the threads' CPUs, in (0, 1]
+  double max_temperature = 0;  // degrees Celsius; 0: none
+  std::string thermal_folder = "/sys/class/thermal";
+  std::string report;  // page to write; empty: none
   bool json = false;
 };
 // What an interrupt ends has written a checkpoint, where there is a folder for it, else what there was.

@@ -109,6 +109,9 @@ class ClassifierTask final : public TrainTask {
   void end_epoch() override {
     if (kept_) kept_->save();
   }
+  std::vector<ExamplePrediction> examples() const override {
+    return held_out_ ? held_out_->examples() : std::vector<ExamplePrediction>();
+  }
   Result<double> measure(format::ModelFile model) override { return held_out_->top1(std::move(model), output_.output); }
 
  private:

@@ -5,6 +5,7 @@
 // So the output is whole at any time, and an interrupt or an error later on loses nothing that was the best. Not here:
 // decoding and augmentation (data/), the step itself (training/), what tells classifiers from detectors (train_task.h).
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <csignal>
@@ -22,8 +23,10 @@
 #include "tools/hai_device/print.h"
 #include "tools/hai_device/progress.h"
 #include "tools/hai_device/stopwatch.h"
+#include "tools/hai_device/train_limits.h"
 #include "tools/hai_device/train_log.h"
 #include "tools/hai_device/train_progress.h"
+#include "tools/hai_device/train_report.h"
 #include "tools/hai_device/train_task.h"
 #include "tools/hai_device/train_tensor.h"
 #include "training/previous_model.h"
@@ -112,6 +115,7 @@ class Training {
   Status resume();
   Status save_checkpoint();
   Status write_output(const format::ModelFile& model);
+  Status write_report() const;
   // Averages, where the program keeps them, are what is measured and written.
   training::SavedWeights saved_weights() const {
     return trainer_->has_averages() ? training::SavedWeights::kAverage : training::SavedWeights::kLast;
@@ -128,6 +132,8 @@ class Training {
   int64_t batch_ = 0;
   training::Schedule schedule_;
   TrainLog log_;
+  TrainLimits limits_;
+  LossCurve losses_;
   Clock::time_point begin_;
   TrainProgress at_;
   TrainCheckpoints checkpoints_;
@@ -172,10 +178,13 @@ Status Training::prepare() {
                       arguments_.patience);
   }
   HAI_TRY_STATUS(
-      check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, {arguments_.model, arguments_.data}));
+      check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}},
+                    {arguments_.model, arguments_.data}));
   HAI_TRY_STATUS(AtomicFileWriter::create(arguments_.output));  // what cannot be written in the end is said now
   threads_ =
       arguments_.threads > 0 ? arguments_.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  limits_ = TrainLimits(arguments_.cpu_share, threads_, arguments_.max_temperature, arguments_.thermal_folder);
+  HAI_TRY_STATUS(limits_.check());
   HAI_TRY(std::shared_ptr<runtime::Model> file, runtime::Model::load_file(arguments_.model));
   training::TrainerOptions options;
   options.threads = threads_;
@@ -240,7 +249,10 @@ void Training::show(int64_t epoch, double loss) const {
   const std::string metric = at_.best && at_.best->metric
                                  ? fmt::format(", {} {:.1f} % at best", task_->metric_name(), *at_.best->metric * 100)
                                  : "";
-  show_progress(fmt::format("epoch {}/{}, step {}/{}: loss {:.4f}{}, {:.0f} images/s, {} left", epoch,
+  const auto done = static_cast<size_t>(20 * at_.steps / std::max<int64_t>(all, 1));
+  const std::string bar =
+      std::string(std::min<size_t>(done, 20), '#') + std::string(20 - std::min<size_t>(done, 20), '.');
+  show_progress(fmt::format("[{}] epoch {}/{}, step {}/{}: loss {:.4f}{}, {:.0f} images/s, {} left", bar, epoch,
                             arguments_.epochs, at_.steps, all, loss, metric, pictures_per_second(), clock_text(left)));
 }
 
@@ -255,6 +267,7 @@ Status Training::take_step(const TrainBatch& batch) {
   }
   ++at_.batches;
   checkpoints_.count_step();
+  losses_.add(at_.steps, step.loss);
   show(at_.epoch, step.loss);
   return log_line({{"kind", "step"},
                    {"epoch", at_.epoch},
@@ -277,6 +290,7 @@ Status Training::run_epoch() {
     HAI_TRY_STATUS(take_step(*batch));
     at_.epoch_seconds = before + milliseconds_since(begin) / 1000;
     if (checkpoints_.due()) HAI_TRY_STATUS(save_checkpoint());
+    limits_.rest([] { return interrupted != 0; }, [](const std::string& why) { show_progress(why); });
   }
   if (at_.applied == 0 && interrupted == 0) {
     return make_error(StatusCode::kOutOfRange, "L107",
@@ -323,7 +337,29 @@ Status Training::keep_epoch(const EpochResult& epoch) {
                            {"seconds", epoch.seconds}}));
   if (checkpoints_.enabled()) HAI_TRY_STATUS(save_checkpoint());
   if (model) HAI_TRY_STATUS(write_output(*model));
-  return {};
+  return write_report();
+}
+
+Status Training::write_report() const {
+  if (arguments_.report.empty()) return {};
+  TrainReport report;
+  report.title = "Training of " + arguments_.model;
+  report.metric_name = task_->metric_name();
+  report.epochs = &at_.epochs;
+  report.losses = &losses_;
+  report.examples = task_->examples();
+  report.facts = {
+      {"data", arguments_.data},
+      {"output", arguments_.output},
+      {"pictures", fmt::format("{} to train, {} held out, {} skipped", task_->training_count(),
+                               task_->held_out().size(), task_->report().skipped.size())},
+      {"classes", fmt::format("{}", fmt::join(task_->classes(), ", "))},
+      {"steps", fmt::format("{} of {} pictures, {} refused", trainer_->steps(), batch_, trainer_->refused_steps())},
+      {"best epoch", at_.best ? std::to_string(at_.best->epoch) : "none"},
+      {"pictures a second", fmt::format("{:.0f}", pictures_per_second())},
+      {"rested", fmt::format("{:.0f} s for --cpu-share and --max-temperature", limits_.rested_seconds())}};
+  const std::string page = report_page(report);
+  return write_file_atomically(arguments_.report, std::as_bytes(std::span(page)));
 }
 
 Status Training::finish_epoch() {

@@ -15,6 +15,7 @@
 #include "data/picture_folder.h"
 #include "format/model.h"
 #include "tools/hai_device/device_commands.h"
+#include "tools/hai_device/train_report.h"
 #include "training/trainer.h"
 
 namespace hai::tools {
@@ -53,6 +54,8 @@ class TrainTask {
   virtual void end_epoch() {}
   // How well `model` answers what is held out. Precondition: something is.
   virtual Result<double> measure(format::ModelFile model) = 0;
+  // Some of what the last measure() saw; a detector shows none.
+  virtual std::vector<ExamplePrediction> examples() const { return {}; }
 };
 
 // Tries all pictures first; those that cannot be read are named. `arguments` and `trainer` must outlive the task.

@@ -6,6 +6,7 @@
 #include "tools/hai_device/train_validation.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/file.h"
 #include "data/metrics.h"
@@ -30,6 +31,15 @@ Result<std::unique_ptr<HeldOut>> HeldOut::create(const data::LabelledSet& set, s
   return out;
 }
 
+void HeldOut::add_example(size_t picture, std::span<const float> row, bool right) {
+  const auto best = std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (const float value : row) sum += std::exp(static_cast<double>(value) - static_cast<double>(*best));
+  const data::LabelledPicture& labelled = set_->pictures[picture];
+  examples_.push_back({labelled.path.string(), set_->classes[static_cast<size_t>(labelled.label)],
+                       set_->classes[static_cast<size_t>(best - row.begin())], sum > 0 ? 1 / sum : 0, right});
+}
+
 Result<double> HeldOut::top1(format::ModelFile model, size_t output) {
   model.training.reset();
   model.features.reset();
@@ -45,6 +55,9 @@ Result<double> HeldOut::top1(format::ModelFile model, size_t output) {
   for (size_t i = 0; i < answers.size(); ++i) outputs.push_back(tensor_of(session->output(i), batch_, answers[i]));
   loader_->start(0);
   int64_t hits = 0;
+  int64_t seen = 0;
+  const int64_t every = std::max<int64_t>(1, (count_ + kMostExamples - 1) / kMostExamples);
+  examples_.clear();
   for (;;) {
     HAI_TRY(const data::Batch* batch, loader_->next());
     if (batch == nullptr) return static_cast<double>(hits) / static_cast<double>(count_);
@@ -58,6 +71,11 @@ Result<double> HeldOut::top1(format::ModelFile model, size_t output) {
     const auto rows = std::span<const float>(answers[output]).first(fresh * static_cast<size_t>(classes));
     HAI_TRY(const std::vector<uint8_t> hit, data::top_k_hits({rows, classes}, labels, 1));
     hits += std::count(hit.begin(), hit.end(), uint8_t{1});
+    for (size_t i = 0; i < fresh; ++i) {
+      if (seen++ % every != 0) continue;
+      const auto width = static_cast<size_t>(classes);
+      add_example(batch->pictures[i], rows.subspan(i * width, width), hit[i] != 0);
+    }
   }
 }
 

@@ -165,6 +165,7 @@ class Quantizer:
         seed: int = 1,
         threads: int = 0,
         sample_memory_bytes: int = 256 << 20,
+        trainable: str = "",
         quiet: bool = False,
     ) -> None:
         """``bit_width``: 4 (weights, with activations of 8), 8, 16, or "mixed": bits for every layer such that the drop of
@@ -180,7 +181,8 @@ class Quantizer:
         convolutions of stride 1 in 8 bits or f16 by Winograd's tiles, where modelled cycles fall and a layer loses no more than
         ``winograd_loss_db`` of its signal over noise ("auto"), or all of them. ``sparsity``: share of the weights to prune.
         ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples beyond it go to a
-        temporary file. ``quiet``: no progress on standard error; warnings are still printed.
+        temporary file. ``trainable``: the model will be trained, and only what no step changes becomes integer: "head",
+        "last:8" (docs/how_to/training.md). ``quiet``: no progress on standard error; warnings are still printed.
         """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')
@@ -227,6 +229,7 @@ class Quantizer:
             "seed": seed,
             "threads": threads,
             "sample_memory_bytes": sample_memory_bytes,
+            "trainable": trainable,
         }
         """The quantizer's options by name (``src/quantizer/options.h``)."""
         if precision is not None:

@@ -233,7 +233,7 @@ def test_every_option_can_be_reached_and_is_documented(tiny_model: hai.Model) ->
     page = (Path(__file__).parents[2] / "docs/how_to/quantization.md").read_text()
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []
     if PROGRAM.exists():
-        called = {"precision": "quantize", "symmetric": "method", "layers": "layer"}
+        called = {"precision": "quantize", "symmetric": "method", "layers": "layer", "trainable": "train"}
         text = run("compile", "--help")
         for name in sorted(names):
             flag = called.get(name, name.replace("_", "-"))

@@ -117,7 +117,7 @@ def network(classes: int, seed: int) -> Any:
     return net.eval()
 
 
-def compile_network(net: Any, calibration: list[Floats], folder: Path) -> dict[str, Any]:
+def compile_network(net: Any, calibration: list[Floats], folder: Path) -> None:
     """The file that is trained; where the work ends that is not the device's."""
     from bench.models.export import export_network
 
@@ -130,8 +130,6 @@ def compile_network(net: Any, calibration: list[Floats], folder: Path) -> dict[s
         "statistics_momentum=0.05",
     )
     compiled.save(folder / "net.hai")
-    report: dict[str, Any] = compiled.report
-    return report
 
 
 def answers_of(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -245,7 +243,7 @@ def run(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         calibration = [view(pictures[i : i + 1], 0) for i in training[:: len(training) // 64]]
-        report = compile_network(network(classes, seed), calibration, folder)
+        compile_network(network(classes, seed), calibration, folder)
         result = train(
             folder, pictures[training], labels[training], (pictures[held_out], labels[held_out]), classes, seed
         )
@@ -257,7 +255,6 @@ def run(
         "probe_f1": probe(pooled, labels, parts, classes),
         "accuracy": float((answers == labels[test]).mean()),
         **result,
-        "trained_bytes": report.get("training", {}).get("parameter_bytes", 0),
     }
 
 

@@ -82,7 +82,7 @@ using Rules = std::vector<Rule>;
 Rules join(std::initializer_list<Rules> parts);
 
 struct RuleTable {
-  std::string_view when = {};                                                    // "of f16"; empty where it is the only one
+  std::string_view when = {};                                               // "of f16"; empty where it is the only one
   bool (*applies)(const ir::Graph& graph, const ir::Node& node) = nullptr;  // null: always
   Rules rules = {};
 };

@@ -5,8 +5,8 @@ Each is a clear error or less of the resource, never a crash, never a wrong answ
 
 from __future__ import annotations
 
-import os
 import itertools
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-typedef struct hai_sgd_step {
+typedef struct {
   double learning_rate;
   double scale; /* of the gradient: clipping */
   double weight_decay;
@@ -18,7 +18,7 @@ typedef struct hai_sgd_step {
   int nesterov;
 } hai_sgd_step;
 
-typedef struct hai_adam_step {
+typedef struct {
   double learning_rate;
   double scale;
   double weight_decay;
@@ -43,7 +43,7 @@ static inline double hai_clip_scale(double norm, double clip_norm) {
 enum { HAI_MOST_ACCUMULATED = 1 << 20 };
 
 /* Gradients of `every` steps are added up before one update: where a step lies in its group. */
-typedef struct hai_accumulation {
+typedef struct {
   double keep;    /* of the old sum: 0 in the first step of a group, else 1 */
   double gate;    /* added to the guard of the update: 0 in the last step, else a number that no guard lets through */
   int64_t update; /* number of the update that the step is for, from 1 */

@@ -18,7 +18,7 @@ static const double HAI_SMALLEST_SCALE = 1e-30;
  * must not saturate. */
 static const double HAI_WIDE_HIGH = 16383.0;
 
-typedef struct hai_range_choice {
+typedef struct {
   float scale;
   int32_t zero_point;
 } hai_range_choice;
@@ -44,7 +44,7 @@ static inline hai_range_choice hai_choose_range_i16(double low, double high) {
 }
 
 /* A batch norm with these statistics, as y = x * scale + offset. */
-typedef struct hai_channel_affine {
+typedef struct {
   double scale;
   double offset;
 } hai_channel_affine;

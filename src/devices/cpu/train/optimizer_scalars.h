@@ -1,7 +1,7 @@
 /* What the kernels of an optimizer's step take beside tensors: computed once a step in f64, rounded to f32. */
 #pragma once
 
-typedef struct hai_sgd_scalars {
+typedef struct {
   float learning_rate;
   float scale; /* of the gradient */
   float weight_decay;
@@ -9,7 +9,7 @@ typedef struct hai_sgd_scalars {
   int nesterov;
 } hai_sgd_scalars;
 
-typedef struct hai_adam_scalars {
+typedef struct {
   float scale;
   float coupled_decay; /* Adam's; 0 for AdamW */
   float kept_weight;   /* AdamW's 1 - learning rate * decay; 1 for Adam */

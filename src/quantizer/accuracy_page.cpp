@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/html.h"
 #include "quantizer/accuracy_page_style.h"
 #include "quantizer/accuracy_report.h"
 #include "quantizer/accuracy_sizes.h"
@@ -25,30 +26,7 @@ constexpr size_t kLargePictures = 12;
 constexpr double kUsefulKl = 1e-4;  // nats: below it, changes of the divergence are noise
 constexpr double kSharpDb = 80;     // errors smaller than this are drawn here
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
-std::string text_of(const Json& json, const char* key) { return escape(json.at(key).get<std::string>()); }
+std::string text_of(const Json& json, const char* key) { return html_escaped(json.at(key).get<std::string>()); }
 
 std::optional<double> number_of(const Json& json) {
   return json.is_number() ? std::optional(json.get<double>()) : std::nullopt;
@@ -70,7 +48,7 @@ std::string header(const Json& document) {
   html += "</p>\n";
   const std::string sizes =
       size_text(document.value("quantization", Json()).dump(), document.value("file", Json()).dump());
-  if (!sizes.empty()) html += "<p class=\"soft\">" + escape(sizes) + "</p>\n";
+  if (!sizes.empty()) html += "<p class=\"soft\">" + html_escaped(sizes) + "</p>\n";
   for (const Json& output : document.at("outputs")) {
     html += "<div class=\"cards\">\n";
     if (document.at("outputs").size() > 1) html += figure(text_of(output, "name"), "output");
@@ -87,7 +65,7 @@ std::string header(const Json& document) {
     html += "</div>\n";
   }
   html += "<div class=\"next\"><b>Next step</b><ul>\n";
-  for (const Json& line : document.at("advice")) html += "<li>" + escape(line.get<std::string>()) + "</li>\n";
+  for (const Json& line : document.at("advice")) html += "<li>" + html_escaped(line.get<std::string>()) + "</li>\n";
   return html + "</ul></div>\n";
 }
 
@@ -392,7 +370,8 @@ std::string remarks(const Json& document) {
   const Json& quantization = document.at("quantization");
   if (quantization.is_object() && quantization.contains("warnings") && !quantization.at("warnings").empty()) {
     html += "<h2>Warnings of the quantizer</h2>\n<ul>\n";
-    for (const Json& warning : quantization.at("warnings")) html += "<li>" + escape(warning_text(warning)) + "</li>\n";
+    for (const Json& warning : quantization.at("warnings"))
+      html += "<li>" + html_escaped(warning_text(warning)) + "</li>\n";
     html += "</ul>\n";
   }
   if (!document.at("unpaired").empty()) {

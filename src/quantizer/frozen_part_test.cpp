@@ -10,6 +10,7 @@
 
 #include "quantizer/options.h"
 #include "quantizer/test_network.h"
+#include "quantizer/test_samples.h"
 #include "quantizer/weights.h"
 #include "types/quantize_layer.h"
 
@@ -18,57 +19,10 @@ namespace {
 
 constexpr int64_t kSize = 13;
 
+using testing::count_ops;
 using testing::NetworkBuilder;
-
-ops::Tensor random_tensor(const Dims& dims, uint32_t seed, float low = -1.0F, float high = 1.0F) {
-  ops::Tensor tensor = ops::Tensor::zeros(DataType::kF32, dims);
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> uniform(low, high);
-  const MutableTensorView view = tensor.mutable_view();
-  std::generate_n(data_of<float>(view), view.count(), [&] { return uniform(random); });
-  return tensor;
-}
-
-NextSample samples_of(const Dims& dims, int count) {
-  return [dims, count, index = 0]() mutable -> Result<std::optional<std::vector<ops::Tensor>>> {
-    if (index == count) return std::optional<std::vector<ops::Tensor>>();
-    std::vector<ops::Tensor> sample;
-    sample.push_back(random_tensor(dims, static_cast<uint32_t>(100 + index++)));
-    return std::optional<std::vector<ops::Tensor>>(std::move(sample));
-  };
-}
-
-size_t count_ops(const ir::Graph& graph, std::string_view op) {
-  size_t count = 0;
-  for (ir::NodeId id = 0; id < graph.node_slots(); ++id)
-    count += graph.node(id).alive && graph.node(id).op == op ? 1U : 0U;
-  return count;
-}
-
-// Signal over noise in dB between the reference runs of two graphs on a fresh sample.
-double sqnr_db(const ir::Graph& reference, const ir::Graph& quantized, const Dims& dims) {
-  std::vector<ops::Tensor> inputs;
-  inputs.push_back(random_tensor(dims, 7));
-  const auto expected = ops::interpret(reference, inputs);
-  const auto actual = ops::interpret(quantized, inputs);
-  if (!expected || !actual) {
-    ADD_FAILURE() << (expected ? actual.error().to_string() : expected.error().to_string());
-    return 0;
-  }
-  double signal = 0;
-  double noise = 0;
-  for (size_t o = 0; o < expected->outputs.size(); ++o) {
-    const TensorView a = expected->outputs[o].view();
-    const TensorView b = actual->outputs[o].view();
-    for (int64_t i = 0; i < a.count(); ++i) {
-      const double x = static_cast<double>(data_of<float>(a)[i]);
-      const double y = static_cast<double>(data_of<float>(b)[i]);
-      signal += x * x;
-      noise += (x - y) * (x - y);
-    }
-  }
-  return 10 * std::log10(signal / noise);
-}
+using testing::samples_of;
+using testing::sqnr_db;
 
 // Two layers before a part of two layers with a batch norm.
 ir::Graph network_to_train(uint32_t seed) {

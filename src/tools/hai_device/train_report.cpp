@@ -11,6 +11,7 @@
 #include <cmath>
 #include <span>
 
+#include "base/html.h"
 #include "base/utf8.h"
 #include "data/image.h"
 
@@ -34,31 +35,7 @@ constexpr std::string_view kHead =
     "figure img{width:100%;image-rendering:auto;border:3px solid #2a8a4a}figure.wrong img{border-color:#c0392b}\n"
     "</style>\n";
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
+std::string escaped(std::string_view text) { return html_escaped(printable(text)); }
 
 std::string base64(std::span<const uint8_t> bytes) {
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -9,6 +9,8 @@
 #include <array>
 #include <cmath>
 
+#include "data/named_flags.h"
+
 namespace hai::data {
 namespace {
 
@@ -80,26 +82,13 @@ void copy_batch(BatchView batch, MixScratch& scratch) {
 Result<Augmentation> parse_augmentation(std::string_view text) {
   Augmentation out;
   if (text == "none") return out;
-  struct Name {
-    std::string_view name;
-    bool* flag;
-  };
-  const Name names[] = {
+  const NamedFlag names[] = {
       {"flip", &out.flip}, {"crop", &out.crop}, {"color", &out.color}, {"mixup", &out.mixup}, {"cutmix", &out.cutmix}};
-  for (bool more = true; more;) {
-    const size_t comma = std::min(text.find(','), text.size());
-    const std::string_view part = text.substr(0, comma);
-    more = comma < text.size();
-    text.remove_prefix(more ? comma + 1 : comma);
-    const auto* found =
-        std::find_if(std::begin(names), std::end(names), [&](const Name& one) { return one.name == part; });
-    if (found == std::end(names) || *found->flag) {
-      return make_error(StatusCode::kInvalidArgument, "D085",
-                        "\"{}\" is no augmentation, or is given twice; give none, or some of flip, crop, color, mixup, "
-                        "cutmix, separated by commas",
-                        part);
-    }
-    *found->flag = true;
+  if (const auto wrong = set_named_flags(text, names)) {
+    return make_error(StatusCode::kInvalidArgument, "D085",
+                      "\"{}\" is no augmentation, or is given twice; give none, or some of flip, crop, color, mixup, "
+                      "cutmix, separated by commas",
+                      *wrong);
   }
   return out;
 }

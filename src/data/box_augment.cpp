@@ -10,6 +10,8 @@
 #include <array>
 #include <cmath>
 
+#include "data/named_flags.h"
+
 namespace hai::data {
 namespace {
 
@@ -74,28 +76,15 @@ BoxedImage fitted(BoxedImage picture, int width, int height) {
 Result<BoxAugmentation> parse_box_augmentation(std::string_view text) {
   BoxAugmentation out;
   if (text == "none") return out;
-  struct Name {
-    std::string_view name;
-    bool* flag;
-  };
-  const Name names[] = {{"flip", &out.flip},     {"flip_vertical", &out.flip_vertical},
-                        {"affine", &out.affine}, {"color", &out.color},
-                        {"mosaic", &out.mosaic}, {"mixup", &out.mixup},
-                        {"paste", &out.paste}};
-  for (bool more = true; more;) {
-    const size_t comma = std::min(text.find(','), text.size());
-    const std::string_view part = text.substr(0, comma);
-    more = comma < text.size();
-    text.remove_prefix(more ? comma + 1 : comma);
-    const auto* found =
-        std::find_if(std::begin(names), std::end(names), [&](const Name& one) { return one.name == part; });
-    if (found == std::end(names) || *found->flag) {
-      return make_error(StatusCode::kInvalidArgument, "D098",
-                        "\"{}\" is no augmentation of pictures with boxes, or is given twice; give none, or some of "
-                        "flip, flip_vertical, affine, color, mosaic, mixup, paste, separated by commas",
-                        part);
-    }
-    *found->flag = true;
+  const NamedFlag names[] = {{"flip", &out.flip},     {"flip_vertical", &out.flip_vertical},
+                             {"affine", &out.affine}, {"color", &out.color},
+                             {"mosaic", &out.mosaic}, {"mixup", &out.mixup},
+                             {"paste", &out.paste}};
+  if (const auto wrong = set_named_flags(text, names)) {
+    return make_error(StatusCode::kInvalidArgument, "D098",
+                      "\"{}\" is no augmentation of pictures with boxes, or is given twice; give none, or some of "
+                      "flip, flip_vertical, affine, color, mosaic, mixup, paste, separated by commas",
+                      *wrong);
   }
   return out;
 }

@@ -245,34 +245,6 @@ def test_gradients_of_a_network_in_f64_are_theirs(mode: str, tmp_path: Path) -> 
     assert np.sqrt(missed / whole) < 1e-8
 
 
-LOSSES = {
-    "cross_entropy": ({}, lambda y, t: functional.cross_entropy(y, t)),
-    "smoothed": (
-        {"loss": "cross_entropy", "label_smoothing": 0.1},
-        lambda y, t: functional.cross_entropy(y, t, label_smoothing=0.1),
-    ),
-    "bce": ({"loss": "bce"}, lambda y, t: functional.binary_cross_entropy_with_logits(y, t)),
-    "mse": ({"loss": "mse"}, lambda y, t: functional.mse_loss(y, t)),
-    "huber": ({"loss": "huber", "delta": 0.4}, lambda y, t: functional.huber_loss(y, t, delta=0.4)),
-}
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_losses_are_theirs(loss: str, tmp_path: Path) -> None:
-    torch.manual_seed(4)
-    module, x = mlp(), torch.randn(13, 20)
-    t = torch.rand(13, 5)
-    t = t / t.sum(1, keepdim=True)
-    options, theirs = LOSSES[loss]
-    trainer = trainer_of(module, x[:1], tmp_path, optimizer="sgd", **options)
-    expected = theirs(module(x), t)
-    expected.backward()
-    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1e9)
-    ours = trainer.step(x.numpy(), t.numpy(), 0.0)
-    assert ours.loss == pytest.approx(float(expected.detach()), rel=2e-6)
-    assert ours.gradient_norm == pytest.approx(float(norm), rel=5e-6)
-
-
 def test_a_frozen_front_stays_as_it_is(tmp_path: Path) -> None:
     torch.manual_seed(5)
     module, x, t = cnn(True).eval(), torch.randn(4, 3, 32, 32), torch.randint(0, 5, (4,))

@@ -223,12 +223,6 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
     return make_error(StatusCode::kNotFound, "K019", "there is no device \"{}\"; devices are cpu, sd3403",
                       options.device);
   }
-  if (options.training && options.device != "cpu") {
-    return make_error(StatusCode::kUnsupported, "K033",
-                      "--train with --device {}: training runs on the CPU; compile for cpu, train, then compile the "
-                      "trained file for {}",
-                      options.device, options.device);
-  }
   CompiledModel model;
   HAI_TRY_STATUS(ops::verify(graph));
   HAI_TRY_STATUS(bind_dims(graph, options));

@@ -37,7 +37,8 @@ struct CompileOptions {
   int64_t print_max_constant_bytes = 64;  // larger constants are elided in what is printed
   std::optional<format::Preprocessing> preprocessing;
   std::string quantization_report;  // JSON
-  // Also compile a step of training, for the CPU (compiler/training.h); batch norms are then not folded.
+  // Also compile a step of training (compiler/training.h): what is trained for the CPU, the frozen part for the device;
+  // batch norms are then not folded.
   std::optional<passes::TrainingOptions> training;
 };
 
@@ -66,6 +67,8 @@ struct TrainingReport {
   int64_t lower_bound_bytes = 0;  // of the arena at batch 1
   int64_t memory_bytes = 0;       // states and arena at the largest batch
   int64_t frozen_bytes = 0;       // of these, the arena of the frozen part
+  int64_t frozen_macs = 0;        // per sample; of a frozen part that was compiled for an NPU, as the next
+  int64_t frozen_npu_macs = 0;    // of these, on the NPU
   int64_t feature_bytes = 0;      // what the frozen part gives for a sample; 0: no part of its own
   int64_t recomputed = 0;         // forward nodes that the backward part does again
 };

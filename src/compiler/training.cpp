@@ -15,6 +15,7 @@
 #include "devices/cpu/lower/lower.h"
 #include "format/sample_pieces.h"
 #include "ops/build.h"
+#include "ops/work.h"
 #include "passes/parameter_groups.h"
 #include "passes/recompute.h"
 #include "passes/split_frozen.h"
@@ -203,6 +204,42 @@ Status fuse(ir::Graph& graph, const CompileOptions& options, CompileReport& repo
   return {};
 }
 
+// Why the NPU takes nothing of a graph: what keeps its largest layer away.
+std::string reason_of(const ir::Graph& graph, std::span<const sd3403::Placement> placements) {
+  const sd3403::Placement* largest = nullptr;
+  int64_t most = 0;
+  for (const sd3403::Placement& placed : placements) {
+    const int64_t macs = ops::macs_of(graph, graph.node(placed.node));
+    if (placed.reason.empty() || (largest != nullptr && macs <= most)) continue;
+    largest = &placed;
+    most = macs;
+  }
+  return largest == nullptr ? "it does nothing that an NPU can do" : largest->reason;
+}
+
+Error refuse_npu(std::string_view device, std::string_view why) {
+  return make_error(
+      StatusCode::kUnsupported, "K033",
+      "--train with --device {}: nothing of the part that is not trained would run on the NPU: {}; "
+      "quantize the model (--quantize int8 with --calibration) and train only its end (trainable=last:2), "
+      "or compile for cpu, train, then compile the trained file for {}",
+      device, why, device);
+}
+
+// The frozen part is for the device of the model; what is trained is the CPU's.
+Result<format::Program> lower_frozen(const ir::Graph& frozen, const CompileOptions& options,
+                                     const cpu::AddWeights& add_weights, TrainingReport& report) {
+  if (options.device == "cpu") return cpu::lower(frozen, add_weights);
+  HAI_TRY(sd3403::Lowered lowered, sd3403::lower(frozen, add_weights, options.sd3403));
+  if (lowered.segments.empty()) return refuse_npu(options.device, reason_of(frozen, lowered.placements));
+  for (const sd3403::Placement& placed : lowered.placements) {
+    const int64_t macs = ops::macs_of(frozen, frozen.node(placed.node));
+    report.frozen_macs += macs;
+    if (placed.on_npu) report.frozen_npu_macs += macs;
+  }
+  return std::move(lowered.program);
+}
+
 // Lowers the step; where it passes the limit (of which the frozen part takes `frozen_bytes`), with activations that are
 // made again.
 Result<format::Program> lower_within(ir::Graph& step, ir::ValueId loss, int64_t limit_bytes, int64_t frozen_bytes,
@@ -256,9 +293,10 @@ Result<TrainingPrograms> compile_training(const ir::Graph& graph, const passes::
   TrainingPrograms programs;
   HAI_TRY(std::optional<passes::SplitStep> split, passes::split_frozen(step, graph.inputs().size()));
   int64_t frozen_bytes = 0;
+  if (!split && options.device != "cpu") return refuse_npu(options.device, "every layer with weights is trained");
   if (split) {
     HAI_TRY_STATUS(fuse(split->frozen, options, report));
-    HAI_TRY(programs.features, cpu::lower(split->frozen, add_weights));
+    HAI_TRY(programs.features, lower_frozen(split->frozen, options, add_weights, report.training));
     step = std::move(split->rest);
     // Its features lie beside its arena, for the whole batch.
     frozen_bytes = memory_of(*programs.features, format::samples_a_piece(*programs.features));

@@ -39,8 +39,8 @@ struct TrainingPrograms {
 };
 
 // The training programs of a canonical graph, which keeps its own: `parameters` of it are changed. Constants are put
-// into `weights`, where the parameters already lie.
-// Error K034 when the step needs more than training.memory_bytes.
+// into `weights`, where the parameters already lie. The step is for the CPU, the frozen part for options.device.
+// Errors: K034 the step needs more than training.memory_bytes; K033 a device of which the frozen part uses nothing.
 Result<TrainingPrograms> compile_training(const ir::Graph& graph, const passes::TrainingOptions& training,
                                           std::span<const passes::Parameter> parameters, const CompileOptions& options,
                                           WeightTable& weights, CompileReport& report);

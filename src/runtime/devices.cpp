@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <string>
 
 namespace hai::runtime {
 namespace {
@@ -37,6 +38,14 @@ void add_device(const Device& device) {
 std::vector<Device> devices() {
   const std::lock_guard lock(list().mutex);
   return list().devices;
+}
+
+Error unknown_device(std::string_view wanted) {
+  std::string names;
+  for (const Device& device : devices()) names += (names.empty() ? "" : ", ") + std::string(device.name);
+  return make_error(StatusCode::kUnsupported, "R013",
+                    "device '{}' is not in this build, which has: {}; compile the model for one of them", wanted,
+                    names);
 }
 
 }  // namespace hai::runtime

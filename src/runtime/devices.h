@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "devices/cpu/exec/exec_registry.h"
 #include "devices/cpu/exec/fault_injection.h"
 
@@ -20,5 +21,7 @@ struct Device {
 void add_device(const Device& device);
 // The cpu first, then in the order of their addition.
 std::vector<Device> devices();
+// R013: no such device here, with those there are.
+Error unknown_device(std::string_view wanted);
 
 }  // namespace hai::runtime

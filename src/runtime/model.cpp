@@ -4,6 +4,8 @@
 // remembered, so that a later attempt may succeed (memory, a file put back).
 #include "runtime/model.h"
 
+#include <algorithm>
+
 #include "runtime/devices.h"
 
 namespace hai::runtime {
@@ -45,6 +47,9 @@ Result<std::shared_ptr<const Executable>> Model::training_executable(cpu::Isa is
 Result<std::shared_ptr<const Executable>> Model::features_executable(cpu::Isa isa) {
   HAI_TRY(format::Program program, reader_->features());
   const std::string device = program.device;
+  const std::vector<Device> known = devices();
+  if (std::none_of(known.begin(), known.end(), [&](const Device& one) { return one.name == device; }))
+    return with_where(unknown_device(device), reader_->where());
   return Executable::make(reader_, std::move(program), isa, kernels_of(device));
 }
 

@@ -32,7 +32,7 @@ class Model {
   // Of the training program, which runs on the CPU; a new one each time.
   Result<std::shared_ptr<const Executable>> training_executable(cpu::Isa isa);
   // Of the frozen part of the training program, on the device that it was compiled for. Precondition:
-  // file().has_features().
+  // file().has_features(). Error R013: this build does not have that device.
   Result<std::shared_ptr<const Executable>> features_executable(cpu::Isa isa);
   // A new one, for one session. Error R030: the device shows no faults; those of its injection.
   Result<std::shared_ptr<const Executable>> faulty_executable(const std::string& device, cpu::Isa isa,

@@ -78,11 +78,7 @@ Result<std::string> choose_device(const std::string& wanted, const std::vector<s
     if (in_file.empty()) return std::string("cpu");
   }
   if (runs(wanted)) return wanted;
-  std::string names;
-  for (const Device& device : known) names += (names.empty() ? "" : ", ") + std::string(device.name);
-  return make_error(StatusCode::kUnsupported, "R013",
-                    "device '{}' is not in this build, which has: {}; compile the model for one of them",
-                    wanted.empty() ? in_file.front() : wanted, names);
+  return unknown_device(wanted.empty() ? in_file.front() : wanted);
 }
 
 Result<std::shared_ptr<const Executable>> executable_for(Model& model, const SessionOptions& options, cpu::Isa isa) {

@@ -395,6 +395,8 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                               {"lower_bound_bytes", report.training.lower_bound_bytes},
                               {"memory_bytes", report.training.memory_bytes},
                               {"frozen_bytes", report.training.frozen_bytes},
+                              {"frozen_macs", report.training.frozen_macs},
+                              {"frozen_npu_macs", report.training.frozen_npu_macs},
                               {"feature_bytes", report.training.feature_bytes},
                               {"recomputed", report.training.recomputed}};
     }
@@ -417,12 +419,16 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
   if (arguments.verbose) print("{}\n", compiler::to_string(report));
   if (arguments.device == "sd3403" && !arguments.verbose) print_shares(report);
   if (const compiler::TrainingReport& training = report.training; arguments.train && !arguments.verbose) {
-    print("training: {} parameters of {}, states {}, arena {} and {} a sample; {} at the largest batch{}{}\n",
+    print("training: {} parameters of {}, states {}, arena {} and {} a sample; {} at the largest batch{}{}{}\n",
           training.parameters, format_bytes(training.parameter_bytes), format_bytes(training.state_bytes),
           format_bytes(training.fixed_bytes), format_bytes(training.per_sample_bytes),
           format_bytes(training.memory_bytes),
           training.feature_bytes > 0
               ? fmt::format(", features of the frozen part {} a sample", format_bytes(training.feature_bytes))
+              : "",
+          training.frozen_macs > 0
+              ? fmt::format(", {:.2f} % of its MACs on the NPU", 100.0 * static_cast<double>(training.frozen_npu_macs) /
+                                                                     static_cast<double>(training.frozen_macs))
               : "",
           training.recomputed > 0 ? fmt::format(", {} activations made again", training.recomputed) : "");
   }

@@ -118,6 +118,7 @@ class DetectorTask final : public TrainTask {
 
   Result<double> measure(format::ModelFile model) override {
     model.training.reset();
+    model.features.reset();
     HAI_TRY(const std::vector<std::byte> bytes, format::serialize(model, {format::Compression::kNever}));
     HAI_TRY(std::shared_ptr<runtime::Model> loaded,
             runtime::Model::load(memory_source(bytes), "the model in training"));

@@ -4,8 +4,9 @@ Alone on the line, `accuracy` (quantized accuracy), `npu` (networks on the NPU),
 NPU, layer by layer), `npu_errors` (how far our model of it is from theirs), `npu_faults` (what becomes of faults),
 `instructions` and `roofline` (of a run), `peers` (speed, in turns with other engines), `permuted_mnist` and `split_mnist`
 (learning without forgetting), `training_gradients` (a step of training beside PyTorch, digit by digit), `training_speed`
-(how long one takes), `frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures) and
-`deeppcb` (a detector from 100 pictures) take models and options of their own: `bench/run.py accuracy --help`.
+(how long one takes), `frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures),
+`mixing` (what MixUp and CutMix give with 100) and `deeppcb` (a detector from 100 pictures) take models and options of their
+own: `bench/run.py accuracy --help`.
 
 A comparison that cannot run here (no test data, no PyTorch, a busy machine) is skipped by name with the reason. The exit
 status is 1 when a goal was missed.
@@ -43,6 +44,7 @@ SUITES = {
     "training_speed": "bench.training.step_speed",
     "frozen_step": "bench.training.frozen_step",
     "elpv": "bench.training.elpv",
+    "mixing": "bench.training.mixing",
     "deeppcb": "bench.training.deeppcb",
 }
 WITH_OPTIONS = (
@@ -58,6 +60,7 @@ WITH_OPTIONS = (
     "training_speed",
     "frozen_step",
     "elpv",
+    "mixing",
     "deeppcb",
     "split_mnist",
     "training_gradients",

@@ -25,6 +25,7 @@ import numpy as np
 from hai_toolkit import checkpoints, evaluation
 
 from bench.reasons import Skipped, exit_status
+from bench.training.interval import mean_with_interval
 
 SIZE, BATCH, RESERVE, GOAL = 640, 4, 100, 0.92
 RECIPE = {"epochs": 40, "rate": 2e-3, "warmup": 50, "plain": 8, "augment": "flip,flip_vertical,mosaic"}
@@ -157,13 +158,12 @@ def measure(chosen: argparse.Namespace) -> bool:
         for seed in range(1, chosen.seeds + 1)
     ]
     figures = np.array([one["map50"] for one in done])
-    print("| pictures | seeds | mAP50, mean (least to most) | boards seen | not seen | minutes | CPU minutes |")
+    print("| pictures | seeds | mAP50 (least to most) | boards seen | not seen | minutes | CPU minutes |")
     print("|---|---|---|---|---|---|---|")
-    means = {
-        name: float(np.nanmean([one[name] for one in done])) for name in ("seen", "unseen", "minutes", "cpu_minutes")
-    }
+    parts = " | ".join(mean_with_interval([one[name] for one in done]) for name in ("seen", "unseen"))
+    minutes = " | ".join(f"{np.mean([one[name] for one in done]):.1f}" for name in ("minutes", "cpu_minutes"))
     print(
-        f"| {chosen.pictures} | {len(done)} | {figures.mean():.3f} ({figures.min():.3f} to {figures.max():.3f}) | "
-        f"{means['seen']:.3f} | {means['unseen']:.3f} | {means['minutes']:.1f} | {means['cpu_minutes']:.1f} |"
+        f"| {chosen.pictures} | {len(done)} | {mean_with_interval(figures.tolist())} ({figures.min():.3f} to "
+        f"{figures.max():.3f}) | {parts} | {minutes} |"
     )
     return bool(figures.mean() >= GOAL)

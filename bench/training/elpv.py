@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.reasons import Skipped, exit_status
+from bench.training.interval import mean_with_interval
 
 TRAINING, HELD_OUT, VIEWS, BATCH = 1000, 0.1, 4, 32
 TRAINED, EPOCHS, RATE, SMOOTHING = "last:8", 16, 1e-3, 0.1
@@ -132,10 +133,10 @@ def compile_network(net: Any, calibration: list[Floats], folder: Path) -> None:
     compiled.save(folder / "net.hai")
 
 
-def answers_of(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
+def answers_of(path: Path, pictures: NDArray[np.uint8], batch: int = BATCH) -> NDArray[np.int64]:
     """Classes by the model in inference."""
-    session = hai.load(path).session(threads=2, max_batch=BATCH)
-    out = [session.run(view(pictures[i : i + BATCH], 0))["output"].argmax(1) for i in range(0, len(pictures), BATCH)]
+    session = hai.load(path).session(threads=2, max_batch=batch)
+    out = [session.run(view(pictures[i : i + batch], 0))["output"].argmax(1) for i in range(0, len(pictures), batch)]
     return np.concatenate(out)
 
 
@@ -260,15 +261,19 @@ def run(
 
 def print_rows(rows: list[dict[str, Any]]) -> bool:
     """The table; whether the goals were reached."""
-    print("\n| classes | splits | macro F1 (least) | linear probe | minutes | goal |\n|---|---|---|---|---|---|")
+    print("\n| classes | splits | macro F1 (least) | linear probe | minutes | CPU minutes, all threads | goal |")
+    print("|---|---|---|---|---|---|---|")
     reached = True
     for classes in sorted({row["classes"] for row in rows}):
         of = [row for row in rows if row["classes"] == classes]
-        f1, linear, minutes = (np.array([row[key] for row in of]) for key in ("f1", "probe_f1", "minutes"))
-        good = f1.mean() >= GOALS[classes] and f1.mean() > linear.mean() and minutes.max() <= MOST_MINUTES
+        f1, linear, minutes = ([row[key] for row in of] for key in ("f1", "probe_f1", "minutes"))
+        # Minutes by the clock are those of a machine that others use too; the CPU's own, of all threads, are a bound.
+        cpu = [2 * row["cpu_minutes_of_two_cores"] for row in of]
+        good = np.mean(f1) >= GOALS[classes] and np.mean(f1) > np.mean(linear) and max(cpu) <= MOST_MINUTES
         reached &= bool(good)
         print(
-            f"| {classes} | {len(of)} | {f1.mean():.3f} ({f1.min():.3f}) | {linear.mean():.3f} | {minutes.mean():.2f} | "
+            f"| {classes} | {len(of)} | {mean_with_interval(f1)} ({min(f1):.3f}) | {mean_with_interval(linear)} | "
+            f"{np.mean(minutes):.2f} | {np.mean(cpu):.2f} | "
             f"{GOALS[classes]}, {MOST_MINUTES} min: {'reached' if good else 'missed'} |"
         )
     return reached

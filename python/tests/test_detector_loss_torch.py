@@ -1,4 +1,4 @@
-"""The loss of YOLOv5 beside a PyTorch implementation that is written here from the published rules.
+"""The loss of YOLOv5 beside a PyTorch implementation that is written from the published rules (bench/training/yolov5_published.py).
 
 In f64 through HAI's references the losses agree to 1e-12 of the loss and the gradients to 1e-8 of their norm (1e-10 in
 practice). In f32 the error against f64 is bounded by twice that of PyTorch's own f32.
@@ -7,6 +7,7 @@ practice). In f32 the error against f64 is bounded by twice that of PyTorch's ow
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from hai_toolkit import checkpoints
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to hold the loss against")
 functional = torch.nn.functional
 
-STRIDES, CLASSES, BOXES, HEIGHT, WIDTH = (8, 16, 32), 6, 24, 64, 96
-ANCHORS = np.array(
-    [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]], np.float64
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from bench.training.yolov5_published import (  # noqa: E402
+    ANCHORS,
+    STRIDES,
+    published_loss,
+    yolov5n_gradients,
 )
-GAINS = {"box": 0.05, "objectness": 1.0, "class": 0.5}
+
+CLASSES, BOXES, HEIGHT, WIDTH = 6, 24, 64, 96
 FIELDS = 5 + CLASSES
 
 
@@ -74,72 +79,6 @@ def data(samples: int) -> tuple[np.ndarray, np.ndarray]:
     return random.normal(0, 1, (samples, HEIGHT, WIDTH, 3)), labels
 
 
-def complete_iou(p: Any, t: Any) -> Any:
-    """Zheng et al. 2020, centre form, with the published 1e-7."""
-    eps = 1e-7
-    low = torch.maximum(p[:, :2] - p[:, 2:] / 2, t[:, :2] - t[:, 2:] / 2)
-    high = torch.minimum(p[:, :2] + p[:, 2:] / 2, t[:, :2] + t[:, 2:] / 2)
-    shared = (high - low).clamp(min=0).prod(1)
-    iou = shared / (p[:, 2:].prod(1) + t[:, 2:].prod(1) - shared + eps)
-    hull = torch.maximum(p[:, :2] + p[:, 2:] / 2, t[:, :2] + t[:, 2:] / 2) - torch.minimum(
-        p[:, :2] - p[:, 2:] / 2, t[:, :2] - t[:, 2:] / 2
-    )
-    far = ((p[:, :2] - t[:, :2]) ** 2).sum(1) / ((hull**2).sum(1) + eps)
-    v = 4 / np.pi**2 * (torch.atan(t[:, 2] / t[:, 3]) - torch.atan(p[:, 2] / p[:, 3])) ** 2
-    alpha = (v / (v - iou + 1 + eps)).detach()
-    return iou - far - alpha * v
-
-
-def assignments(
-    labels: np.ndarray, level: int, anchors: np.ndarray = ANCHORS
-) -> list[tuple[int, int, int, int, list[float]]]:
-    """Sample, anchor, row, column, label (class, box in cells) of all that answer, in the published order."""
-    stride = STRIDES[level]
-    rows, columns = HEIGHT // stride, WIDTH // stride
-    out = []
-    for part, (dx, dy) in enumerate([(0, 0), (0.5, 0), (0, 0.5), (-0.5, 0), (0, -0.5)]):
-        for anchor in range(3):
-            for sample, boxes in enumerate(labels):
-                for kind, *box in boxes:
-                    if kind < 0:
-                        continue
-                    x, y, w, h = (side / stride for side in box)
-                    ratio = np.array([w, h]) / (anchors[level][anchor] / stride)
-                    if max(np.maximum(ratio, 1 / ratio)) >= 4:
-                        continue
-                    place = [x, y, columns - x, rows - y]
-                    if part and not (place[part - 1] % 1 < 0.5 and place[part - 1] > 1):
-                        continue
-                    column = min(max(int(x - dx), 0), columns - 1)
-                    row = min(max(int(y - dy), 0), rows - 1)
-                    out.append((sample, anchor, row, column, [kind, x - column, y - row, w, h]))
-    return out
-
-
-def published_loss(maps: list[Any], labels: np.ndarray, classes: int = CLASSES, sides: np.ndarray = ANCHORS) -> Any:
-    """`maps`: [N, 3, rows, columns, fields] logits of each level."""
-    dtype = maps[0].dtype
-    bce = functional.binary_cross_entropy_with_logits
-    total = torch.zeros((), dtype=dtype)
-    for level, (x, balance) in enumerate(zip(maps, (4.0, 1.0, 0.4))):
-        objectness = torch.zeros(x.shape[:4], dtype=dtype)
-        found = assignments(labels, level, sides)
-        if found:
-            b, a, j, i, label = (list(column) for column in zip(*found))
-            target = torch.tensor(label, dtype=dtype)
-            said = x[b, a, j, i]
-            anchors = torch.tensor(sides[level] / STRIDES[level], dtype=dtype)[a]
-            box = torch.cat((said[:, :2].sigmoid() * 2 - 0.5, (said[:, 2:4].sigmoid() * 2) ** 2 * anchors), 1)
-            overlap = complete_iou(box, target[:, 1:])
-            total = total + GAINS["box"] * (1 - overlap).mean()
-            for at, score in zip(zip(b, a, j, i), overlap.detach().clamp(min=0)):
-                objectness[at] = score
-            kinds = functional.one_hot(target[:, 0].long(), classes).to(dtype)
-            total = total + GAINS["class"] * classes / 80 * bce(said[:, 5:], kinds)
-        total = total + GAINS["objectness"] * (WIDTH / 640) ** 2 * balance * bce(x[..., 4], objectness)
-    return total
-
-
 def theirs(dtype: Any, image: np.ndarray, labels: np.ndarray) -> tuple[float, list[np.ndarray]]:
     """Loss and gradients of all weights, in our layout."""
     x = torch.from_numpy(image).to(dtype).permute(0, 3, 1, 2)
@@ -149,7 +88,7 @@ def theirs(dtype: Any, image: np.ndarray, labels: np.ndarray) -> tuple[float, li
         leaves += leaf
         y = functional.conv2d(x, leaf[0].permute(0, 3, 1, 2), leaf[1], stride=stride)
         maps.append(y.reshape(len(x), 3, FIELDS, *y.shape[2:]).permute(0, 1, 3, 4, 2))
-    loss = published_loss(maps, labels)
+    loss = published_loss(maps, labels, CLASSES)
     loss.backward()
     return float(loss.detach()), [leaf.grad.numpy() for leaf in leaves]
 
@@ -221,22 +160,6 @@ def test_an_output_that_is_no_detector_is_refused() -> None:
     graph.output(graph.matmul(x, np.ones((11, 11), np.float32)), "y")
     with pytest.raises(hai.HaiError, match="P523"):
         hai.Model(graph.native).compile(train="loss=yolov5")
-
-
-def yolov5n_gradients(
-    path: Path, dtype: Any, mode: str, image: np.ndarray, labels: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Of all parameters of the published network, by PyTorch."""
-    network = torch.load(path)["model"].to(dtype).eval()
-    network.requires_grad_(True)
-    for module in network.modules():
-        if mode == "train" and isinstance(module, torch.nn.BatchNorm2d):
-            module.train()
-    detect = network.model[-1]
-    sides = (detect.anchors * detect.stride[:, None, None]).double().numpy()
-    _, maps = network(torch.from_numpy(image).to(dtype))
-    published_loss(maps, labels, detect.nc, sides).backward()
-    return {name: p.grad.double().numpy() for name, p in network.named_parameters()}
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -93,22 +93,37 @@ Result<VariableConvolution> VariableConvolution::make(const KernelContext& conte
     HAI_TRY(out.epilogue_, ProductEpilogue::make(context, operands, out.positions_, padded, {}, 0));
     out.depthwise_ = out.epilogue_.stores_in_kernel();
   }
-  for (VariablePhase& phase : phases) {
-    Phase made{std::move(phase), std::nullopt, 0};
-    if (!out.depthwise_) {
-      HAI_TRY(made.product, Convolution::make(made.what.geometry, {}, DataType::kF32, 0, context.isa));
-    }
-    out.phases_.push_back(std::move(made));
-  }
+  for (VariablePhase& phase : phases) out.phases_.push_back({std::move(phase), std::nullopt, std::nullopt, 0});
   if (!out.depthwise_) {
+    HAI_TRY_STATUS(out.make_products());
     const Convolution& product = *out.phases_.front().product;  // channels lie alike in all phases
     out.positions_ = product.channel_positions();
     HAI_TRY(out.epilogue_, ProductEpilogue::make(context, operands, out.positions_, product.padded_channels(), {}, 0));
+    for (Phase& phase : out.phases_) {
+      if (!out.epilogue_.stores_in_kernel()) phase.winograd.reset();
+    }
   } else {
     HAI_TRY(out.idle_row_, AlignedBuffer::zeros(g.in_cols * g.in_channels * 4));
   }
   HAI_TRY_STATUS(out.place(static_cast<int64_t>(out.epilogue_.bias_f32.size())));
   return out;
+}
+
+Status VariableConvolution::make_products() {
+  for (Phase& phase : phases_) {
+    const ConvolutionGeometry& g = phase.what.geometry;
+    HAI_TRY(phase.product, Convolution::make(g, {}, DataType::kF32, 0, isa_));
+    if (phases_.size() == 1 && WinogradProduct::fits(g)) {
+      HAI_TRY(phase.winograd, WinogradProduct::make(g, isa_));
+    }
+  }
+  return {};
+}
+
+int64_t VariableConvolution::fixed_bytes() const {
+  int64_t bytes = idle_row_.size_bytes() + epilogue_.bytes();
+  for (const Phase& phase : phases_) bytes += phase.winograd ? phase.winograd->fixed_bytes() : 0;
+  return bytes;
 }
 
 // Scratch: bias, the weights of the phases, then what each thread needs.
@@ -118,13 +133,18 @@ Status VariableConvolution::place(int64_t padded) {
   for (Phase& phase : phases_) {
     const ConvolutionGeometry& g = phase.what.geometry;
     phase.packed = shared_bytes_;
-    const auto bytes = depthwise_ ? checked_mul(padded * 4, g.kernel_rows * g.kernel_cols)
-                                  : checked_mul(phase.product->panel_bytes(), phase.product->panel_count());
+    const auto bytes = depthwise_       ? checked_mul(padded * 4, g.kernel_rows * g.kernel_cols)
+                       : phase.winograd ? std::optional(phase.winograd->packed_bytes())
+                                        : checked_mul(phase.product->panel_bytes(), phase.product->panel_count());
     if (!bytes || *bytes > INT64_MAX / 2 - shared_bytes_ - 64) {
       return make_error(StatusCode::kUnsupported, "C043", "weights of a convolution take more bytes than there are");
     }
     shared_bytes_ += align_up(*bytes, 64);
-    thread_bytes_ = std::max(thread_bytes_, depthwise_ ? pointer_bytes(g) : phase.product->scratch_bytes_per_thread());
+    const int64_t own = depthwise_ ? pointer_bytes(g)
+                        : phase.winograd
+                            ? std::max(phase.winograd->scratch_bytes_per_thread(), phase.winograd->panel_bytes())
+                            : phase.product->scratch_bytes_per_thread();
+    thread_bytes_ = std::max(thread_bytes_, own);
   }
   return {};
 }
@@ -180,6 +200,14 @@ void VariableConvolution::pack(const float* weights, std::byte* scratch, ThreadP
       pack_filter(phase, weights, reinterpret_cast<float*>(packed));
       continue;
     }
+    if (phase.winograd) {
+      threads.parallel(phase.winograd->panel_count(), [&](int64_t panel, int thread) {
+        auto* taps = reinterpret_cast<float*>(scratch + shared_bytes_ + thread * thread_bytes_);
+        pack_panel(phase, weights, panel, taps);
+        phase.winograd->transform_panel(taps, panel, packed);
+      });
+      continue;
+    }
     threads.parallel(phase.product->panel_count(), [&](int64_t panel, int) {
       pack_panel(phase, weights, panel, reinterpret_cast<float*>(packed + panel * phase.product->panel_bytes()));
     });
@@ -208,7 +236,11 @@ void VariableConvolution::run(const RunContext& context) const {
   }
   for (const Phase& phase : phases_) {
     buffers.panels = context.scratch + phase.packed;
-    phase.product->run(epilogue_, buffers, context.threads);
+    if (phase.winograd) {
+      phase.winograd->run({epilogue_.lo, epilogue_.hi}, buffers, context.threads);
+    } else {
+      phase.product->run(epilogue_, buffers, context.threads);
+    }
   }
 }
 

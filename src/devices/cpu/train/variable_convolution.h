@@ -2,13 +2,15 @@
 // to run, as they do while a network is trained.
 //
 // Each run packs the weights into scratch, straight from where they lie: that of conv2d, of conv_transpose2d or, for
-// the gradient of x, conv2d's read the other way round. Then Convolution or the depthwise kernel runs as for constants.
+// the gradient of x, conv2d's read the other way round. Then Convolution or the depthwise kernel runs as for constants,
+// or WinogradProduct where it fits.
 #pragma once
 
 #include <optional>
 #include <vector>
 
 #include "devices/cpu/exec/convolution.h"
+#include "devices/cpu/train/winograd_product.h"
 
 namespace hai::cpu {
 
@@ -38,15 +40,17 @@ class VariableConvolution {
                                           const WeightLayout& layout, std::vector<VariablePhase> phases);
 
   int64_t scratch_bytes(int thread_count) const { return shared_bytes_ + thread_count * thread_bytes_; }
-  int64_t fixed_bytes() const { return idle_row_.size_bytes() + epilogue_.bytes(); }
+  int64_t fixed_bytes() const;
   void run(const RunContext& context) const;
 
  private:
   struct Phase {
     VariablePhase what;
-    std::optional<Convolution> product;  // none: depthwise
-    int64_t packed = 0;                  // offset of its weights in scratch
+    std::optional<Convolution> product;       // none: depthwise
+    std::optional<WinogradProduct> winograd;  // runs in place of the product
+    int64_t packed = 0;                       // offset of its weights in scratch
   };
+  Status make_products();
   Status place(int64_t padded);
   void pack(const float* weights, std::byte* scratch, ThreadPool& threads) const;
   void pack_panel(const Phase& phase, const float* weights, int64_t number, float* to) const;

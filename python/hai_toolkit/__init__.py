@@ -9,6 +9,7 @@ outputs = hai.load("net.hai").session(threads=1).run({"input": x})
 
 from . import checkpoints, evaluation, zoo
 from ._core import pass_names, version
+from .board import ModelledTraining, modelled_training
 from .continual import ElasticWeights
 from .datasets import Dataset, read_dataset
 from .errors import HaiError
@@ -39,6 +40,7 @@ __all__ = [
     "Learner",
     "LoadedModel",
     "Model",
+    "ModelledTraining",
     "PictureFolder",
     "Preprocessing",
     "Quantization",
@@ -62,6 +64,7 @@ __all__ = [
     "from_torch",
     "list_images",
     "load",
+    "modelled_training",
     "pass_names",
     "read_dataset",
     "read_image",

@@ -60,5 +60,6 @@ void bind_metrics(nb::module_& module);
 void bind_accuracy(nb::module_& module);
 void bind_reference(nb::module_& module);
 void bind_replay(nb::module_& module);
+void bind_board(nb::module_& module);
 
 }  // namespace hai::python

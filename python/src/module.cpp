@@ -39,4 +39,5 @@ NB_MODULE(_core, module) {  // NOLINT: the macro's names are nanobind's
   hai::python::bind_accuracy(module);
   hai::python::bind_reference(module);
   hai::python::bind_replay(module);
+  hai::python::bind_board(module);
 }

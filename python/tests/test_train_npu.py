@@ -41,13 +41,27 @@ def test_training_on_the_npus_features_is_that_on_the_cpus(tmp_path: Path) -> No
     for device in ("cpu", "sd3403"):
         model.compile(device, train=TRAIN).save(tmp_path / f"{device}.hai")
         flags = ("--epochs", 3, "--batch", 8, "--held-out", 0.25, "--learning-rate", 0.02, "--threads", 1)
-        for name, more in (("plain", ()), ("kept", ("--augment", "flip", "--cache", tmp_path / "kept", "--views", 2))):
+        for name, more in (("plain", ()), ("kept", ("--augment", "flip", "--cache", "memory", "--views", 2))):
             log, out = tmp_path / f"{device}.{name}.jsonl", tmp_path / f"{device}.{name}.hai"
-            text = run(
-                "train", tmp_path / f"{device}.hai", "--data", data, "--out", out, "--log", log, "--json", *flags, *more
-            )
+            report = tmp_path / "report.html"
+            output = ("--out", out, "--log", log, "--report", report, "--json")
+            text = run("train", tmp_path / f"{device}.hai", "--data", data, *output, *flags, *more)
             answer = json.loads(text)
             logs[device, name] = step_lines(log)
+            board = answer.get("board")
+            assert (board is not None) == (device == "sd3403")
+            if board:
+                assert board["profile"] == "sd3403"
+                time = hai.modelled_training(
+                    tmp_path / f"{device}.hai",
+                    frozen_samples=12 * 8 if name == "plain" else 2 * 27,  # every step's, or each picture's two views
+                    steps=12,
+                    batch=8,
+                    measured_samples=3 * 9,
+                )
+                assert board["modelled_seconds"] == pytest.approx(time.seconds, rel=1e-12)
+                assert board["modelled_frozen_npu_seconds"] == pytest.approx(time.frozen_npu_seconds, rel=1e-12)
+                assert "(modelled, profile sd3403)" in report.read_text()
             answers[device, name] = [epoch["top1"] for epoch in answer["epochs"]]
     for name in ("plain", "kept"):
         assert len(logs["cpu", name]) == 3 * 4

@@ -236,6 +236,7 @@ int main(int argc, char** argv) {
   add_compile(app, compile, chosen);
   add_compare(app, compare, chosen);
   run.simulation = bench.simulation = make_npu_simulation;
+  train.modelled = model_npu_training;
   inspect.print_graph = print_graph;
   add_run(app, run, chosen);
   add_inspect(app, inspect, chosen);

@@ -9,6 +9,10 @@
 
 #include "compiler/compile.h"
 #include "compiler/training.h"
+#include "devices/sd3403/exec/npu_program.h"
+#include "devices/sd3403/exec/passes.h"
+#include "devices/sd3403/exec/timing.h"
+#include "devices/sd3403/exec/training_time.h"
 #include "devices/sd3403/simulator/install.h"
 #include "format/model.h"
 #include "quantizer/options.h"
@@ -53,8 +57,9 @@ ir::Graph quantized(const std::string& trainable) {
 }
 
 Result<compiler::CompiledModel> compiled(ir::Graph graph, const std::string& device,
-                                         const std::string& training = kTraining) {
+                                         const std::string& training = kTraining, const sd3403::Machine& machine = {}) {
   compiler::CompileOptions options;
+  options.sd3403.machine = machine;
   options.device = device;
   options.training = compiler::parse_training(training).value();
   options.sd3403.partition.least_macs = 0;
@@ -182,6 +187,66 @@ TEST(FrozenNpu, WhatTheNpuCannotHelpIsRefused) {
   ASSERT_FALSE(floats);
   EXPECT_EQ(floats.error().id, "K033");
   EXPECT_NE(floats.error().message.find("f32"), std::string::npos) << floats.error().message;
+}
+
+format::ModelFile file_for(const sd3403::Machine& machine) {
+  auto made = compiled(quantized("last:2"), "sd3403", kTraining, machine);
+  EXPECT_TRUE(made) << made.error().to_string();
+  const std::string path = ::testing::TempDir() + "frozen_npu_time.hai";
+  EXPECT_TRUE(format::write_model_file(path, made->file));
+  auto read = format::read_model_file(path);
+  EXPECT_TRUE(read) << read.error().to_string();
+  return std::move(*read);
+}
+
+TEST(FrozenNpu, TimeOnTheBoardIsCyclesAndRooflines) {
+  sd3403::Machine machine;
+  machine.name = "slow arithmetic";  // of the host, whose memory is free
+  machine.host_f32_gigaflops = 0.001;
+  machine.host_gigabytes = 10000;
+  machine.host_efficiency = 0.5;
+  machine.host_operator_us = 0;
+  const format::ModelFile file = file_for(machine);
+  const auto one = sd3403::training_time(file, {40, 10, 4, 0});
+  ASSERT_TRUE(one) << one.error().to_string();
+  EXPECT_EQ(one->machine.name, "slow arithmetic");
+
+  // The NPU: a first pass and three that find the weights in the cache, ten times.
+  const format::Program& frozen = *file.features;
+  const auto at = std::find_if(frozen.instructions.begin(), frozen.instructions.end(),
+                               [](const format::Instruction& code) { return code.kernel == "npu"; });
+  ASSERT_NE(at, frozen.instructions.end());
+  const auto npu = sd3403::read_npu_program(frozen, *at, file.weights[0].bytes);
+  ASSERT_TRUE(npu);
+  const auto first = sd3403::time_program(npu->commands, npu->constants, npu->machine);
+  const auto later = sd3403::time_program(sd3403::later_pass(npu->commands).commands, npu->constants, npu->machine);
+  ASSERT_TRUE(first && later);
+  EXPECT_DOUBLE_EQ(one->frozen_npu_seconds, 10 * (first->seconds() + 3 * later->seconds()));
+  EXPECT_LT(later->seconds(), first->seconds());
+
+  // A step of four samples: products of the tail forward and backward to its weights, of the head to its input too;
+  // the rest are sums and activations.
+  constexpr int64_t kTail = kSize * kSize * 9 * 32 * 16;
+  constexpr int64_t kHead = 16 * 5;
+  const double products = 2.0 * 4 * (2 * kTail + 3 * kHead);
+  const double step = one->step_seconds / 10 * 0.001e9 * 0.5;
+  EXPECT_GT(step, products);
+  EXPECT_LT(step, 1.1 * products);
+
+  const auto more = sd3403::training_time(file, {80, 30, 4, 100});
+  ASSERT_TRUE(more);
+  EXPECT_DOUBLE_EQ(more->frozen_npu_seconds, 2 * one->frozen_npu_seconds);
+  EXPECT_DOUBLE_EQ(more->step_seconds, 3 * one->step_seconds);
+  EXPECT_EQ(one->measuring_seconds, 0);
+  EXPECT_GT(more->measuring_seconds, more->frozen_npu_seconds);  // of the whole network
+  EXPECT_DOUBLE_EQ(more->seconds(),
+                   more->frozen_npu_seconds + more->frozen_host_seconds + more->step_seconds + more->measuring_seconds);
+
+  EXPECT_EQ(sd3403::training_time(file, {1, 1, 9, 0}).error().id, "N141");
+  EXPECT_EQ(sd3403::training_time(file, {-1, 1, 1, 0}).error().id, "N141");
+  const auto cpu = compiled(quantized("last:2"), "cpu");
+  ASSERT_TRUE(cpu);
+  EXPECT_EQ(sd3403::training_time(cpu->file, {1, 1, 1, 0}).error().id, "N140");
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "devices/sd3403/exec/training_time.h"
+#include "format/model.h"
 #include "tools/hai/npu_profile.h"
 
 namespace hai::tools {
@@ -63,6 +65,15 @@ Result<std::unique_ptr<Simulation>> make_npu_simulation(const std::string& model
     HAI_TRY(segments, NpuSegments::read(model));
   }
   return std::unique_ptr<Simulation>(new NpuSimulation(std::move(segments)));
+}
+
+Result<std::optional<ModelledTraining>> model_npu_training(const std::string& model, const TrainingAmount& amount) {
+  HAI_TRY(const format::ModelFile file, format::read_model_file(model));
+  if (!file.features || file.features->device != "sd3403") return std::optional<ModelledTraining>();
+  auto time = sd3403::training_time(file, {amount.frozen_samples, amount.steps, amount.batch, amount.measured_samples});
+  if (!time) return with_where(time.error(), model);
+  return std::optional(ModelledTraining{time->machine.name, time->seconds(), time->frozen_npu_seconds,
+                                        time->frozen_host_seconds, time->step_seconds, time->measuring_seconds});
 }
 
 }  // namespace hai::tools

@@ -94,6 +94,7 @@ struct TrainArguments {
   double max_temperature = 0;  // degrees Celsius; 0: none
   std::string thermal_folder = "/sys/class/thermal";
   std::string report;  // page to write; empty: none
+  ModelTraining modelled = nullptr;
   bool json = false;
 };
 // What an interrupt ends has written a checkpoint, where there is a folder for it, else what there was.

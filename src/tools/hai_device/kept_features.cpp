@@ -97,6 +97,7 @@ Result<std::unique_ptr<KeptFeatures>> KeptFeatures::create(const TrainArguments&
                                                          static_cast<int64_t>(record));
   if (const std::string why = out->cache_->load(); !why.empty())
     note("{}: passed over, its features are made again: {}", out->cache_->path(), why);
+  out->made_samples_ = out->cache_->count();
   out->features_.resize(out->sizes_.size());
   out->made_.resize(out->sizes_.size());
   for (size_t i = 0; i < out->sizes_.size(); ++i) out->features_[i].resize(out->sizes_[i] * static_cast<size_t>(batch));
@@ -124,6 +125,7 @@ Status KeptFeatures::compute(const data::Batch& batch, const std::vector<size_t>
     outputs.push_back(view_of_bytes(trainer_->feature(f), count, made_[f]));
   }
   HAI_TRY_STATUS(trainer_->features(std::span(&input, 1), outputs));
+  made_samples_ += count;
   std::vector<std::byte> record;
   for (size_t i = 0; i < slots.size(); ++i) {
     record.clear();

@@ -28,6 +28,8 @@ class KeptFeatures {
   bool contains(size_t picture, int64_t view) const { return cache_->contains(view, digests_[picture]); }
   // One step; what the batch lacks in pixels is kept.
   Result<training::StepResult> step(const data::Batch& batch, const hai_tensor& target, double learning_rate);
+  // That went through the frozen part, those that the folder had among them.
+  int64_t made_samples() const { return made_samples_; }
   // To the folder; a failure is noted once, and the training goes on without.
   void save();
 
@@ -45,6 +47,7 @@ class KeptFeatures {
   int64_t least_batch_ = 1;
   int64_t views_ = 1;
   bool noted_ = false;
+  int64_t made_samples_ = 0;
   std::vector<std::vector<std::byte>> features_;  // of a batch
   std::vector<std::vector<std::byte>> made_;      // of the pictures that were new
   std::vector<float> pixels_;

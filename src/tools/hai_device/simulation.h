@@ -45,6 +45,25 @@ class Simulation {
   virtual Result<ModellingTime> measure() const = 0;
 };
 
+// What a training does, and how long it would take on the board: seconds of the whole training.
+struct TrainingAmount {
+  int64_t frozen_samples = 0;  // that go through the frozen part
+  int64_t steps = 0;
+  int64_t batch = 1;
+  int64_t measured_samples = 0;  // answers of the model to what is held out
+};
+struct ModelledTraining {
+  std::string profile;
+  double seconds = 0;  // the sum of what follows
+  double frozen_npu_seconds = 0;
+  double frozen_host_seconds = 0;
+  double step_seconds = 0;
+  double measuring_seconds = 0;
+};
+// Nothing for a model whose frozen part is not for the simulated device.
+using ModelTraining = Result<std::optional<ModelledTraining>> (*)(const std::string& model,
+                                                                  const TrainingAmount& amount);
+
 // `simulated`: whether the session is on a simulated device; of another one every option is refused by check().
 using MakeSimulation = Result<std::unique_ptr<Simulation>> (*)(const std::string& model, bool simulated);
 

@@ -109,6 +109,9 @@ class ClassifierTask final : public TrainTask {
   void end_epoch() override {
     if (kept_) kept_->save();
   }
+  int64_t frozen_samples(int64_t steps) const override {
+    return kept_ ? kept_->made_samples() : TrainTask::frozen_samples(steps);
+  }
   std::vector<ExamplePrediction> examples() const override {
     return held_out_ ? held_out_->examples() : std::vector<ExamplePrediction>();
   }

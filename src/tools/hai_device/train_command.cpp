@@ -116,6 +116,7 @@ class Training {
   Status save_checkpoint();
   Status write_output(const format::ModelFile& model);
   Status write_report() const;
+  std::optional<ModelledTraining> modelled() const;
   // Averages, where the program keeps them, are what is measured and written.
   training::SavedWeights saved_weights() const {
     return trainer_->has_averages() ? training::SavedWeights::kAverage : training::SavedWeights::kLast;
@@ -340,6 +341,34 @@ Status Training::keep_epoch(const EpochResult& epoch) {
   return write_report();
 }
 
+// What the training so far would have taken on the board, where the model is for one.
+std::optional<ModelledTraining> Training::modelled() const {
+  if (arguments_.modelled == nullptr) return std::nullopt;
+  const auto held_out = static_cast<int64_t>(task_->held_out().size());
+  auto time = arguments_.modelled(arguments_.model, {task_->frozen_samples(at_.steps), at_.steps, batch_,
+                                                     held_out * static_cast<int64_t>(at_.epochs.size())});
+  if (time) return std::move(*time);
+  note("the time on the board is unknown: {}", time.error().to_string());
+  return std::nullopt;
+}
+
+std::string board_text(const ModelledTraining& time) {
+  return fmt::format(
+      "{:.1f} s (modelled, profile {}): frozen part {:.1f} s on the NPU and {:.1f} s beside it, steps {:.1f} s on two "
+      "A73, measuring {:.1f} s; without reading pictures",
+      time.seconds, time.profile, time.frozen_npu_seconds, time.frozen_host_seconds, time.step_seconds,
+      time.measuring_seconds);
+}
+
+Json board_json(const ModelledTraining& time) {
+  return {{"profile", time.profile},
+          {"modelled_seconds", time.seconds},
+          {"modelled_frozen_npu_seconds", time.frozen_npu_seconds},
+          {"modelled_frozen_host_seconds", time.frozen_host_seconds},
+          {"modelled_step_seconds", time.step_seconds},
+          {"modelled_measuring_seconds", time.measuring_seconds}};
+}
+
 Status Training::write_report() const {
   if (arguments_.report.empty()) return {};
   TrainReport report;
@@ -358,6 +387,7 @@ Status Training::write_report() const {
       {"best epoch", at_.best ? std::to_string(at_.best->epoch) : "none"},
       {"pictures a second", fmt::format("{:.0f}", pictures_per_second())},
       {"rested", fmt::format("{:.0f} s for --cpu-share and --max-temperature", limits_.rested_seconds())}};
+  if (const auto time = modelled()) report.facts.emplace_back("the same on the board", board_text(*time));
   const std::string page = report_page(report);
   return write_file_atomically(arguments_.report, std::as_bytes(std::span(page)));
 }
@@ -430,6 +460,7 @@ Status Training::run() {
 
 void Training::print_result() const {
   const double seconds = first_seconds_ + milliseconds_since(begin_) / 1000;
+  const std::optional<ModelledTraining> board = modelled();
   if (!arguments_.json) {
     print("{}: {} epochs, {} steps of {} pictures, {} refused, in {}\n", arguments_.model, at_.epochs.size(),
           trainer_->steps(), batch_, trainer_->refused_steps(), clock_text(seconds));
@@ -437,6 +468,7 @@ void Training::print_result() const {
       print("best epoch {}: {} {:.2f} % of {} held-out pictures\n", at_.best->epoch, task_->metric_name(),
             *at_.best->metric * 100, task_->held_out().size());
     if (end_ != "epochs") print("ended early: {}\n", end_);
+    if (board) print("on the board: {}\n", board_text(*board));
     print("{}\n", written_ ? "written: " + arguments_.output : "nothing was written: no step was taken");
     return;
   }
@@ -450,7 +482,7 @@ void Training::print_result() const {
                       {task_->metric_key(), epoch.metric ? Json(*epoch.metric) : Json()},
                       {"seconds", epoch.seconds}});
   }
-  const Json document{
+  Json document{
       {"model", arguments_.model},
       {"out", written_ ? Json(arguments_.output) : Json()},
       {"classes", task_->classes()},
@@ -466,6 +498,7 @@ void Training::print_result() const {
       {"ended", end_},
       {"seconds", seconds},
       {"images_per_second", pictures_per_second()}};
+  if (board) document["board"] = board_json(*board);
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 

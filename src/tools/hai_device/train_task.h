@@ -52,6 +52,8 @@ class TrainTask {
     return trainer.step(inputs, learning_rate);
   }
   virtual void end_epoch() {}
+  // That went through the frozen part in so many steps.
+  virtual int64_t frozen_samples(int64_t steps) const { return steps * batch(); }
   // How well `model` answers what is held out. Precondition: something is.
   virtual Result<double> measure(format::ModelFile model) = 0;
   // Some of what the last measure() saw; a detector shows none.

@@ -24,9 +24,9 @@ constexpr int64_t kSuppressed = 300;    // candidates that are compared with eac
 constexpr int64_t kOverlapFlops = 16;
 constexpr int64_t kPixelBytes = 3;
 
-int64_t elements_of(const format::ProgramTensor& tensor) {
+int64_t elements_of(const format::ProgramTensor& tensor, int64_t batch = 1) {
   int64_t count = 1;
-  for (const Dim& dim : tensor.shape) count *= std::max<int64_t>(dim.value, 1);
+  for (const Dim& dim : tensor.shape) count *= std::max<int64_t>(dim.value, 1) * (dim.is_symbolic() ? batch : 1);
   return count;
 }
 
@@ -83,21 +83,24 @@ double seconds_of(const Machine& machine, Engine engine, const Work& work) {
   return std::max(arithmetic, static_cast<double>(work.bytes) / bytes) + start * static_cast<double>(work.operators);
 }
 
-Work work_of(const format::Program& program, const format::Instruction& instruction) {
+Work work_of(const format::Program& program, const format::Instruction& instruction, int64_t batch) {
   Work work;
   int64_t results = 0;
+  bool free_batch = false;
   for (const auto* operands : {&instruction.inputs, &instruction.outputs}) {
     for (const uint32_t number : *operands) {
       if (number == format::kNoTensor) continue;
       const format::ProgramTensor& tensor = program.tensors[number];
-      work.bytes += bytes_for(tensor.dtype, elements_of(tensor));
-      if (operands == &instruction.outputs) results += elements_of(tensor);
+      work.bytes += bytes_for(tensor.dtype, elements_of(tensor, batch));
+      if (operands == &instruction.outputs) results += elements_of(tensor, batch);
+      free_batch = free_batch || !is_static(tensor.shape);
     }
   }
   const bool integer = !instruction.inputs.empty() && instruction.inputs[0] != format::kNoTensor &&
                        is_integer(program.tensors[instruction.inputs[0]].dtype);
   if (instruction.macs > 0) {
-    (integer ? work.macs_i8 : work.flops) = integer ? instruction.macs : 2 * instruction.macs;
+    const int64_t macs = instruction.macs * (free_batch ? batch : 1);
+    (integer ? work.macs_i8 : work.flops) = integer ? macs : 2 * macs;
   } else if (!only_moves(instruction.kernel)) {
     work.flops = results * (is_function(instruction.kernel) ? kFunctionFlops : 2);
   }

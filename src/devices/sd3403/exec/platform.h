@@ -22,8 +22,8 @@ struct Work {
 };
 // Precondition: the engine is the host or the GPU.
 double seconds_of(const Machine& machine, Engine engine, const Work& work);
-// What an instruction of the host computes and moves for one sample.
-Work work_of(const format::Program& program, const format::Instruction& instruction);
+// What an instruction of the host computes and moves for so many samples.
+Work work_of(const format::Program& program, const format::Instruction& instruction, int64_t batch = 1);
 
 struct Stage {
   std::string name;

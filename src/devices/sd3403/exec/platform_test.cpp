@@ -64,6 +64,17 @@ TEST(Platform, WorkFollowsFromKernelAndTensors) {
   EXPECT_EQ(work_of(p, p.instructions[2]).bytes, 8000000);
 }
 
+TEST(Platform, AFreeBatchMultipliesWhatDependsOnIt) {
+  format::Program p = program();
+  p.tensors[1].shape = {Dim(1, 0), Dim(1000000)};
+  p.tensors[2].shape = {Dim(1, 0), Dim(1000000)};
+  EXPECT_EQ(work_of(p, p.instructions[1]).bytes, 5000000);
+  EXPECT_EQ(work_of(p, p.instructions[1], 3).bytes, 15000000);
+  EXPECT_EQ(work_of(p, p.instructions[1], 3).macs_i8, 15000000000);
+  EXPECT_EQ(work_of(p, p.instructions[2], 3).bytes, 16000000);  // its result has no batch
+  EXPECT_EQ(work_of(p, p.instructions[2], 3).flops, 20000000);
+}
+
 TEST(Platform, StagesAddUpAndTheBusiestEngineSetsThePeriod) {
   const format::Program p = program();
   const Machine machine = plain();

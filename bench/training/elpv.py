@@ -16,6 +16,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,26 @@ from bench.reasons import Skipped, exit_status
 from bench.training.interval import mean_with_interval
 
 TRAINING, HELD_OUT, VIEWS, BATCH = 1000, 0.1, 4, 32
-TRAINED, EPOCHS, RATE, SMOOTHING = "last:8", 16, 1e-3, 0.1
+RATE, SMOOTHING = 1e-3, 0.1
 GOALS = {2: 0.81, 4: 0.53}
 MOST_MINUTES = 3.0
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and for how long."""
+
+    trainable: str = "last:8"
+    epochs: int = 16
+
+    def fits(self, row: dict[str, Any]) -> bool:
+        """The row is of a run with this recipe; those that do not name one are of the first."""
+        return (row.get("trainable", "last:8"), row.get("epochs", 16)) == (self.trainable, self.epochs)
+
+    def named(self) -> dict[str, Any]:
+        """The columns of a row that name it."""
+        return {} if self == Recipe() else {"trainable": self.trainable, "epochs": self.epochs}
 
 
 def cells(folder: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -119,17 +136,17 @@ def network(classes: int, seed: int) -> Any:
     return net.eval()
 
 
-def compile_network(net: Any, calibration: list[Floats], folder: Path, device: str = "cpu") -> None:
+def compile_network(net: Any, calibration: list[Floats], folder: Path, recipe: Recipe, device: str = "cpu") -> None:
     """The file that is trained; where the work ends that is not the device's."""
     from bench.models.export import export_network
 
     export_network(net, calibration[0], folder / "net.onnx", "_batch")
     model = hai.from_onnx(folder / "net.onnx")
-    model.quantize(calibration=calibration, trainable=TRAINED, self_check=False)
+    model.quantize(calibration=calibration, trainable=recipe.trainable, self_check=False)
     compiled = model.compile(
         device,
         dims={"batch": (1, BATCH)},
-        train=f"loss=cross_entropy,optimizer=adamw,weight_decay=0.02,label_smoothing={SMOOTHING},trainable={TRAINED},"
+        train=f"loss=cross_entropy,optimizer=adamw,weight_decay=0.02,label_smoothing={SMOOTHING},trainable={recipe.trainable},"
         "statistics_momentum=0.05",
     )
     compiled.save(folder / "net.hai")
@@ -149,6 +166,7 @@ def train(
     held_out: tuple[NDArray[np.uint8], NDArray[np.int64]],
     classes: int,
     seed: int,
+    recipe: Recipe,
 ) -> dict[str, float]:
     """Leaves the best epoch's model in best.hai; returns times."""
     begin, cpu = time.perf_counter(), sum(os.times()[:4])
@@ -161,10 +179,10 @@ def train(
     random = np.random.default_rng(seed)
     targets = np.eye(classes, dtype=np.float32)[labels] * weights_of(labels, classes)[labels, None]
     steps = len(labels) // BATCH
-    plan = hai.Schedule(RATE, kind="cosine", warmup_steps=2 * steps).native(EPOCHS * steps)
+    plan = hai.Schedule(RATE, kind="cosine", warmup_steps=2 * steps).native(recipe.epochs * steps)
     best, at = -1.0, 0
     steps_s = 0.0
-    for epoch in range(EPOCHS):
+    for epoch in range(recipe.epochs):
         order = random.permutation(len(labels))
         views = random.integers(0, VIEWS, len(labels))
         started = time.perf_counter()
@@ -173,7 +191,7 @@ def train(
             batch = [np.stack([kept[views[i]][f][i] for i in chosen]) for f in range(len(kept[0]))]
             trainer.step_from_features(batch, targets[chosen], plan.at(epoch * steps + step + 1))
         steps_s += time.perf_counter() - started
-        if epoch < EPOCHS // 2:
+        if epoch < recipe.epochs // 2:
             continue  # the rate is still high
         trainer.save(folder / "now.hai")
         score = macro_f1(answers_of(folder / "now.hai", held_out[0]), held_out[1], classes)
@@ -237,7 +255,7 @@ def probe(features: Floats, labels: NDArray[np.int64], parts: tuple[NDArray[np.i
 
 
 def run(
-    pictures: NDArray[np.uint8], thirds: NDArray[np.int64], pooled: Floats, classes: int, seed: int
+    pictures: NDArray[np.uint8], thirds: NDArray[np.int64], pooled: Floats, classes: int, seed: int, recipe: Recipe
 ) -> dict[str, Any]:
     """One split."""
     labels = thirds if classes == 4 else (thirds >= 2).astype(np.int64)
@@ -246,14 +264,15 @@ def run(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         calibration = [view(pictures[i : i + 1], 0) for i in training[:: len(training) // 64]]
-        compile_network(network(classes, seed), calibration, folder)
+        compile_network(network(classes, seed), calibration, folder, recipe)
         result = train(
-            folder, pictures[training], labels[training], (pictures[held_out], labels[held_out]), classes, seed
+            folder, pictures[training], labels[training], (pictures[held_out], labels[held_out]), classes, seed, recipe
         )
         answers = answers_of(folder / "best.hai", pictures[test])
     return {
         "classes": classes,
         "split": seed,
+        **recipe.named(),
         "f1": macro_f1(answers, labels[test], classes),
         "probe_f1": probe(pooled, labels, parts, classes),
         "accuracy": float((answers == labels[test]).mean()),
@@ -261,23 +280,24 @@ def run(
     }
 
 
-def board(pictures: NDArray[np.uint8], thirds: NDArray[np.int64], classes: int) -> dict[str, Any]:
+def board(pictures: NDArray[np.uint8], thirds: NDArray[np.int64], classes: int, recipe: Recipe) -> dict[str, Any]:
     """The minutes of `train` on the board, modelled; of what it measures, too."""
     training, held_out, _ = split(thirds, 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         calibration = [view(pictures[i : i + 1], 0) for i in training[:: len(training) // 64]]
-        compile_network(network(classes, 1), calibration, folder, "sd3403")
+        compile_network(network(classes, 1), calibration, folder, recipe, "sd3403")
         time = hai.modelled_training(
             folder / "net.hai",
             frozen_samples=VIEWS * len(training),
-            steps=EPOCHS * (len(training) // BATCH),
+            steps=recipe.epochs * (len(training) // BATCH),
             batch=BATCH,
-            measured_samples=EPOCHS // 2 * len(held_out),
+            measured_samples=(recipe.epochs - recipe.epochs // 2) * len(held_out),
         )
     return {
         "board": time.profile,
         "classes": classes,
+        **recipe.named(),
         "modelled_minutes": time.seconds / 60,
         "modelled_frozen_npu_s": time.frozen_npu_seconds,
         "modelled_frozen_host_s": time.frozen_host_seconds,
@@ -340,17 +360,19 @@ def measure(options: argparse.Namespace) -> bool:
         rows = [json.loads(line) for line in options.rows.read_text().splitlines()]
     pictures, thirds = cells(options.pictures)
     pooled: Floats | None = None
+    recipe = Recipe(options.trainable, options.epochs)
+    rows = [row for row in rows if recipe.fits(row)]
     boards, rows = [row for row in rows if "board" in row], [row for row in rows if "board" not in row]
     for classes in [int(number) for number in options.classes.split(",")]:
         if any(row["classes"] == classes for row in boards):
             continue
-        boards.append(keep(board(pictures, thirds, classes), options.rows))
+        boards.append(keep(board(pictures, thirds, classes, recipe), options.rows))
     for seed in range(1, options.splits + 1):
         for classes in [int(number) for number in options.classes.split(",")]:
             if any(row["classes"] == classes and row["split"] == seed for row in rows):
                 continue
             pooled = pooled_features(pictures) if pooled is None else pooled
-            row = run(pictures, thirds, pooled, classes, seed)
+            row = run(pictures, thirds, pooled, classes, seed, recipe)
             rows.append(keep(row, options.rows))
     reached = print_rows(rows)
     return print_board(boards) and reached
@@ -362,6 +384,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--classes", default="2,4")
     parser.add_argument("--rows", type=Path)
+    parser.add_argument("--trainable", default=Recipe().trainable, help="of the recipe: last:8 by default")
+    parser.add_argument("--epochs", type=int, default=Recipe().epochs)
     parser.add_argument("--pictures", type=Path, help="the folder of labels.csv and images/")
     options = parser.parse_args(arguments)
     return exit_status(lambda: measure(options))

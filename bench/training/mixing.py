@@ -62,8 +62,8 @@ def compile_network(calibration: list[elpv.Floats], seed: int, path: Path) -> No
     export_network(elpv.network(2, seed), calibration[0], path.with_suffix(".onnx"), "_batch")
     model = hai.from_onnx(path.with_suffix(".onnx"))
     model.preprocessing = hai.Preprocessing(width=224, height=224, mean=(127.0,) * 3, scale=(1 / 128,) * 3)
-    model.quantize(calibration=calibration, trainable=elpv.TRAINED, self_check=False)
-    options = f"loss=cross_entropy,optimizer=adamw,weight_decay=0.02,trainable={elpv.TRAINED},statistics_momentum=0.05"
+    model.quantize(calibration=calibration, trainable=elpv.Recipe().trainable, self_check=False)
+    options = f"loss=cross_entropy,optimizer=adamw,weight_decay=0.02,trainable={elpv.Recipe().trainable},statistics_momentum=0.05"
     model.compile(dims={"batch": (1, BATCH)}, train=options).save(path)
 
 

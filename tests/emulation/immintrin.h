@@ -534,6 +534,8 @@ HAI_CONVERT(cvtepi32_epi16, hai_any512, __m512i, si, hai_any256, __m256i, si, 16
 #define _mm512_dpwssd_epi32 hai_dpwssd_epi32
 #undef _mm256_dpbusd_avx_epi32
 #define _mm256_dpbusd_avx_epi32 hai_m256_dpbusd_avx_epi32
+#undef _mm256_dpbusd_epi32
+#define _mm256_dpbusd_epi32 hai_m256_dpbusd_avx_epi32
 #undef _mm256_dpwssd_avx_epi32
 #define _mm256_dpwssd_avx_epi32 hai_m256_dpwssd_avx_epi32
 #undef _mm512_permutex2var_epi8

@@ -95,6 +95,8 @@ const std::vector<ConvSampleGeometry>& conv_sample_geometries() {
       {"depthwise_stride2_same_upper", 1, 14, 14, 24, 24, 3, 3, 2, {0, 0, 1, 1}, {1, 1}, 24},
       {"depthwise_5x5", 1, 11, 13, 21, 21, 5, 5, 1, {2, 2, 2, 2}, {1, 1}, 21},
       {"depthwise_5x5_stride2", 1, 13, 11, 16, 16, 5, 5, 2, {2, 2, 2, 2}, {1, 1}, 16},
+      {"depthwise_5x5_wide", 2, 9, 12, 37, 37, 5, 5, 1, {2, 2, 2, 2}, {1, 1}, 37},
+      {"depthwise_5x7_stride3", 1, 12, 17, 70, 70, 5, 7, 3, {1, 2, 3, 4}, {1, 1}, 70},
       {"depthwise_dilated", 1, 13, 13, 17, 17, 3, 3, 1, {2, 2, 2, 2}, {2, 2}, 17},
       {"depthwise_7x3", 1, 9, 8, 8, 8, 7, 3, 1, {3, 1, 3, 1}, {1, 1}, 8},
       {"depthwise_no_padding", 1, 8, 23, 33, 33, 3, 3, 1, {0, 0, 0, 0}, {1, 1}, 33},

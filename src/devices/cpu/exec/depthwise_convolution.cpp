@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/checked.h"
 
@@ -29,6 +30,7 @@ Result<DepthwiseConvolution> DepthwiseConvolution::make(const ConvolutionGeometr
   out.isa_ = isa;
   out.integer_ = is_integer(x_dtype);
   out.x_signed_ = x_dtype == DataType::kI8;
+  out.x_zero_point_ = x_zero_point;
   out.wide_ = x_dtype == DataType::kI16;
   out.element_bytes_ = out.wide_ ? 2 : out.integer_ ? 1 : 4;
   const int64_t channels = geometry.in_channels;
@@ -96,6 +98,20 @@ Status DepthwiseConvolution::narrow_weights() {
   return {};
 }
 
+Status DepthwiseConvolution::choose_dots(const ProductEpilogue& epilogue) {
+  std::vector<int64_t> largest(channel_weights_.size());
+  for (size_t c = 0; c < largest.size(); ++c) largest[c] = largest_sum(c, epilogue.bias[c]);
+  const auto count = static_cast<size_t>(geometry_.kernel_rows * geometry_.kernel_cols * padded_);
+  const std::span<const float> weights(std::as_const(packed_).as<float>(), count);
+  HAI_TRY(dots_, DepthwiseDots::make({geometry_, weights, padded_, x_signed_, x_zero_point_}, epilogue, largest, isa_));
+  if (!dots_) return {};
+  packed_ = {};
+  idle_row_ = {};
+  bias_ = {};
+  scratch_bytes_ = align_up(dots_->scratch_bytes(), 64);
+  return {};
+}
+
 Status DepthwiseConvolution::take_bias(ProductEpilogue& epilogue) {
   const auto count = static_cast<size_t>(padded_);
   if (wide_) {
@@ -113,6 +129,11 @@ Status DepthwiseConvolution::take_bias(ProductEpilogue& epilogue) {
     epilogue.take_bias_out();
     return {};
   }
+  if (integer_) HAI_TRY_STATUS(choose_dots(epilogue));
+  if (dots_) {
+    epilogue.take_bias_out();
+    return {};
+  }
   float* bias = bias_.as<float>().data();
   for (size_t c = 0; c < count; ++c) {
     bias[c] = integer_ ? static_cast<float>(epilogue.bias[c]) : epilogue.bias_f32[c];
@@ -125,14 +146,26 @@ void DepthwiseConvolution::run(const ProductEpilogue& epilogue, const Convolutio
                                ThreadPool& threads) const {
   const int64_t rows = buffers.images * geometry_.out_rows;
   const int64_t wanted = threads.thread_count() == 1 ? 1 : kTasksPerThread * threads.thread_count();
-  const int64_t rows_a_task = std::max<int64_t>(1, rows / wanted);
+  const int64_t step = dots_ ? dots_->rows_at_once() : 1;
+  const int64_t rows_a_task = align_up(std::max<int64_t>(1, rows / wanted), step);
   threads.parallel(ceil_div(rows, rows_a_task), [&](int64_t task, int thread) {
     const int64_t end = std::min(rows, (task + 1) * rows_a_task);
-    for (int64_t row = task * rows_a_task; row < end; ++row) {
-      run_row(epilogue, buffers, buffers.scratch + thread * scratch_bytes_, row / geometry_.out_rows,
-              row % geometry_.out_rows);
+    for (int64_t row = task * rows_a_task; row < end;) {
+      const int64_t first = row % geometry_.out_rows;
+      const int64_t count = std::min({step, end - row, geometry_.out_rows - first});
+      run_rows(epilogue, buffers, buffers.scratch + thread * scratch_bytes_, row / geometry_.out_rows, first, count);
+      row += count;
     }
   });
+}
+
+void DepthwiseConvolution::run_rows(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers,
+                                    std::byte* scratch, int64_t image, int64_t row, int64_t count) const {
+  if (!dots_) return run_row(epilogue, buffers, scratch, image, row);
+  const ConvolutionGeometry& g = geometry_;
+  std::byte* out = buffers.y + (image * g.out_rows + row) * g.out_cols * g.out_channels;
+  dots_->run(buffers.x + image * g.in_rows * g.in_cols * g.in_channels, row, count, scratch, out);
+  epilogue.look_up(out, g.out_channels, count * g.out_cols, g.out_channels);
 }
 
 void DepthwiseConvolution::run_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers,

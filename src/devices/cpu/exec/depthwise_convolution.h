@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "devices/cpu/exec/aligned_buffer.h"
 #include "devices/cpu/exec/convolution.h"
+#include "devices/cpu/exec/depthwise_dots.h"
 
 namespace hai::cpu {
 
@@ -25,7 +27,9 @@ class DepthwiseConvolution {
   // After this the kernel adds the integer bias, and the epilogue no longer does.
   Status take_bias(ProductEpilogue& epilogue);
 
-  int64_t packed_bytes() const { return packed_.size_bytes() + idle_row_.size_bytes() + bias_.size_bytes(); }
+  int64_t packed_bytes() const {
+    return packed_.size_bytes() + idle_row_.size_bytes() + bias_.size_bytes() + (dots_ ? dots_->packed_bytes() : 0);
+  }
   int64_t scratch_bytes_per_thread() const { return scratch_bytes_; }
   void run(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, ThreadPool& threads) const;
 
@@ -34,6 +38,11 @@ class DepthwiseConvolution {
   int64_t largest_sum(size_t c, int64_t bias) const;
   // Weights for 32-bit sums.
   Status narrow_weights();
+  // Takes the dot products' kernel where it serves the layer.
+  Status choose_dots(const ProductEpilogue& epilogue);
+  // Output rows [row, row + count) of one image.
+  void run_rows(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image,
+                int64_t row, int64_t count) const;
   void run_wide_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, const void* const* rows,
                     int64_t first_pixel) const;
   void run_row(const ProductEpilogue& epilogue, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image,
@@ -45,6 +54,7 @@ class DepthwiseConvolution {
   bool wide_ = false;         // i16 activations
   bool narrow_sums_ = false;  // i16 activations whose sums fit 32 bits
   bool x_signed_ = true;
+  int32_t x_zero_point_ = 0;
   int64_t element_bytes_ = 4;
   int64_t padded_ = 0;
   int64_t scratch_bytes_ = 0;
@@ -53,6 +63,7 @@ class DepthwiseConvolution {
   AlignedBuffer idle_row_;   // a row of zeros or zero points, read above and below the image
   AlignedBuffer bias_;       // f32; wide: f64, or i32 with narrow sums
   std::vector<ChannelWeights> channel_weights_;
+  std::optional<DepthwiseDots> dots_;  // instead of packed_, idle_row_ and bias_
 };
 
 }  // namespace hai::cpu

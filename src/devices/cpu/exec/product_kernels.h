@@ -3,6 +3,7 @@
 
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/exec/kernels/depthwise.h"
+#include "devices/cpu/exec/kernels/depthwise_i8.h"
 #include "devices/cpu/exec/kernels/depthwise_s16.h"
 #include "devices/cpu/exec/kernels/epilogue.h"
 #include "devices/cpu/exec/kernels/epilogue_s16.h"
@@ -29,6 +30,7 @@ HAI_KERNEL_FAMILY(fixed_point_rows, void, (const hai_fixed_rows*));
 HAI_DOT_KERNEL_FAMILY(lookup_rows, void, (const uint8_t*, uint8_t*, int64_t, int64_t, int64_t));
 HAI_KERNEL_FAMILY(depthwise_f32, void, (const hai_depthwise*));
 HAI_KERNEL_FAMILY(depthwise_s8, void, (const hai_depthwise*));
+HAI_DOT_KERNEL_FAMILY(depthwise_i8, const hai_depthwise_i8_kernel*, (void));
 HAI_KERNEL_FAMILY(depthwise_s16, void, (const hai_depthwise_s16*));
 HAI_KERNEL_FAMILY(winograd_input_s16, void, (const hai_winograd_input*));
 HAI_KERNEL_FAMILY(winograd_input_f32, void, (const hai_winograd_input*));

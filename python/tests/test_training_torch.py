@@ -257,3 +257,26 @@ def test_a_frozen_front_stays_as_it_is(tmp_path: Path) -> None:
     again = hai.Trainer(tmp_path / "trained.hai")
     assert np.abs(again.get("10.weight") - before["10.weight"].numpy().transpose(0, 2, 3, 1)).max() > 1e-3
     assert np.array_equal(again.get("10.weight"), trainer.get("10.weight"))
+
+
+def test_what_is_trained_is_what_the_module_has(tmp_path: Path) -> None:
+    # The exporter gives convolutions without a bias zeros, which are none; slopes of PReLU are parameters.
+    torch.manual_seed(9)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.PReLU(8), nn.Conv2d(8, 8, 3, 2, groups=4, bias=False), nn.PReLU(),
+        nn.Flatten(), nn.Linear(8, 5),
+    )  # fmt: skip
+    x, t = torch.randn(6, 3, 5, 5), torch.randint(0, 5, (6,))
+    trainer = trainer_of(module, x[:1], tmp_path, optimizer="sgd", momentum=0.9)
+    theirs = torch.optim.SGD(module.parameters(), 0.05, momentum=0.9)
+    for _ in range(STEPS):
+        assert trainer.step(x.numpy(), t.numpy(), 0.05).applied
+        theirs.zero_grad()
+        functional.cross_entropy(module(x), t).backward()
+        theirs.step()
+    assert set(trainer.parameter_names) == set(module.state_dict())
+    for name, parameter in module.named_parameters():
+        array = parameter.detach().numpy()
+        mine = trainer.get(name)
+        wanted = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array.reshape(mine.shape)
+        assert np.abs(mine - wanted).max() < 2e-6

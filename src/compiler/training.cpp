@@ -142,11 +142,14 @@ Result<passes::TrainingOptions> parse_training(std::string_view text) {
 
 void restore_names(ir::Graph& graph, std::span<const ir::ValueId> constants) {
   for (const ir::ValueId constant : constants) {
-    const std::string name = graph.value(constant).name;
-    const size_t dot = name.rfind('.');
-    const bool numbered = dot != std::string::npos && dot > 0 && dot + 1 < name.size() &&
-                          name.find_first_not_of("0123456789", dot + 1) == std::string::npos;
-    if (numbered && !graph.find_value(name.substr(0, dot))) graph.rename_value(constant, name.substr(0, dot));
+    while (true) {  // moved more than once: "conv.weight.1.1"
+      const std::string name = graph.value(constant).name;
+      const size_t dot = name.rfind('.');
+      const bool numbered = dot != std::string::npos && dot > 0 && dot + 1 < name.size() &&
+                            name.find_first_not_of("0123456789", dot + 1) == std::string::npos;
+      if (!numbered || graph.find_value(name.substr(0, dot))) break;
+      graph.rename_value(constant, name.substr(0, dot));
+    }
   }
 }
 

@@ -95,7 +95,8 @@ Result<std::vector<Row>> rows_of(const fs::path& list) {
   HAI_TRY(const std::string text, read_file(list.string(), kMaxListBytes));
   std::vector<Row> rows;
   int64_t number = 0;
-  for (size_t begin = 0; begin < text.size();) {
+  const size_t mark = text.starts_with("\xef\xbb\xbf") ? 3 : 0;  // spreadsheets begin UTF-8 so
+  for (size_t begin = mark; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     std::string_view line = std::string_view(text).substr(begin, end - begin);
     begin = end + 1;
@@ -128,8 +129,8 @@ Status number_labels(const fs::path& list, const std::vector<Row>& rows, int64_t
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t label = *whole_number(rows[i].label);
     if (label < 0 || label >= class_count) {
-      return make_error(StatusCode::kOutOfRange, "D073", "{}: line {}: label {}: the model has {} classes, numbered 0",
-                        list.string(), rows[i].line, rows[i].label, class_count);
+      return make_error(StatusCode::kOutOfRange, "D073", "{}: line {}: label {}: the model has {} classes, 0 to {}",
+                        list.string(), rows[i].line, rows[i].label, class_count, class_count - 1);
     }
     set.pictures[i].label = static_cast<int32_t>(label);
   }

@@ -40,6 +40,15 @@ bool foldable(const ir::Graph& graph, const ir::Node& node) {
   return true;
 }
 
+// What a result is called: a constant that a pass moved, without a name for it, keeps the name that users know.
+std::string name_of_result(const ir::Graph& graph, const ir::Node& node, ir::ValueId output) {
+  const std::string& name = graph.value(output).name;
+  const bool numbered =
+      name.size() > 1 && name[0] == 'v' && name.find_first_not_of("0123456789", 1) == std::string::npos;
+  const bool moves = node.op == "reshape" || node.op == "transpose";
+  return numbered && moves ? graph.value(node.inputs[0]).name : name;
+}
+
 }  // namespace
 
 Status fold_node(ir::Graph& graph, ir::NodeId id) {
@@ -71,7 +80,8 @@ Status fold_node(ir::Graph& graph, ir::NodeId id) {
   }
   const std::vector<ir::ValueId> made = node.outputs;
   for (size_t i = 0; i < made.size(); ++i) {
-    const ir::ValueId constant = graph.add_constant(graph.value(made[i]).name, graph.value(made[i]).type, results[i]);
+    const ir::ValueId constant =
+        graph.add_constant(name_of_result(graph, graph.node(id), made[i]), graph.value(made[i]).type, results[i]);
     graph.replace_uses(made[i], constant);
   }
   graph.erase_node(id);

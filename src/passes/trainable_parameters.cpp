@@ -28,10 +28,20 @@ bool is_product_result(const Graph& graph, ValueId value) {
   return producer != kNone && is_product(graph.node(producer));
 }
 
-// Exporters give convolutions before a batch norm zeros for a bias that their model does not have: the norm has one.
+// PyTorch's exporter numbers what it makes itself, "val_12"; parameters have the names that the module gave them.
+bool is_named_by_exporter(std::string_view name) {
+  constexpr std::string_view kPrefix = "val_";
+  return name.starts_with(kPrefix) && name.size() > kPrefix.size() &&
+         name.find_first_not_of("0123456789", kPrefix.size()) == std::string_view::npos;
+}
+
+// Exporters give convolutions that have no bias zeros for one: before a batch norm (the norm has one), and PyTorch's
+// everywhere, under a name of its own.
 bool stands_for_none(const Graph& graph, const Node& product, ValueId bias) {
+  if (bias == kNone) return false;
   const NodeId reader = sole_reader(graph, product.outputs[0]);
-  if (bias == kNone || reader == kNone || graph.node(reader).op != "batch_norm") return false;
+  const bool before_norm = reader != kNone && graph.node(reader).op == "batch_norm";
+  if (!before_norm && !is_named_by_exporter(graph.value(bias).name)) return false;
   const auto values = constant_values(graph, bias);
   return values && std::all_of(values->begin(), values->end(), [](double value) { return value == 0; });
 }
@@ -61,6 +71,8 @@ std::vector<Slot> slots_of(const Graph& graph, const std::vector<NodeId>& order)
     } else if (is_normalization(node)) {
       add(input(1), true, false);
       add(input(2), true, true);
+    } else if (node.op == "prelu") {
+      add(input(1), true, false);
     } else if (node.op == "add") {
       if (is_product_result(graph, input(0))) add(input(1), true, true);
       if (is_product_result(graph, input(1))) add(input(0), true, true);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -365,6 +366,7 @@ int flushed(const std::string& program, int code) {
 
 int run_program(CLI::App& app, int argc, char** argv, const Chosen& chosen) {
   const std::string& name = app.get_name();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write, with its name
   if (is_unknown_command(app, argc, argv)) return kExitUsage;
   try {
     app.parse(argc, argv);

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -40,27 +41,31 @@ using Json = nlohmann::ordered_json;
 
 volatile std::sig_atomic_t interrupted = 0;
 
-// While it lives, the first interrupt is noted; the second one ends the process as ever.
+// While it lives, the first interrupt is noted; the second one ends the process as ever. A terminal that is closed and
+// a reader of the output that went away (`| head -1`) are interrupts too; the latter's every write tells so again.
 class InterruptNotice {
  public:
   InterruptNotice() {
     interrupted = 0;
-    struct sigaction action = {};
-    action.sa_handler = [](int) { interrupted = 1; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-    ::sigaction(SIGINT, &action, &old_interrupt_);
-    ::sigaction(SIGTERM, &action, &old_terminate_);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], nullptr, &old_[i]);
+      if (kSignals[i] == SIGHUP && old_[i].sa_handler == SIG_IGN) continue;  // nohup
+      struct sigaction action = {};
+      action.sa_handler = [](int) { interrupted = 1; };
+      action.sa_flags = SA_RESTART;
+      if (kSignals[i] != SIGPIPE) action.sa_flags |= static_cast<int>(SA_RESETHAND);
+      ::sigaction(kSignals[i], &action, nullptr);
+    }
   }
   ~InterruptNotice() {
-    ::sigaction(SIGINT, &old_interrupt_, nullptr);
-    ::sigaction(SIGTERM, &old_terminate_, nullptr);
+    for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &old_[i], nullptr);
   }
   InterruptNotice(const InterruptNotice&) = delete;
   InterruptNotice& operator=(const InterruptNotice&) = delete;
 
  private:
-  struct sigaction old_interrupt_ = {};
-  struct sigaction old_terminate_ = {};
+  static constexpr std::array<int, 4> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+  std::array<struct sigaction, kSignals.size()> old_ = {};
 };
 
 // Programs that measure (optimizer=fisher) have the parts of a step and leave the parameters as they are.
@@ -178,10 +183,18 @@ Status Training::prepare() {
                       "--patience {} needs pictures that tell the better epoch; give --held-out 0.1, or leave it out",
                       arguments_.patience);
   }
+  if (arguments_.recipe == "detect" && arguments_.labels.empty()) {
+    return make_error(StatusCode::kInvalidArgument, "L110",
+                      "--recipe detect needs boxes; give --labels coco.json, or --recipe classify");
+  }
   HAI_TRY_STATUS(
       check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}},
                     {arguments_.model, arguments_.data}));
-  HAI_TRY_STATUS(AtomicFileWriter::create(arguments_.output));  // what cannot be written in the end is said now
+  // What cannot be written in the end is said now.
+  HAI_TRY_STATUS(AtomicFileWriter::create(arguments_.output));
+  if (!arguments_.report.empty()) {
+    HAI_TRY_STATUS(AtomicFileWriter::create(arguments_.report));
+  }
   threads_ =
       arguments_.threads > 0 ? arguments_.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   limits_ = TrainLimits(arguments_.cpu_share, threads_, arguments_.max_temperature, arguments_.thermal_folder);

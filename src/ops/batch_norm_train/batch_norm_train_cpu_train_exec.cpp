@@ -1,7 +1,7 @@
 // batch_norm_train on the CPU, f32: one sweep for the moments, one for y.
 //
 // Moments are those of x minus its first row, so that squares do not lose what a large mean leaves; sums of blocks are
-// added in f64 (devices/cpu/train/channel_sums.h). The sweep for y is one multiply-add an element.
+// added in f64 (devices/cpu/train/channel_sums.h). The sweep for y is a difference and a multiply-add an element.
 #include <algorithm>
 #include <cmath>
 
@@ -9,13 +9,14 @@
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/train/channel_sums.h"
 #include "devices/cpu/train/clamp_activation.h"
+#include "devices/cpu/train/kernels/batch_norm_columns.h"
 
 namespace hai::cpu {
 namespace {
 
 HAI_KERNEL_FAMILY(hai_batch_norm_moments_f32, void, (const float*, const float*, int64_t, int64_t, float*, float*));
 HAI_KERNEL_FAMILY(hai_batch_norm_apply_f32, void,
-                  (const float*, const float*, const float*, int64_t, int64_t, float, float, float*, int32_t));
+                  (const float*, const hai_batch_norm_columns*, int64_t, float*, int32_t));
 
 class BatchNormTrain final : public CpuKernel {
  public:
@@ -29,7 +30,7 @@ class BatchNormTrain final : public CpuKernel {
         apply_(hai_batch_norm_apply_f32_for(isa)) {}
   bool needs_constant(size_t) const override { return true; }
   int64_t scratch_bytes(int64_t, int) const override {
-    return sums_.total_bytes() + 3 * sums_.array_bytes() + sums_.scratch_bytes();
+    return sums_.total_bytes() + kArrays * sums_.array_bytes() + sums_.scratch_bytes();
   }
   void run(const RunContext& context) const override {
     const auto* x = data_of<float>(context.inputs[0]);
@@ -37,43 +38,46 @@ class BatchNormTrain final : public CpuKernel {
     const int64_t rows = context.inputs[0].count() / channels_;
     auto* totals = reinterpret_cast<double*>(context.scratch);
     std::byte* arrays = context.scratch + sums_.total_bytes();
-    auto* shift = reinterpret_cast<float*>(arrays);
-    auto* factor = reinterpret_cast<float*>(arrays + sums_.array_bytes());
-    auto* offset = reinterpret_cast<float*>(arrays + 2 * sums_.array_bytes());
+    const auto array = [&](int64_t i) { return reinterpret_cast<float*>(arrays + i * sums_.array_bytes()); };
+    float* shift = array(0);
+    float* mean = array(1);
+    float* factor = array(2);
+    float* bias = array(3);
     if (rows > 0) {
       sums_.repeat(x, shift);
     } else {
       std::fill_n(shift, channels_, 0.0F);
     }
-    sums_.run(context.threads, rows, arrays + 3 * sums_.array_bytes(), totals,
+    sums_.run(context.threads, rows, arrays + kArrays * sums_.array_bytes(), totals,
               [&](int64_t first, int64_t count, int64_t width, float* sum, float* square) {
                 moments_(x + first, shift, count, width, sum, square);
               });
-    finish(context, rows, totals, shift, factor, offset);
+    finish(context, rows, totals, shift, factor);
     const int32_t stream = sums_.streams(y, rows) ? 1 : 0;
+    sums_.repeat(data_of<float>(context.outputs[1]), mean);
     sums_.repeat(factor, factor);
-    sums_.repeat(offset, offset);
+    sums_.repeat(data_of<float>(context.inputs[2]), bias);
     sums_.for_rows(context.threads, rows, [&](int64_t first, int64_t count, int64_t width) {
-      apply_(x + first, factor, offset, count, width, bounds_.low, bounds_.high, y + first, stream);
+      const hai_batch_norm_columns columns{width, mean, factor, bias, bounds_.low, bounds_.high, nullptr, nullptr};
+      apply_(x + first, &columns, count, y + first, stream);
     });
   }
 
  private:
-  // Statistics, running statistics, and the first `channels_` factors and offsets.
-  void finish(const RunContext& context, int64_t rows, const double* totals, const float* shift, float* factor,
-              float* offset) const {
+  static constexpr int64_t kArrays = 4;
+  // Statistics, running statistics, and the first `channels_` factors.
+  void finish(const RunContext& context, int64_t rows, const double* totals, const float* shift, float* factor) const {
     const auto count = static_cast<double>(std::max<int64_t>(rows, 1));
     const auto* scale = data_of<float>(context.inputs[1]);
-    const auto* bias = data_of<float>(context.inputs[2]);
     for (int64_t c = 0; c < channels_; ++c) {
       const double moved = totals[c] / count;
       const double mean = static_cast<double>(shift[c]) + moved;
       const double variance = std::max(0.0, totals[channels_ + c] / count - moved * moved);
-      const double gain = static_cast<double>(scale[c]) / std::sqrt(variance + epsilon_);
-      factor[c] = static_cast<float>(gain);
-      offset[c] = static_cast<float>(static_cast<double>(bias[c]) - mean * gain);
       data_of<float>(context.outputs[1])[c] = static_cast<float>(mean);
       data_of<float>(context.outputs[2])[c] = static_cast<float>(variance);
+      // As the gradient has it: of the rounded variance.
+      const double rounded = data_of<float>(context.outputs[2])[c];
+      factor[c] = static_cast<float>(static_cast<double>(scale[c]) / std::sqrt(rounded + epsilon_));
       const double unbiased = variance * count / std::max(count - 1.0, 1.0);
       const auto moves = [&](size_t i, double to) {
         const double running = data_of<float>(context.inputs[i])[c];

@@ -1,7 +1,7 @@
 // batch_norm_train_gradient on the CPU, f32: one sweep over x and dy for the sums, one for dx.
 //
-// dx = g a + x b + c with three numbers a channel, made in f64 between the sweeps. In place of dy is fine: an element
-// of dx needs its own operands alone, once the sums are made.
+// dx = g a + (x - mean) b + c with four numbers a channel, made in f64 between the sweeps. In place of dy is fine: an
+// element of dx needs its own operands alone, once the sums are made.
 #include <algorithm>
 #include <cmath>
 
@@ -9,16 +9,15 @@
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/train/channel_sums.h"
 #include "devices/cpu/train/clamp_activation.h"
+#include "devices/cpu/train/kernels/batch_norm_columns.h"
 
 namespace hai::cpu {
 namespace {
 
 HAI_KERNEL_FAMILY(hai_batch_norm_gradient_sums_f32, void,
-                  (const float*, const float*, const float*, const float*, const float*, int64_t, int64_t, float, float,
-                   float*, float*));
+                  (const float*, const float*, const hai_batch_norm_columns*, int64_t, float*, float*));
 HAI_KERNEL_FAMILY(hai_batch_norm_gradient_apply_f32, void,
-                  (const float*, const float*, const float*, const float*, const float*, const float*, int64_t, int64_t,
-                   float, float, float*, int32_t));
+                  (const float*, const float*, const hai_batch_norm_columns*, int64_t, float*, int32_t));
 
 class BatchNormTrainGradient final : public CpuKernel {
  public:
@@ -42,37 +41,46 @@ class BatchNormTrainGradient final : public CpuKernel {
     std::byte* arrays = context.scratch + sums_.total_bytes();
     const auto array = [&](int64_t i) { return reinterpret_cast<float*>(arrays + i * sums_.array_bytes()); };
     float* factor = array(0);
-    float* offset = array(1);
+    float* bias = array(1);
     float* mean = array(2);
     float* slope = array(3);
     float* shift = array(4);
-    for (int64_t c = 0; c < channels_; ++c) {
-      mean[c] = data_of<float>(context.inputs[4])[c];
-      factor[c] = static_cast<float>(gain(context, c));
-      offset[c] = static_cast<float>(static_cast<double>(data_of<float>(context.inputs[3])[c]) -
-                                     static_cast<double>(mean[c]) * gain(context, c));
-    }
-    for (float* parameters : {factor, offset, mean}) sums_.repeat(parameters, parameters);
+    for (int64_t c = 0; c < channels_; ++c) factor[c] = static_cast<float>(gain(context, c));
+    sums_.repeat(factor, factor);
+    sums_.repeat(data_of<float>(context.inputs[3]), bias);
+    sums_.repeat(data_of<float>(context.inputs[4]), mean);
+    hai_batch_norm_columns all = {};
+    all.mean = mean;
+    all.factor = factor;
+    all.bias = bias;
+    all.low = bounds_.low;
+    all.high = bounds_.high;
+    all.slope = slope;
+    all.shift = shift;
+    const auto columns = [&](int64_t width) {
+      hai_batch_norm_columns out = all;
+      out.width = width;
+      return out;
+    };
     sums_.run(context.threads, rows, arrays + kArrays * sums_.array_bytes(), totals,
               [&](int64_t first, int64_t count, int64_t width, float* sum, float* product) {
-                sum_(x + first, dy + first, factor, offset, mean, count, width, bounds_.low, bounds_.high, sum,
-                     product);
+                const hai_batch_norm_columns of = columns(width);
+                sum_(x + first, dy + first, &of, count, sum, product);
               });
     const auto count = static_cast<double>(std::max<int64_t>(rows, 1));
     for (int64_t c = 0; c < channels_; ++c) {
       const double inverse = inverse_deviation(context, c);
       const double along = totals[channels_ + c] * inverse;  // sum of g n
-      const double b = -gain(context, c) * along * inverse / count;
-      slope[c] = static_cast<float>(b);
-      shift[c] = static_cast<float>(-gain(context, c) * totals[c] / count - b * static_cast<double>(mean[c]));
+      slope[c] = static_cast<float>(-gain(context, c) * along * inverse / count);
+      shift[c] = static_cast<float>(-gain(context, c) * totals[c] / count);
       data_of<float>(context.outputs[1])[c] = static_cast<float>(along);
       data_of<float>(context.outputs[2])[c] = static_cast<float>(totals[c]);
     }
     const int32_t stream = sums_.streams(dx, rows) ? 1 : 0;
     for (float* parameters : {slope, shift}) sums_.repeat(parameters, parameters);
     sums_.for_rows(context.threads, rows, [&](int64_t first, int64_t row_count, int64_t width) {
-      apply_(x + first, dy + first, factor, offset, slope, shift, row_count, width, bounds_.low, bounds_.high,
-             dx + first, stream);
+      const hai_batch_norm_columns of = columns(width);
+      apply_(x + first, dy + first, &of, row_count, dx + first, stream);
     });
   }
 

@@ -1,4 +1,5 @@
-// conv2d_weight_gradient on the CPU, f32: WeightSums, or for depthwise filters a kernel of their own.
+// conv2d_weight_gradient on the CPU, f32: WeightSums, WinogradWeightSums where it fits, or for depthwise filters a
+// kernel of their own.
 //
 // The depthwise one takes rows of output pixels; these are cut into slices by the shapes alone, whose sums are added in
 // order, so that the bits do not depend on the threads.
@@ -9,6 +10,7 @@
 #include "devices/cpu/exec/kernel_checks.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 #include "devices/cpu/train/weight_sums.h"
+#include "devices/cpu/train/winograd_weight_sums.h"
 #include "ops/conv2d_weight_gradient/conv2d_weight_gradient_cpu_train_kernel.h"
 
 namespace hai::cpu {
@@ -31,6 +33,21 @@ class WeightGradient final : public CpuKernel {
  private:
   int64_t pixels_;  // of an image of dy
   WeightSums sums_;
+};
+
+class WinogradWeightGradient final : public CpuKernel {
+ public:
+  explicit WinogradWeightGradient(WinogradWeightSums sums) : sums_(std::move(sums)) {}
+  bool needs_constant(size_t) const override { return true; }
+  int64_t scratch_bytes(int64_t, int thread_count) const override { return sums_.scratch_bytes(thread_count); }
+  int64_t packed_bytes() const override { return sums_.fixed_bytes(); }
+  void run(const RunContext& context) const override {
+    sums_.run(data_of<float>(context.inputs[0]), data_of<float>(context.inputs[1]), context.inputs[1].dims[0],
+              data_of<float>(context.outputs[0]), context.scratch, context.threads);
+  }
+
+ private:
+  WinogradWeightSums sums_;
 };
 
 class DepthwiseWeightGradient final : public CpuKernel {
@@ -105,6 +122,10 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
   if (!elements || *elements > INT64_MAX / (kSlices * 8)) return context.refuse("its weights are too large");
   if (g.groups == g.in_channels && g.groups == g.out_channels)
     return std::unique_ptr<CpuKernel>(std::make_unique<DepthwiseWeightGradient>(g, context.isa));
+  if (WinogradTiles::fits(g)) {
+    HAI_TRY(WinogradWeightSums sums, WinogradWeightSums::make(g, context.isa));
+    return std::unique_ptr<CpuKernel>(std::make_unique<WinogradWeightGradient>(std::move(sums)));
+  }
   return std::unique_ptr<CpuKernel>(std::make_unique<WeightGradient>(g, context.isa));
 }
 

@@ -2,7 +2,8 @@
 //
 // Few channels make short loops, so several rows are taken as one wide row, and what stands for a channel is repeated.
 // Rows are cut into slices by the shape alone, a slice into blocks that are summed in f32; blocks and slices are added
-// in f64, in order: the bits do not depend on the threads.
+// in f64, in order: the bits do not depend on the threads. Blocks are short where rows are few: an error in the sums of
+// a channel is one in all its elements, and nothing averages it.
 #pragma once
 
 #include <algorithm>
@@ -46,18 +47,16 @@ class ChannelSums {
     threads.parallel(kSlices, [&](int64_t task, int) {
       const int64_t slice = kSlices - 1 - task;
       auto* partial = reinterpret_cast<double*>(scratch + slice * slice_bytes());
-      auto* a = reinterpret_cast<float*>(partial + 2 * channels_);
+      auto* a = reinterpret_cast<float*>(partial + 2 * width_);
       float* b = a + width_;
-      std::fill_n(partial, 2 * channels_, 0.0);
+      std::fill_n(partial, 2 * width_, 0.0);
       const auto block = [&](int64_t first, int64_t count, int64_t width) {
         sum(first * width_, count, width, a, b);
-        for (int64_t c = 0, column = 0; column < width; ++column) {
-          partial[c] += static_cast<double>(a[column]);
-          partial[channels_ + c] += static_cast<double>(b[column]);
-          c = c + 1 == channels_ ? 0 : c + 1;
-        }
+        for (int64_t column = 0; column < width; ++column) partial[column] += static_cast<double>(a[column]);
+        for (int64_t column = 0; column < width; ++column) partial[width_ + column] += static_cast<double>(b[column]);
       };
-      const int64_t block_rows = std::max<int64_t>(1, kBlockRows / repeat_);
+      const int64_t block_rows =
+          std::clamp<int64_t>(wide_rows / kWantedBlocks, 1, std::max<int64_t>(1, kBlockRows / repeat_));
       const int64_t end = (slice + 1) * wide_rows / kSlices;
       for (int64_t row = slice * wide_rows / kSlices; row < end; row += block_rows)
         block(row, std::min(block_rows, end - row), width_);
@@ -66,7 +65,10 @@ class ChannelSums {
     std::fill_n(totals, 2 * channels_, 0.0);
     for (int64_t slice = 0; slice < kSlices; ++slice) {
       const auto* partial = reinterpret_cast<const double*>(scratch + slice * slice_bytes());
-      for (int64_t i = 0; i < 2 * channels_; ++i) totals[i] += partial[i];
+      for (int64_t column = 0; column < 2 * width_; column += channels_) {
+        double* to = totals + (column < width_ ? 0 : channels_);
+        for (int64_t c = 0; c < channels_; ++c) to[c] += partial[column + c];
+      }
     }
   }
 
@@ -85,7 +87,8 @@ class ChannelSums {
   static constexpr int64_t kSlices = 16;
   static constexpr int64_t kStreamBytes = int64_t{16} << 20;
   static constexpr int64_t kBlockRows = 256;  // few enough for sums in f32
-  int64_t slice_bytes() const { return align_up(2 * channels_ * 8 + 2 * width_ * 4, 64); }
+  static constexpr int64_t kWantedBlocks = 64;
+  int64_t slice_bytes() const { return align_up(2 * width_ * 12, 64); }
 
   int64_t channels_, repeat_, width_;
 };

@@ -113,7 +113,7 @@ Status VariableConvolution::make_products() {
   for (Phase& phase : phases_) {
     const ConvolutionGeometry& g = phase.what.geometry;
     HAI_TRY(phase.product, Convolution::make(g, {}, DataType::kF32, 0, isa_));
-    if (phases_.size() == 1 && WinogradProduct::fits(g)) {
+    if (phases_.size() == 1 && WinogradTiles::fits(g)) {
       HAI_TRY(phase.winograd, WinogradProduct::make(g, isa_));
     }
   }

@@ -8,31 +8,19 @@
 
 #include "base/checked.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
-#include "devices/cpu/train/kernels/winograd_rows.h"
 
 namespace hai::cpu {
 namespace {
 
-HAI_KERNEL_FAMILY(hai_winograd_input_rows, void, (const hai_winograd_input_rows*));
 HAI_KERNEL_FAMILY(hai_winograd_output_rows, void, (const hai_winograd_output_rows*));
 HAI_KERNEL_FAMILY(hai_winograd_weights, void, (const hai_winograd_weights*));
 
-constexpr int64_t kTaps = HAI_WINOGRAD_ROWS_TAPS;
+constexpr int64_t kTaps = kWinogradTaps;
 constexpr int64_t kInputBytes = 256 * 1024;  // of a task
 constexpr int64_t kLeastTiles = 56;
 constexpr int64_t kMostTiles = 224;
-constexpr int64_t kLeastChannels = 16;  // fewer leave the transforms more work than they save
-constexpr int64_t kMostChannels = 4096;
 
 }  // namespace
-
-bool WinogradProduct::fits(const ConvolutionGeometry& g) {
-  return g.kernel_rows == 3 && g.kernel_cols == 3 && g.stride_rows == 1 && g.stride_cols == 1 && g.dilation_rows == 1 &&
-         g.dilation_cols == 1 && g.groups == 1 && g.out_row_step == 1 && g.out_col_step == 1 &&
-         g.store_rows == g.out_rows && g.store_cols == g.out_cols && g.in_channels >= kLeastChannels &&
-         g.out_channels >= kLeastChannels && g.in_channels <= kMostChannels && g.out_channels <= kMostChannels &&
-         g.out_rows > 1 && g.out_cols > 1;
-}
 
 Result<WinogradProduct> WinogradProduct::make(const ConvolutionGeometry& geometry, Isa isa) {
   WinogradProduct out;
@@ -41,14 +29,10 @@ Result<WinogradProduct> WinogradProduct::make(const ConvolutionGeometry& geometr
   out.kernel_ = gemm_f32_for(isa)();
   const int64_t nr = out.kernel_->nr;
   out.panels_ = ceil_div(geometry.out_channels, nr);
-  const int64_t row_elements = geometry.in_cols * geometry.in_channels;
-  HAI_TRY(out.zeros_, AlignedBuffer::zeros(std::max(row_elements, nr) * 4));
+  HAI_TRY(out.no_bias_, AlignedBuffer::zeros(nr * 4));
   const int64_t most = std::clamp(kInputBytes / (kTaps * geometry.in_channels * 4), kLeastTiles, kMostTiles);
-  out.parts_ = ceil_div(out.tile_cols(), most);
-  out.part_tiles_ = ceil_div(out.tile_cols(), out.parts_);
-  out.parts_ = ceil_div(out.tile_cols(), out.part_tiles_);
-  out.units_a_task_ = std::max<int64_t>(1, most / out.part_tiles_);
-  const int64_t tiles = out.units_a_task_ * out.part_tiles_;
+  HAI_TRY(out.tiles_, WinogradTiles::make(geometry, most, isa));
+  const int64_t tiles = out.tiles_.block_tiles();
   out.scratch_.sums = align_up(kTaps * tiles * geometry.in_channels * 4, 64);
   out.scratch_.total = out.scratch_.sums + kTaps * tiles * nr * 4;
   return out;
@@ -68,32 +52,25 @@ void WinogradProduct::transform_panel(const float* panel, int64_t number, std::b
   hai_winograd_weights_for(isa_)(&w);
 }
 
-WinogradProduct::Unit WinogradProduct::unit(int64_t number) const {
-  const int64_t part = number % parts_;
-  const int64_t row = number / parts_;
-  const int64_t first = part * part_tiles_;
-  return {row / tile_rows(), row % tile_rows(), first, std::min(part_tiles_, tile_cols() - first)};
-}
-
 void WinogradProduct::run(const Clamp& clamp, const Convolution::Buffers& buffers, ThreadPool& threads) const {
-  const int64_t units = buffers.images * tile_rows() * parts_;
+  const int64_t units = tiles_.unit_count(buffers.images);
   const auto* x = reinterpret_cast<const float*>(buffers.x);
   const int64_t depth = geometry_.in_channels;
-  threads.parallel(ceil_div(units, units_a_task_), [&](int64_t task, int thread) {
+  threads.parallel(ceil_div(units, tiles_.units_a_block()), [&](int64_t task, int thread) {
     std::byte* scratch = buffers.scratch + thread * scratch_.total;
-    const int64_t begin = task * units_a_task_;
-    const int64_t end = std::min(units, begin + units_a_task_);
+    const int64_t begin = task * tiles_.units_a_block();
+    const int64_t end = std::min(units, begin + tiles_.units_a_block());
     int64_t tiles = 0;
     for (int64_t i = begin; i < end; ++i) {
-      const Unit what = unit(i);
-      transform_input(what, x, reinterpret_cast<float*>(scratch + scratch_.inputs) + tiles * depth);
+      const Unit what = tiles_.unit(i);
+      tiles_.transform_input(what, x, 0, depth, reinterpret_cast<float*>(scratch + scratch_.inputs) + tiles * depth);
       tiles += what.tiles;
     }
     for (int64_t panel = 0; panel < panels_; ++panel) {
       multiply(panel, tiles, buffers.panels, scratch);
       const auto* sums = reinterpret_cast<const float*>(scratch + scratch_.sums);
       for (int64_t i = begin; i < end; ++i) {
-        const Unit what = unit(i);
+        const Unit what = tiles_.unit(i);
         transform_output(what, panel, sums, clamp, buffers);
         sums += what.tiles * kernel_->nr;
       }
@@ -101,27 +78,10 @@ void WinogradProduct::run(const Clamp& clamp, const Convolution::Buffers& buffer
   });
 }
 
-void WinogradProduct::transform_input(const Unit& unit, const float* x, float* to) const {
-  const ConvolutionGeometry& g = geometry_;
-  hai_winograd_input_rows w = {};
-  const int64_t row_elements = g.in_cols * g.in_channels;
-  for (int64_t r = 0; r < 4; ++r) {
-    const int64_t row = 2 * unit.row - g.pad_top + r;
-    w.rows[r] = row >= 0 && row < g.in_rows ? x + (unit.image * g.in_rows + row) * row_elements : zeros_.as<float>();
-  }
-  w.first_col = 2 * unit.first - g.pad_left;
-  w.image_cols = g.in_cols;
-  w.channels = w.pixel_stride = w.tile_stride = g.in_channels;
-  w.tiles = unit.tiles;
-  w.out = to;
-  w.tap_stride = units_a_task_ * part_tiles_ * g.in_channels;
-  hai_winograd_input_rows_for(isa_)(&w);
-}
-
 void WinogradProduct::multiply(int64_t panel, int64_t tiles, const std::byte* packed, std::byte* scratch) const {
   const int64_t nr = kernel_->nr;
   const int64_t depth = geometry_.in_channels;
-  const int64_t most = units_a_task_ * part_tiles_;
+  const int64_t most = tiles_.block_tiles();
   const int64_t share = ceil_div(tiles, ceil_div(tiles, kernel_->mr));  // even: short tiles hide less latency
   const void* segment = nullptr;
   hai_gemm_f32_tile product = {};
@@ -130,7 +90,7 @@ void WinogradProduct::multiply(int64_t panel, int64_t tiles, const std::byte* pa
   product.in.segment_steps = depth;
   product.in.row_stride_bytes = depth * 4;
   product.in.cols = columns(panel);
-  product.bias = zeros_.as<float>();
+  product.bias = no_bias_.as<float>();
   product.lo = -std::numeric_limits<float>::infinity();
   product.hi = std::numeric_limits<float>::infinity();
   product.out_stride = nr;
@@ -153,7 +113,7 @@ void WinogradProduct::transform_output(const Unit& unit, int64_t panel, const fl
   const int64_t nr = kernel_->nr;
   hai_winograd_output_rows w = {};
   w.sums = sums;
-  w.tap_stride = units_a_task_ * part_tiles_ * nr;
+  w.tap_stride = tiles_.block_tiles() * nr;
   w.tile_stride = nr;
   w.tiles = unit.tiles;
   w.cols = columns(panel);

@@ -8,21 +8,18 @@
 
 #include <limits>
 
-#include "devices/cpu/exec/aligned_buffer.h"
-#include "devices/cpu/exec/convolution.h"
+#include "devices/cpu/train/winograd_tiles.h"
 
 namespace hai::cpu {
 
 class WinogradProduct {
  public:
-  // Whether it is taken in place of Convolution for this geometry.
-  static bool fits(const ConvolutionGeometry& geometry);
   static Result<WinogradProduct> make(const ConvolutionGeometry& geometry, Isa isa);
 
   // Of all panels of transformed weights.
   int64_t packed_bytes() const { return panels_ * packed_panel_bytes(); }
   int64_t scratch_bytes_per_thread() const { return scratch_.total; }
-  int64_t fixed_bytes() const { return zeros_.size_bytes(); }
+  int64_t fixed_bytes() const { return tiles_.fixed_bytes() + no_bias_.size_bytes(); }
   int64_t panel_count() const { return panels_; }
   // Panel `number`, given as Convolution has it (in this thread's scratch or elsewhere), to `packed`.
   void transform_panel(const float* panel, int64_t number, std::byte* packed) const;
@@ -39,16 +36,9 @@ class WinogradProduct {
   struct Scratch {
     int64_t inputs = 0, sums = 0, total = 0;  // offsets in bytes
   };
-  // A run of neighbouring tiles in one row of an image.
-  struct Unit {
-    int64_t image, row, first, tiles;  // row and first: of tiles
-  };
+  using Unit = WinogradTiles::Unit;
   int64_t packed_panel_bytes() const;
-  int64_t tile_rows() const { return (geometry_.out_rows + 1) / 2; }
-  int64_t tile_cols() const { return (geometry_.out_cols + 1) / 2; }
   int32_t columns(int64_t panel) const;
-  Unit unit(int64_t number) const;
-  void transform_input(const Unit& unit, const float* x, float* to) const;
   void multiply(int64_t panel, int64_t tiles, const std::byte* packed, std::byte* scratch) const;
   void transform_output(const Unit& unit, int64_t panel, const float* sums, const Clamp& clamp,
                         const Convolution::Buffers& buffers) const;
@@ -57,10 +47,9 @@ class WinogradProduct {
   Isa isa_ = Isa::kScalar;
   const hai_gemm_kernel* kernel_ = nullptr;
   int64_t panels_ = 1;
-  int64_t parts_ = 1, part_tiles_ = 1;  // a row of tiles is cut into so many units
-  int64_t units_a_task_ = 1;
+  WinogradTiles tiles_;
   Scratch scratch_;
-  AlignedBuffer zeros_;  // a row of the image outside of it; a panel's bias for the products
+  AlignedBuffer no_bias_;  // a panel's, of the products
 };
 
 }  // namespace hai::cpu

@@ -6,17 +6,7 @@
 #include "devices/cpu/train/kernels/winograd_rows.h"
 
 #include "devices/cpu/exec/kernel_name.h"
-#include "devices/cpu/exec/kernels/vector.h"
-
-#if defined(HAI_VECTOR_AVX512)
-HAI_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
-#elif defined(HAI_VECTOR_AVX2)
-HAI_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
-#elif defined(HAI_VECTOR_NEON)
-HAI_INLINE vec v_sub(vec a, vec b) { return vsubq_f32(a, b); }
-#else
-HAI_INLINE vec v_sub(vec a, vec b) { return a - b; }
-#endif
+#include "devices/cpu/train/kernels/stream.h"
 
 HAI_INLINE vec load(const float* p, const int tail) { return tail == 0 ? v_load(p) : v_load_n(p, tail); }
 
@@ -147,5 +137,78 @@ void HAI_KERNEL(hai_winograd_weights)(const hai_winograd_weights* given) {
       HAI_UNROLL
       for (int k = 0; k < 4; ++k) v_store(w.out + (4 * r + k) * w.tap_stride + i, row.at[k]);
     }
+  }
+}
+
+HAI_INLINE vec load_pixel(const float* row, int64_t col, int64_t stride, int inside, const int tail) {
+  return inside ? load(row + col * stride, tail) : v_zero();
+}
+
+HAI_INLINE void gradient_block(const hai_winograd_gradient_rows* w, int64_t c, const int tail) {
+  const vec half = v_set(0.5F);
+  const int64_t tap = w->tap_stride;
+  float* out = w->out + c;
+  for (int64_t tile = 0; tile < w->tiles; ++tile, out += w->tile_stride) {
+    const int two = 2 * tile + 1 < w->out_cols;
+    column columns[2];
+    HAI_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      const vec g0 = load_pixel(w->rows[0] + c, 2 * tile + k, w->pixel_stride, k == 0 || two, tail);
+      const vec g1 = load_pixel(w->rows[1] + c, 2 * tile + k, w->pixel_stride, k == 0 || two, tail);
+      columns[k].at[0] = g0;
+      columns[k].at[1] = v_mul(v_add(g0, g1), half);
+      columns[k].at[2] = v_mul(v_sub(g0, g1), half);
+      columns[k].at[3] = g1;
+    }
+    HAI_UNROLL
+    for (int r = 0; r < 4; ++r) {
+      const vec a = columns[0].at[r];
+      const vec b = columns[1].at[r];
+      store(out + (4 * r + 0) * tap, a, tail);
+      store(out + (4 * r + 1) * tap, v_mul(v_add(a, b), half), tail);
+      store(out + (4 * r + 2) * tap, v_mul(v_sub(a, b), half), tail);
+      store(out + (4 * r + 3) * tap, b, tail);
+    }
+  }
+}
+
+void HAI_KERNEL(hai_winograd_gradient_rows)(const hai_winograd_gradient_rows* w);
+void HAI_KERNEL(hai_winograd_gradient_rows)(const hai_winograd_gradient_rows* given) {
+  const hai_winograd_gradient_rows copy = *given; /* stores cannot change it */
+  int64_t c = 0;
+  for (; c + HAI_LANES <= copy.channels; c += HAI_LANES) gradient_block(&copy, c, 0);
+  if (c < copy.channels) gradient_block(&copy, c, (int)(copy.channels - c));
+}
+
+HAI_INLINE void weight_sums_block(const hai_winograd_weight_sums* w, const float* sums, float* out, const int tail) {
+  vec rows[3][4];
+  HAI_UNROLL
+  for (int k = 0; k < 4; ++k) {
+    const vec m0 = load(sums + k * w->sum_tap_stride, tail);
+    const vec m1 = load(sums + (4 + k) * w->sum_tap_stride, tail);
+    const vec m2 = load(sums + (8 + k) * w->sum_tap_stride, tail);
+    const vec m3 = load(sums + (12 + k) * w->sum_tap_stride, tail);
+    rows[0][k] = v_add(m0, v_add(m1, m2));
+    rows[1][k] = v_sub(m1, m2);
+    rows[2][k] = v_sub(v_add(m1, m2), m3);
+  }
+  HAI_UNROLL
+  for (int r = 0; r < 3; ++r) {
+    const vec sum = v_add(rows[r][1], rows[r][2]);
+    store(out + (3 * r + 0) * w->tap_stride, v_add(rows[r][0], sum), tail);
+    store(out + (3 * r + 1) * w->tap_stride, v_sub(rows[r][1], rows[r][2]), tail);
+    store(out + (3 * r + 2) * w->tap_stride, v_sub(sum, rows[r][3]), tail);
+  }
+}
+
+void HAI_KERNEL(hai_winograd_weight_sums)(const hai_winograd_weight_sums* w);
+void HAI_KERNEL(hai_winograd_weight_sums)(const hai_winograd_weight_sums* given) {
+  const hai_winograd_weight_sums w = *given;
+  for (int64_t i = 0; i < w.rows; ++i) {
+    const float* sums = w.sums + i * w.sum_row_stride;
+    float* out = w.out + i * w.row_stride;
+    int64_t c = 0;
+    for (; c + HAI_LANES <= w.cols; c += HAI_LANES) weight_sums_block(&w, sums + c, out + c, 0);
+    if (c < w.cols) weight_sums_block(&w, sums + c, out + c, (int)(w.cols - c));
   }
 }

@@ -42,4 +42,24 @@ typedef struct {
   int64_t tap_stride;
 } hai_winograd_weights;
 
+/* D[t][tile][channels] of dy, for the gradient of the weights. */
+typedef struct {
+  const float* rows[2]; /* rows of dy at the first tile; outside the image they are zeros */
+  int64_t out_cols;     /* from the first tile to the right edge */
+  int64_t channels, pixel_stride;
+  int64_t tiles;
+  float* out;
+  int64_t tap_stride, tile_stride;
+} hai_winograd_gradient_rows;
+
+/* Sums S[t][rows][cols] over tiles to weights: row i, tap (r, k), column c at out + i * row_stride + (3 r + k) *
+ * tap_stride + c. */
+typedef struct {
+  const float* sums;
+  int64_t sum_tap_stride, sum_row_stride;
+  int64_t rows, cols;
+  float* out;
+  int64_t row_stride, tap_stride;
+} hai_winograd_weight_sums;
+
 #endif /* HAI_DEVICES_CPU_TRAIN_KERNELS_WINOGRAD_ROWS_H_ */

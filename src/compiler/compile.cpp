@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/checked.h"
@@ -176,6 +177,17 @@ Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& 
   return std::move(lowered.program);
 }
 
+// A JSON list of what is trained of the last layer, which a training may begin with.
+Result<std::string> names_of_head(const ir::Graph& graph, std::span<const passes::Parameter> parameters) {
+  HAI_TRY(const std::vector<passes::Parameter> head, passes::trainable_parameters(graph, "head"));
+  nlohmann::json names = nlohmann::json::array();
+  for (const passes::Parameter& of_head : head) {
+    const auto same = [&](const passes::Parameter& trained) { return trained.value == of_head.value; };
+    if (std::any_of(parameters.begin(), parameters.end(), same)) names.push_back(graph.value(of_head.value).name);
+  }
+  return names.empty() ? std::string() : names.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 void fill_report(const format::Program& program, CompileReport& report) {
   for (const PlacementRecord& placed : report.placement) report.macs += placed.macs;
   report.arena_bytes = align_up(program.per_sample_bytes, 64) + program.fixed_bytes;
@@ -234,10 +246,12 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
 
   WeightTable weights;
   std::vector<passes::Parameter> parameters;
+  std::string head;
   if (options.training) {
     graph.erase_dead();
     graph = graph.compact();
     HAI_TRY(parameters, choose_parameters(graph, *options.training));
+    HAI_TRY(head, names_of_head(graph, parameters));
     const std::vector<ir::ValueId> changed = passes::changed_constants(graph, *options.training, parameters);
     restore_names(graph, changed);
     for (const ir::ValueId id : changed) {
@@ -251,6 +265,7 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   file.metadata = graph.metadata;
   file.preprocessing = options.preprocessing;
   file.quantization_report = options.quantization_report;
+  if (!head.empty()) file.metadata["head_parameters"] = head;
   graph.erase_dead();
   HAI_TRY(file.graph, to_portable(graph, weights));
   name_outputs(*file.graph, output_names);

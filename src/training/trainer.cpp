@@ -6,6 +6,7 @@
 // program have one place for each.
 #include "training/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -164,6 +165,17 @@ Result<StepResult> Trainer::step_from_features(std::span<const hai_tensor> input
 Status Trainer::reset() {
   steps_ = refused_ = 0;
   return session_->reset_states();
+}
+
+void Trainer::forget_optimizer() {
+  for (size_t i = 0; i < state_count(); ++i) {
+    const std::string_view name = state_tensor(i).name;
+    const size_t slash = name.rfind('/');
+    if (is_parameter(i) || slash == std::string_view::npos) continue;
+    const std::string_view kind = name.substr(slash + 1);
+    if (kind == "m" || kind == "v" || kind == "momentum" || kind == "sum") std::ranges::fill(state(i), std::byte{0});
+  }
+  steps_ = 0;
 }
 
 int64_t Trainer::states_bytes() {

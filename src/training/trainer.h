@@ -82,6 +82,9 @@ class Trainer {
   std::span<std::byte> state(size_t index) { return session_->state(index); }
   // The next step is number 1 again; states stay.
   void restart_steps() { steps_ = refused_ = 0; }
+  // What the optimizer keeps (moments, sums of gradients) is zero again, and the next step number 1, as at the start of
+  // a training; parameters, statistics and averages stay.
+  void forget_optimizer();
   // Back to what the file holds, and to step 0.
   Status reset();
   // What the states held once, one after the other in their order, and the counts of then. Error E014, and nothing is

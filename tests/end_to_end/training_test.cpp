@@ -8,12 +8,15 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "compiler/compile.h"
 #include "compiler/portable_graph.h"
 #include "compiler/training.h"
 #include "format/model.h"
 #include "passes/testing/graph_builder.h"
+#include "training/held_states.h"
 #include "training/replay_buffer.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
@@ -295,6 +298,47 @@ TEST(Training, AveragesOfTheWeightsAreWhatIsSaved) {
   EXPECT_EQ(saved(training::SavedWeights::kAverage), states[average]);
   const auto plain = trainer_for(compiled(mlp(), "optimizer=sgd").file);
   EXPECT_EQ(plain->trained_model(training::SavedWeights::kAverage).error().id, "E016");
+}
+
+TEST(Training, WhatIsHeldStaysAndTheOptimizerForgets) {
+  const auto model = compiled(mlp(), "optimizer=adamw,ema=0.9");
+  const auto names = nlohmann::json::parse(model.file.metadata.at("head_parameters")).get<std::set<std::string>>();
+  const auto trainer = trainer_for(model.file);
+  const auto before = states_of(*trainer);
+  std::set<std::string> parameters;
+  for (size_t i = 0; i < trainer->state_count(); ++i) {
+    if (trainer->is_parameter(i)) parameters.insert(trainer->state_tensor(i).name);
+  }
+  ASSERT_EQ(parameters.size(), 6U);
+  ASSERT_EQ(names.size(), 2U);  // weights and bias of the last product
+  EXPECT_TRUE(std::ranges::includes(parameters, names));
+
+  Task task(16);
+  {
+    training::HeldStates held(*trainer, names);
+    EXPECT_EQ(held.count(), 4U * 4U);  // parameter, two moments, average
+    for (int i = 0; i < 3; ++i) {
+      step(*trainer, task, 0.1);
+      held.put_back();
+    }
+  }
+  const auto after = states_of(*trainer);
+  for (size_t i = 0; i < after.size(); ++i) {
+    const std::string& name = trainer->state_tensor(i).name;
+    const std::string owner = trainer->is_parameter(i) ? name : name.substr(0, name.rfind('/'));
+    EXPECT_EQ(after[i] == before[i], !names.contains(owner)) << name;
+  }
+
+  trainer->forget_optimizer();
+  EXPECT_EQ(trainer->steps(), 0);
+  const auto forgotten = states_of(*trainer);
+  for (size_t i = 0; i < after.size(); ++i) {
+    const std::string& name = trainer->state_tensor(i).name;
+    const bool moment = name.ends_with("/m") || name.ends_with("/v");
+    EXPECT_EQ(forgotten[i], moment ? std::vector<float>(after[i].size()) : after[i]) << name;
+  }
+  step(*trainer, task, 0.1);
+  for (size_t i = 0; i < after.size(); ++i) EXPECT_NE(states_of(*trainer)[i], forgotten[i]) << i;
 }
 
 TEST(Training, TheSavedModelAnswersAsTheTrainedOneAndTrainsOn) {

@@ -162,6 +162,11 @@ void use_recipe(const CLI::App& command, TrainArguments& a) {
   set("--batch", a.batch, int64_t{detect ? 8 : 0});
   set("--learning-rate", a.learning_rate, detect ? 2e-3 : 1e-3);
   set("--warmup", a.warmup, int64_t{detect ? 50 : 10});
+  if (!detect) {
+    set("--head-epochs", a.head_epochs, std::min<int64_t>(2, a.epochs - 1));
+    set("--head-rate", a.head_rate, 5 * a.learning_rate);
+    if (a.held_out > 0) set("--patience", a.patience, int64_t{8});
+  }
   set("--plain-epochs", a.plain_epochs, detect ? std::max<int64_t>(a.epochs / 8, 1) : int64_t{0});
 }
 
@@ -200,6 +205,13 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--decay-every", a.decay_every, "schedule step: after so many epochs (default: a third of them)")
       ->check(CLI::Range(1, kMostCount));
+  command
+      ->add_option("--head-epochs", a.head_epochs,
+                   "so many at the start train the last layer alone; then all that is trained, with fresh moments")
+      ->check(CLI::Range(0, kMostCount))
+      ->capture_default_str();
+  command->add_option("--head-rate", a.head_rate, "learning rate of these epochs (default: --learning-rate)")
+      ->check(number_from(0, 1e6));
   command
       ->add_option("--held-out", a.held_out,
                    "share of each class, or of pictures with boxes, that measures instead of training (0: none)")
@@ -260,6 +272,7 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --augment flip,crop,mixup --patience 5\n"
       "  $ train net.hai --data flowers/ --out flowers.hai --epochs 20 --checkpoint run1 --resume"));
   command->callback([&a, &chosen, command] {
+    a.head_asked = command->count("--head-epochs") > 0;
     use_recipe(*command, a);
     chosen = [&] { return exit_code_of(train_command(a)); };
   });

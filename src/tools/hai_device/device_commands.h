@@ -77,7 +77,10 @@ struct TrainArguments {
   double decay = 0.1;       // of schedule "step"
   int64_t decay_every = 0;  // epochs; 0: a third of them
   double held_out = 0.1;
-  int64_t patience = 0;  // epochs without a better one; 0: all epochs
+  int64_t head_epochs = 0;  // at the start, that train the last layer alone
+  double head_rate = 0;     // their learning rate; 0: learning_rate
+  bool head_asked = false;  // on the command line: not for a recipe to leave out where the model has no such part
+  int64_t patience = 0;     // epochs without a better one; 0: all epochs
   std::string augment = "none";
   int64_t plain_epochs = 0;             // of a detector: at the end, without mosaic, mixup and paste
   int64_t views = 0;                    // of each picture that augmentation makes; 0: another one in each epoch

@@ -13,6 +13,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -30,6 +31,7 @@
 #include "tools/hai_device/train_report.h"
 #include "tools/hai_device/train_task.h"
 #include "tools/hai_device/train_tensor.h"
+#include "training/held_states.h"
 #include "training/previous_model.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
@@ -106,6 +108,9 @@ class Training {
 
  private:
   Status prepare_schedule();
+  Status prepare_head();
+  void begin_phase();
+  double rate() const;
   Status write_start();
   Status run_epoch();
   Status take_step(const TrainBatch& batch);
@@ -126,6 +131,7 @@ class Training {
   training::SavedWeights saved_weights() const {
     return trainer_->has_averages() ? training::SavedWeights::kAverage : training::SavedWeights::kLast;
   }
+  int64_t steps() const { return at_.head_applied + trainer_->steps(); }  // applied
   double pictures_per_second() const {
     const double seconds = milliseconds_since(begin_) / 1000;
     return seconds > 0 ? static_cast<double>((at_.steps - first_step_) * batch_) / seconds : 0;
@@ -140,6 +146,9 @@ class Training {
   TrainLog log_;
   TrainLimits limits_;
   LossCurve losses_;
+  std::set<std::string> head_;  // parameters of the last layer
+  int64_t head_epochs_ = 0;     // that train these alone
+  std::unique_ptr<training::HeldStates> held_;
   Clock::time_point begin_;
   TrainProgress at_;
   TrainCheckpoints checkpoints_;
@@ -153,13 +162,62 @@ class Training {
 Status Training::prepare_schedule() {
   schedule_.kind = arguments_.schedule;
   schedule_.learning_rate = arguments_.learning_rate;
-  schedule_.total_steps = arguments_.epochs * task_->batches();
+  schedule_.total_steps = (arguments_.epochs - head_epochs_) * task_->batches();
   schedule_.warmup_steps = arguments_.warmup;
   schedule_.decay = arguments_.decay;
-  const int64_t epochs =
-      arguments_.decay_every > 0 ? arguments_.decay_every : std::max<int64_t>(arguments_.epochs / 3, 1);
+  const int64_t epochs = arguments_.decay_every > 0 ? arguments_.decay_every
+                                                    : std::max<int64_t>((arguments_.epochs - head_epochs_) / 3, 1);
   schedule_.every = epochs * task_->batches();
   return training::check_schedule(schedule_);
+}
+
+// What the model's file says of its last layer. A recipe does without where there is nothing else to train.
+Status Training::prepare_head() {
+  if (arguments_.head_epochs == 0) return {};
+  if (arguments_.head_epochs >= arguments_.epochs) {
+    return make_error(StatusCode::kOutOfRange, "L112",
+                      "--head-epochs {} of --epochs {}: the last layer alone is trained in the first ones, and one at "
+                      "least must be left for the rest",
+                      arguments_.head_epochs, arguments_.epochs);
+  }
+  const auto& metadata = trainer_->session().model().file().metadata().entries;
+  const auto found = metadata.find("head_parameters");
+  const Json names = found == metadata.end() ? Json() : Json::parse(found->second, nullptr, false);
+  if (names.is_array()) {
+    for (const Json& name : names) {
+      if (name.is_string()) head_.insert(name.get<std::string>());
+    }
+  }
+  bool other = false;
+  for (size_t i = 0; i < trainer_->state_count(); ++i)
+    other = other || (trainer_->is_parameter(i) && !head_.contains(trainer_->state_tensor(i).name));
+  if (!head_.empty() && other) {
+    head_epochs_ = arguments_.head_epochs;
+    return {};
+  }
+  if (!arguments_.head_asked) return {};
+  return make_error(StatusCode::kInvalidArgument, "L113",
+                    "--head-epochs: {} {}; compile it with --train trainable=last:8 or the like, or leave it out",
+                    arguments_.model,
+                    head_.empty() ? "does not say which layer is its last" : "trains its last layer alone");
+}
+
+// What moves in the epoch at hand; at the start of the second part the optimizer forgets the first.
+void Training::begin_phase() {
+  if (at_.epoch <= head_epochs_) {
+    if (!held_) held_ = std::make_unique<training::HeldStates>(*trainer_, head_);
+    return;
+  }
+  held_.reset();
+  if (head_epochs_ == 0 || at_.epoch != head_epochs_ + 1 || at_.batches != 0) return;
+  at_.head_applied += trainer_->steps();
+  trainer_->forget_optimizer();
+}
+
+double Training::rate() const {
+  const int64_t first = head_epochs_ * task_->batches();
+  if (at_.steps <= first) return arguments_.head_rate > 0 ? arguments_.head_rate : arguments_.learning_rate;
+  return training::learning_rate_at(schedule_, at_.steps - first);
 }
 
 Status Training::write_start() {
@@ -207,6 +265,7 @@ Status Training::prepare() {
   HAI_TRY(task_, arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
                                            : make_detector_task(arguments_, *file, *trainer_, threads_));
   batch_ = task_->batch();
+  HAI_TRY_STATUS(prepare_head());
   HAI_TRY_STATUS(prepare_schedule());
   at_.original_digest = training::model_digest(arguments_.output);
   HAI_TRY_STATUS(resume());
@@ -229,6 +288,8 @@ std::string Training::settings() const {
                    {"patience", arguments_.patience},
                    {"augment", arguments_.augment},
                    {"plain_epochs", arguments_.plain_epochs},
+                   {"head_epochs", head_epochs_},
+                   {"head_rate", head_epochs_ > 0 ? arguments_.head_rate : 0},
                    {"views", arguments_.views},
                    {"seed", arguments_.seed}});
 }
@@ -258,7 +319,7 @@ Status Training::save_checkpoint() {
 
 void Training::show(int64_t epoch, double loss) const {
   const double seconds = milliseconds_since(begin_) / 1000;
-  const int64_t all = schedule_.total_steps;
+  const int64_t all = arguments_.epochs * task_->batches();
   const double left = seconds / static_cast<double>(at_.steps - first_step_) * static_cast<double>(all - at_.steps);
   const std::string metric = at_.best && at_.best->metric
                                  ? fmt::format(", {} {:.1f} % at best", task_->metric_name(), *at_.best->metric * 100)
@@ -273,8 +334,10 @@ void Training::show(int64_t epoch, double loss) const {
 Status Training::take_step(const TrainBatch& batch) {
   const hai_tensor inputs[] = {view_of(trainer_->input(0), batch_, batch.pixels),
                                view_of(trainer_->input(1), batch_, batch.targets)};
-  const double rate = training::learning_rate_at(schedule_, ++at_.steps);
+  ++at_.steps;
+  const double rate = this->rate();
   HAI_TRY(const training::StepResult step, task_->step(*trainer_, inputs, rate));
+  if (held_) held_->put_back();
   if (step.applied) {
     ++at_.applied;
     at_.loss += (step.loss - at_.loss) / static_cast<double>(at_.applied);
@@ -297,6 +360,7 @@ Status Training::take_step(const TrainBatch& batch) {
 Status Training::run_epoch() {
   const Clock::time_point begin = Clock::now();
   const double before = at_.epoch_seconds;
+  begin_phase();
   task_->start(at_.epoch, at_.batches);
   while (interrupted == 0) {
     HAI_TRY(const std::optional<TrainBatch> batch, task_->next());
@@ -318,6 +382,7 @@ Status Training::run_epoch() {
 // The model as it is now, as it is written.
 Result<format::ModelFile> Training::model_now() {
   HAI_TRY(format::ModelFile now, trainer_->trained_model(saved_weights()));
+  if (at_.head_applied > 0) now.metadata["trained_steps"] = std::to_string(steps());
   if (!task_->numbered())
     now.metadata["labels"] = one_line(task_->classes());  // else names that the file has stay true
   return now;
@@ -390,16 +455,15 @@ Status Training::write_report() const {
   report.epochs = &at_.epochs;
   report.losses = &losses_;
   report.examples = task_->examples();
-  report.facts = {
-      {"data", arguments_.data},
-      {"output", arguments_.output},
-      {"pictures", fmt::format("{} to train, {} held out, {} skipped", task_->training_count(),
-                               task_->held_out().size(), task_->report().skipped.size())},
-      {"classes", fmt::format("{}", fmt::join(task_->classes(), ", "))},
-      {"steps", fmt::format("{} of {} pictures, {} refused", trainer_->steps(), batch_, trainer_->refused_steps())},
-      {"best epoch", at_.best ? std::to_string(at_.best->epoch) : "none"},
-      {"pictures a second", fmt::format("{:.0f}", pictures_per_second())},
-      {"rested", fmt::format("{:.0f} s for --cpu-share and --max-temperature", limits_.rested_seconds())}};
+  report.facts = {{"data", arguments_.data},
+                  {"output", arguments_.output},
+                  {"pictures", fmt::format("{} to train, {} held out, {} skipped", task_->training_count(),
+                                           task_->held_out().size(), task_->report().skipped.size())},
+                  {"classes", fmt::format("{}", fmt::join(task_->classes(), ", "))},
+                  {"steps", fmt::format("{} of {} pictures, {} refused", steps(), batch_, trainer_->refused_steps())},
+                  {"best epoch", at_.best ? std::to_string(at_.best->epoch) : "none"},
+                  {"pictures a second", fmt::format("{:.0f}", pictures_per_second())},
+                  {"rested", fmt::format("{:.0f} s for --cpu-share and --max-temperature", limits_.rested_seconds())}};
   if (const auto time = modelled()) report.facts.emplace_back("the same on the board", board_text(*time));
   const std::string page = report_page(report);
   return write_file_atomically(arguments_.report, std::as_bytes(std::span(page)));
@@ -456,17 +520,17 @@ Status Training::run() {
   const bool newer = !status || end_ == "interrupted";
   if (checkpoints_.enabled()) {
     if (status && end_ == "interrupted") HAI_TRY_STATUS(pause());
-  } else if (newer && (!written_ || (task_->held_out().empty() && end_ == "interrupted")) && trainer_->steps() > 0) {
+  } else if (newer && (!written_ || (task_->held_out().empty() && end_ == "interrupted")) && steps() > 0) {
     HAI_TRY(const format::ModelFile model, model_now());
     HAI_TRY_STATUS(write_output(model));
-    note("{}: the parameters after {} steps were written", arguments_.output, trainer_->steps());
+    note("{}: the parameters after {} steps were written", arguments_.output, steps());
   }
   HAI_TRY_STATUS(status);
   return log_line(
       {{"kind", "end"},
        {"ended", end_},
        {"epochs", at_.epochs.size()},
-       {"steps", trainer_->steps()},
+       {"steps", steps()},
        {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
        {"best_" + std::string(task_->metric_key()), at_.best && at_.best->metric ? Json(*at_.best->metric) : Json()}});
 }
@@ -475,8 +539,8 @@ void Training::print_result() const {
   const double seconds = first_seconds_ + milliseconds_since(begin_) / 1000;
   const std::optional<ModelledTraining> board = modelled();
   if (!arguments_.json) {
-    print("{}: {} epochs, {} steps of {} pictures, {} refused, in {}\n", arguments_.model, at_.epochs.size(),
-          trainer_->steps(), batch_, trainer_->refused_steps(), clock_text(seconds));
+    print("{}: {} epochs, {} steps of {} pictures, {} refused, in {}\n", arguments_.model, at_.epochs.size(), steps(),
+          batch_, trainer_->refused_steps(), clock_text(seconds));
     if (at_.best && at_.best->metric)
       print("best epoch {}: {} {:.2f} % of {} held-out pictures\n", at_.best->epoch, task_->metric_name(),
             *at_.best->metric * 100, task_->held_out().size());
@@ -502,7 +566,7 @@ void Training::print_result() const {
       {"pictures",
        {{"training", task_->training_count()}, {"held_out", task_->held_out().size()}, {"skipped", skipped}}},
       {"batch", batch_},
-      {"steps", trainer_->steps()},
+      {"steps", steps()},
       {"resumed_steps", first_step_},
       {"refused_steps", trainer_->refused_steps()},
       {"epochs", epochs},

@@ -32,6 +32,7 @@ struct TrainProgress {
   double loss = 0;              // their mean
   double epoch_seconds = 0;     // that it took
   int64_t steps = 0;            // taken, applied or not
+  int64_t head_applied = 0;     // steps that trained the last layer alone
   double seconds = 0;           // of the whole training
   int64_t log_bytes = 0;        // of the log up to here
   std::string original_digest;  // of the model that lay at the output path before the training

@@ -214,7 +214,7 @@ def pooled_features(pictures: NDArray[np.uint8]) -> Floats:
     import torch
 
     net = network(2, 0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     out = []
     with torch.no_grad():
         for i in range(0, len(pictures), BATCH):

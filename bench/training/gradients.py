@@ -353,7 +353,7 @@ def measure(chosen: argparse.Namespace) -> bool:
     """Prints the table; whether the goals are met."""
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # nothing is timed, and two that wait for each other on a busy machine burn both
     rows = [json.loads(line) for line in chosen.rows.read_text().splitlines()] if chosen.rows.exists() else []
     known = {} if chosen.again else {row["case"]: row for row in rows}
     good = True

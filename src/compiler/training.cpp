@@ -74,6 +74,7 @@ std::vector<Key> keys_of(passes::TrainingOptions& options) {
           {"ewc", nullptr, nullptr, &options.ewc},
           {"batch_norm", nullptr, &options.batch_norm},
           {"statistics_momentum", &options.statistics_momentum},
+          {"qat", nullptr, &options.qat},
           {"trainable", nullptr, &options.trainable},
           {"memory", nullptr, nullptr, nullptr, &options.memory_bytes},
           {"output", nullptr, &options.output}};

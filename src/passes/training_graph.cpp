@@ -11,6 +11,7 @@
 #include "ops/build.h"
 #include "ops/gradient.h"
 #include "passes/differentiate.h"
+#include "passes/fake_quantize_layers.h"
 #include "types/optimizer_step.h"
 
 namespace hai::passes {
@@ -76,6 +77,7 @@ class TrainingGraph {
   Status run(std::span<const Parameter> parameters) {
     HAI_TRY_STATUS(check_optimizer());
     HAI_TRY(const size_t output, output_index());
+    HAI_TRY_STATUS(fake_quantize_layers(graph_, options_.qat, parameters));
     for (const ir::NodeId id : trained_batch_norms(graph_, options_, parameters)) HAI_TRY_STATUS(train_batch_norm(id));
     add_numbers(output);
     std::vector<ValueId> wanted;

@@ -41,6 +41,7 @@ struct TrainingOptions {
   // "<parameter>/fisher", "<parameter>/anchor" and "ewc_strength" that no step changes and callers set (zeros at
   // first). The loss that a step returns is that of the data alone.
   bool ewc = false;
+  std::string qat = "none";       // w8a8, w4a8: fake_quantize_layers.h
   std::string trainable = "all";  // trainable_parameters.h
   std::string groups;             // choices by name, parameter_groups.h
   // Of a step at the largest batch, states included; 0: no limit. Activations are made again where that is needed.

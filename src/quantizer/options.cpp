@@ -211,7 +211,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 22> kFields = {{
+constexpr std::array<Field, 23> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},
@@ -226,6 +226,8 @@ constexpr std::array<Field, 22> kFields = {{
     {"layers", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_layers(n, v, o.layers); }},
     {"keep_float",
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_names(n, v, o.keep_float); }},
+    {"largest_scales",
+     [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.largest_scales); }},
     {"equalize", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.equalize); }},
     {"widen", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.widen); }},
     {"wide_points",

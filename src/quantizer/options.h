@@ -67,11 +67,13 @@ struct QuantizeOptions {
   Precision precision;          // of every layer (a layer: a node that multiplies and accumulates)
   std::map<std::string, Precision> layers;  // by node name; goes before `precision`
   std::vector<std::string> keep_float;      // names of nodes that stay f32
-  bool equalize = false;                    // scale channels between layers where that lowers the expected noise
-  bool widen = true;                        // 16-bit activations for the few layers that 8 bits are too coarse for
-  bool wide_points = true;                  // 16 bits for what is looked up or added before it is stored
-  bool smooth = false;                      // SmoothQuant-style scaling behind a LayerNorm
-  bool adaround = false;                    // learn how to round the weights
+  // 4-bit weights on the grid of their channel's largest, as a training with qat=w4a8 saw them, not of the least error.
+  bool largest_scales = false;
+  bool equalize = false;    // scale channels between layers where that lowers the expected noise
+  bool widen = true;        // 16-bit activations for the few layers that 8 bits are too coarse for
+  bool wide_points = true;  // 16 bits for what is looked up or added before it is stored
+  bool smooth = false;      // SmoothQuant-style scaling behind a LayerNorm
+  bool adaround = false;    // learn how to round the weights
   AdaRoundOptions adaround_options;
   Winograd winograd = Winograd::kOff;
   double winograd_loss_db = 10;  // signal over noise that Winograd::kAuto lets a layer lose against its direct form

@@ -28,7 +28,8 @@ TEST(Options, EmptyTextAndAnEmptyObjectAreTheDefaults) {
 TEST(Options, EveryFieldIsRead) {
   const auto options = options_from_json(R"({"observer": "kl", "percentile": 99.5, "symmetric": true,
     "bias_correction": false, "precision": "w4a8", "layers": {"a": "float", "b": {"weight_bits": 8,
-    "activation_bits": 16}}, "keep_float": ["c", "d"], "equalize": true, "widen": false, "smooth": true,
+    "activation_bits": 16}}, "keep_float": ["c", "d"], "largest_scales": true, "equalize": true, "widen": false,
+    "smooth": true,
     "adaround": {"iterations": 7, "batch_rows": 13, "learning_rate": 0.5, "regularization": 0.25, "max_rows": 19},
     "sparsity": 0.3, "self_check": false, "sample_memory_bytes": 1000, "threads": 2, "seed": 77, "force": true})");
   ASSERT_TRUE(options.has_value()) << options.error().to_string();
@@ -40,6 +41,7 @@ TEST(Options, EveryFieldIsRead) {
   EXPECT_TRUE(options->layers.at("a").is_float);
   EXPECT_EQ(options->layers.at("b"), (Precision{8, 16, false}));
   EXPECT_EQ(options->keep_float, (std::vector<std::string>{"c", "d"}));
+  EXPECT_TRUE(options->largest_scales);
   EXPECT_TRUE(options->equalize);
   EXPECT_FALSE(options->widen);
   EXPECT_TRUE(options->smooth);

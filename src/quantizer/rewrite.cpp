@@ -423,8 +423,8 @@ class Rewriter {
     const int bits = plan_.precision[id].weight_bits;
     const auto given = given_.find(id);
     if (given == given_.end()) {
-      std::vector<float> scales =
-          bits == 4 ? least_error_scales(weights, layout, bits) : largest_scales(weights, layout, bits);
+      std::vector<float> scales = bits == 4 && !options_.largest_scales ? least_error_scales(weights, layout, bits)
+                                                                        : largest_scales(weights, layout, bits);
       return round_weights(weights, layout, bounded_scales(std::move(scales), bounds), bits);
     }
     if (given->second.values.size() == weights.size() && given->second.bits == bits &&

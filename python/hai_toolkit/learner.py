@@ -98,6 +98,8 @@ class Learner:
 
     def add_classes(self, count: int) -> None:
         """So many classes more, the next rows of the head."""
+        if count < 1:
+            raise HaiError("HAI-Y099", f"{count} classes more: give 1 or more; classes are not taken away")
         self.classes += count
         try:
             self._check_classes()
@@ -135,9 +137,12 @@ class Learner:
             raise HaiError(
                 "HAI-Y094", f"{len(inputs)} samples, {len(wanted)} labels, {epochs} epochs of batches of {batch}"
             )
-        if not mask[wanted].all():
-            unknown = sorted(set(wanted[~mask[wanted]].tolist()))
+        known = np.flatnonzero(mask)
+        if not np.isin(wanted, known).all():
+            unknown = sorted(set(wanted[~np.isin(wanted, known)].tolist()))
             raise HaiError("HAI-Y095", f"labels {unknown} are no classes that take part; add them by add_classes()")
+        if not np.isfinite(inputs).all():
+            raise HaiError("HAI-Y100", "the samples hold numbers that are not finite, which nothing can be learnt from")
         history = self._begin(inputs, checkpoint)
         plan = (schedule if isinstance(schedule, Schedule) else Schedule(float(schedule))).native(
             epochs * -(-len(wanted) // batch)
@@ -265,6 +270,8 @@ class Learner:
 
     def answers(self, inputs: npt.NDArray[Any], batch: int = 64) -> npt.NDArray[np.float32]:
         """Logits of the model as it is now, of all rows of the head."""
+        if len(inputs) == 0:
+            return np.zeros((0, self._head), np.float32)
         with tempfile.TemporaryDirectory() as folder:
             self.trainer.save(Path(folder) / "now.hai")
             session = load(Path(folder) / "now.hai").session()

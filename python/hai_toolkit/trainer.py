@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,12 +55,14 @@ class Schedule:
 class Trainer:
     """Trains a ``.hai`` file that was compiled with ``train=`` (``hai compile --train``), in memory of its own.
 
-    The file is not changed; :meth:`save` writes the trained model. One step at a time; other threads of Python go on
-    meanwhile. ``max_batch`` makes room for so many samples at once, else the first steps do.
+    The file is not changed; :meth:`save` writes the trained model. One thing at a time: a call of another thread
+    waits; what has nothing to do with this trainer goes on meanwhile. ``max_batch`` makes room for so many samples at once,
+    else the first steps do.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0, isa: str = "", max_batch: int = 0) -> None:
         self._native = _core.make_trainer(path_text(path), isa, threads, max_batch)
+        self._busy = threading.RLock()
         *self._inputs, self._target = [(name, dtype, tuple(shape)) for name, dtype, shape in self._native.inputs()]
         self._states = {info[0]: (i, info[1], tuple(info[2])) for i, (info, _) in enumerate(self._native.states())}
         self._parameters = [info[0] for info, is_parameter in self._native.states() if is_parameter]
@@ -97,7 +100,8 @@ class Trainer:
         """A copy of a state, in the layout of the compiled model (products [K, N], convolutions OHWI)."""
         index, dtype, shape = self._state(name)
         out = np.empty(shape, numpy_dtype(dtype))
-        self._native.copy_state(index, out.reshape(-1).view(np.uint8))
+        with self._busy:
+            self._native.copy_state(index, out.reshape(-1).view(np.uint8))
         return out
 
     def set(self, name: str, values: npt.ArrayLike) -> None:
@@ -106,7 +110,8 @@ class Trainer:
         array = np.ascontiguousarray(values, numpy_dtype(dtype))
         if np.shape(values) != shape:
             raise HaiError("HAI-Y060", f'state "{name}" has shape {list(shape)}; {list(np.shape(values))} was given')
-        self._native.set_state(index, array.reshape(-1).view(np.uint8))
+        with self._busy:
+            self._native.set_state(index, array.reshape(-1).view(np.uint8))
 
     def _state(self, name: str) -> tuple[int, str, tuple[int, ...]]:
         if name not in self._states:
@@ -116,18 +121,21 @@ class Trainer:
 
     def reset(self) -> None:
         """Back to what the file holds."""
-        self._native.reset()
+        with self._busy:
+            self._native.reset()
 
     def restart_steps(self) -> None:
         """Counts steps from 0 again, states stay: Adam's corrections then begin anew, as at the start of a task."""
-        self._native.restart_steps()
+        with self._busy:
+            self._native.restart_steps()
 
     def save(self, path: str | os.PathLike[str], *, average: bool = False) -> None:
         """Writes the model with the parameters as they are now. An old file stays until the new one is whole.
 
         ``average``: with the averages of the parameters that ``train={"ema": 0.99}`` keeps.
         """
-        self._native.save(path_text(path), average)
+        with self._busy:
+            self._native.save(path_text(path), average)
 
     def save_checkpoint(self, folder: str | os.PathLike[str], **extra: object) -> None:
         """Saves all that a run needs to go on, and ``extra``: numbers, text, bytes, and what JSON can say.
@@ -136,7 +144,8 @@ class Trainer:
         last two; it is for one training of one model file.
         """
         stored = to_stored(extra)
-        _core.save_checkpoint(self._native, path_text(folder), stored.integers, stored.reals, stored.texts)
+        with self._busy:
+            _core.save_checkpoint(self._native, path_text(folder), stored.integers, stored.reals, stored.texts)
 
     def load_checkpoint(
         self, folder: str | os.PathLike[str], *, any_isa: bool = False, missing_ok: bool = False
@@ -147,7 +156,8 @@ class Trainer:
         takes one that was made with kernels of another instruction set, whose results differ in the last bits.
         """
         try:
-            extra, skipped = _core.load_checkpoint(self._native, path_text(folder), any_isa)
+            with self._busy:
+                extra, skipped = _core.load_checkpoint(self._native, path_text(folder), any_isa)
         except HaiError as error:
             if missing_ok and error.code == "HAI-E020":
                 return None
@@ -167,7 +177,8 @@ class Trainer:
         return self._step([*self._input_arrays(inputs), self._target_array(target)], learning_rate, False)
 
     def _step(self, arrays: list[npt.NDArray[Any]], learning_rate: float, from_features: bool) -> StepResult:
-        loss, norm, applied = self._native.step(*_views(arrays), float(learning_rate), from_features)
+        with self._busy:
+            loss, norm, applied = self._native.step(*_views(arrays), float(learning_rate), from_features)
         return StepResult(loss, norm, applied)
 
     @property
@@ -186,7 +197,8 @@ class Trainer:
             np.empty([len(arrays[0]) * -d if d < 0 else d for d in shape], numpy_dtype(dtype))
             for _, dtype, shape in self._features
         ]
-        self._native.features(*_views(arrays), *_views(out))
+        with self._busy:
+            self._native.features(*_views(arrays), *_views(out))
         return out
 
     def step_from_features(

@@ -189,12 +189,19 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     learner = learner_of(tmp_path, "naive", classes=2)
     with refusal("Y093"):
         learner.add_classes(5)
+    with refusal("Y099"):
+        learner.add_classes(-1)
     assert learner.classes == 2
     x, y = blobs([0, 1], 10, 1)
     with refusal("Y094"):
         learner.learn(x, y[:5])
     with refusal("Y095"):
         learner.learn(x, y + 1)
+    with refusal("Y095"):
+        learner.learn(x, y + 90)  # more than the head has rows
+    with refusal("Y100"):
+        learner.learn(np.full_like(x, np.nan), y)
+    assert len(learner.predict(x[:0])) == 0
     with refusal("Y097"):
         learner.predict(x, heads=[2])
     with refusal("Y076"):

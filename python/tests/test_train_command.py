@@ -250,6 +250,7 @@ def test_what_it_refuses(tmp_path: Path, data: Path) -> None:
     refused("HAI-D079", folder=tmp_path / "list.csv")
     refused("HAI-L064", "--log", data / "blue" / "01.png", folder=tmp_path / "list.csv")
     refused("HAI-L064", "--log", data / "blue" / "01.png")
+    refused("HAI-L064", "--report", data / "blue" / "01.png", folder=tmp_path / "list.csv")
     refused("HAI-D085", "--augment", "flip,turn")
     refused("HAI-L104", "--log", tmp_path / "no" / "log")
     refused("HAI-B004", "--report", tmp_path / "no" / "report.html")

@@ -139,6 +139,7 @@ def test_bad_labels_and_pictures_are_named_and_left_out(tmp_path: Path) -> None:
         ("loss=yolov5", {"categories": [{"id": 1, "name": "red"}]}, "D092"),
         ("loss=yolov5", {"annotations": [{"image_id": 77, "category_id": 1, "bbox": [1, 1, 2, 2]}]}, "D091"),
         ("loss=yolov5", {"images": 5}, "D090"),
+        ("loss=yolov5", {"annotations": []}, "L111"),
     ],
 )
 def test_what_does_not_fit_is_refused(train: str, change: dict[str, Any] | None, code: str, tmp_path: Path) -> None:
@@ -149,3 +150,12 @@ def test_what_does_not_fit_is_refused(train: str, change: dict[str, Any] | None,
     )  # fmt: skip
     assert code in text
     assert not (tmp_path / "o.hai").exists()
+
+
+def test_labels_and_pictures_are_not_written_over(tmp_path: Path) -> None:
+    labels = labelled(tmp_path, pictures(tmp_path / "pictures", 4, 1))
+    before = labels.read_bytes()
+    command = ["train", network(tmp_path), "--data", tmp_path / "pictures", "--labels", labels]
+    for flags in (["--out", labels], ["--out", tmp_path / "o.hai", "--report", labels]):
+        assert "HAI-L064" in run(*command, *flags, code=1)
+    assert labels.read_bytes() == before

@@ -195,6 +195,21 @@ def test_the_model_that_was_replaced_comes_back(
     assert "HAI-E060" in run("rollback", one.out, code=1)
 
 
+def test_leftovers_of_killed_processes_go_and_files_of_others_stay(tmp_path: Path, data: Path) -> None:
+    one = Run(tmp_path / "one", network(tmp_path), data, flags=["--epochs", "3", "--json"])
+    one.folder.mkdir()
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    gone = process.pid
+    left = [one.out.parent / f".new.hai.{gone}-3.tmp", one.out.parent / f".new.hai.previous.{gone}-4.tmp"]
+    stay = [one.folder / "best-model.hai", one.out.parent / f".new.hai.{os.getpid()}-3.tmp"]
+    for path in [*left, *stay]:
+        path.write_bytes(b"x")
+    one.finish()
+    assert [path for path in left if path.exists()] == []
+    assert [path for path in stay if not path.exists()] == []
+
+
 @pytest.mark.skipif(not PROGRAM.with_name("hai-device").exists(), reason="hai-device is not built")
 def test_hai_device_gives_the_same_files(tmp_path: Path, data: Path, whole: tuple[Run, dict[str, object]]) -> None:
     reference, _ = whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,23 @@ def test_a_step_that_is_not_finite_changes_nothing(path: Path) -> None:
     assert all(np.array_equal(trainer.get(name), before[name]) for name in before)
 
 
+def test_calls_of_several_threads_wait_for_each_other(path: Path) -> None:
+    trainer = hai.Trainer(path, threads=1)
+
+    def work(count: int) -> None:  # batches that grow the trainer's buffers while others run
+        points, label = spirals(count)
+        for _ in range(50):
+            trainer.step(points, label, 1e-3)
+            trainer.get(trainer.parameter_names[0])
+
+    workers = [threading.Thread(target=work, args=(count,)) for count in (1, 64, 3, 17)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert trainer.steps == 200
+
+
 def test_what_is_wrong_is_named(network: hai.Model, path: Path, tmp_path: Path) -> None:
     points, label = spirals(8)
     trainer = hai.Trainer(path)
@@ -137,6 +155,8 @@ def test_what_is_wrong_is_named(network: hai.Model, path: Path, tmp_path: Path) 
         trainer.fit(points[:0], label[:0])
     with refusal("E013"):
         trainer.step(points, label, -0.1)
+    with refusal("E013"):
+        trainer.step(points, label, 1e39)  # infinite as f32
     with refusal("R014"):
         trainer.step(*spirals(65), 0.1)
     with refusal("R025"):

@@ -93,6 +93,8 @@ class CocoReader {
       if (!id || name == nullptr || !name->is_string())
         return refuse(fmt::format("image {} has no id and file_name", i));
       BoxedPicture picture;
+      picture.listed_width = whole(list[i], "width").value_or(0);
+      picture.listed_height = whole(list[i], "height").value_or(0);
       picture.path = (folder_ / name->get<std::string>()).lexically_normal();
       if (!seen.emplace(picture.path.string(), *id).second || !pictures_.emplace(*id, set_.pictures.size()).second)
         return unlisted(fmt::format("image {} (\"{}\") is listed twice", *id, name->get<std::string>()));
@@ -154,6 +156,16 @@ void name_box(BoxReport& report, const fs::path& path, const LabelledBox& box, s
   if (report.named.size() >= kMostNamed) return;
   report.named.push_back(
       fmt::format("{}: box [{}, {}, {}, {}] {}", path.string(), box.x, box.y, box.width, box.height, what));
+}
+
+// Boxes that were drawn on a larger or smaller copy lie in the wrong places.
+void compare_size(const BoxedPicture& picture, int width, int height, BoxReport& report) {
+  const bool said = picture.listed_width > 0 && picture.listed_height > 0;
+  if (!said || (picture.listed_width == width && picture.listed_height == height)) return;
+  ++report.other_size;
+  if (report.named.size() >= kMostNamed) return;
+  report.named.push_back(fmt::format("{}: {}x{}, but the labels are of a picture of {}x{}", picture.path.string(),
+                                     width, height, picture.listed_width, picture.listed_height));
 }
 
 // Boxes as far as they lie in a picture of this size.
@@ -225,6 +237,7 @@ Result<PictureReport> read_pictures(BoxSet& set, const Preprocessing& rule, int6
         report.skipped.push_back({picture.path, std::move(found[i]).error()});
         continue;
       }
+      compare_size(picture, images[i].width, images[i].height, set.boxes);
       clip_boxes(picture, images[i].width, images[i].height, set.boxes);
       const auto boxes =
           std::count_if(picture.boxes.begin(), picture.boxes.end(), [](const LabelledBox& box) { return !box.crowd; });

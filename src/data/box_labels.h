@@ -29,6 +29,8 @@ struct LabelledBox {
 struct BoxedPicture {
   std::filesystem::path path;
   std::vector<LabelledBox> boxes;
+  int64_t listed_width = 0;  // as the labels say; 0: they do not
+  int64_t listed_height = 0;
   Image image;  // empty: not kept, to be read when it is wanted
 };
 
@@ -39,7 +41,8 @@ struct BoxReport {
   int64_t clipped = 0;             // cut down to their picture
   int64_t outside = 0;             // dropped: nothing of them lies in the picture
   int64_t empty = 0;               // dropped: without an area, or no finite numbers
-  std::vector<std::string> named;  // the first of those clipped and dropped, and why
+  int64_t other_size = 0;          // pictures that are not of the size that the file gives them
+  std::vector<std::string> named;  // the first of those clipped and dropped, and of those pictures, and why
 };
 
 struct BoxSet {
@@ -50,7 +53,7 @@ struct BoxSet {
 
 // Reads COCO's `images`, `annotations` and `categories`; pictures lie in `folder` under their file_name, and no file of
 // them is opened. Errors: D090 it is no such JSON, with what is missing; D091 a category or picture that is not listed,
-// or listed twice; D092 another number of classes than `class_count`; D093 no picture.
+// or listed twice; D092 another number of classes than `class_count`; D093 no picture; D099 no box to train on.
 Result<BoxSet> read_coco(const std::filesystem::path& json, const std::filesystem::path& folder, int64_t class_count);
 
 // Reads every picture once: those that cannot be decoded or preprocessed are taken out and named, boxes are cut down to

@@ -78,6 +78,17 @@ TEST_F(BoxLabelsTest, BoxesAreCutDownToTheirPicturesAndCounted) {
   EXPECT_EQ(set->pictures[0].image.width, 20);
 }
 
+TEST_F(BoxLabelsTest, APictureOfAnotherSizeIsNamed) {
+  std::string text = R"({"images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 20}], "annotations": [], )";
+  text.append(kCategories).append("}");
+  auto set = read_text(text);
+  ASSERT_TRUE(set) << set.error().to_string();
+  ASSERT_TRUE(read_pictures(*set, rule_, 2, 0, 1));
+  EXPECT_EQ(set->boxes.other_size, 1);
+  ASSERT_EQ(set->boxes.named.size(), 1U);
+  EXPECT_NE(set->boxes.named[0].find("40x20"), std::string::npos);
+}
+
 TEST_F(BoxLabelsTest, TooManyBoxesNameThePicture) {
   auto set = read({{5, 2, 0, 0, 3, 3, 0}, {5, 2, 1, 0, 3, 3, 0}, {5, 2, 1, 0, 3, 3, 1}});
   ASSERT_TRUE(set);

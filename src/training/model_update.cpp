@@ -470,6 +470,7 @@ Result<AppliedUpdate> apply_update(const std::string& model, const std::string& 
                    facts.base, digest.empty() ? "none: it is no whole model" : digest),
         model);
   }
+  remove_leftovers(output);
   const std::string fresh = output + ".new";
   HAI_TRY_STATUS(write_result(*opened, *base, fresh, file_system));
   if (Status status = verify_result(fresh, facts.result); !status) {

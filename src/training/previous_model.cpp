@@ -5,8 +5,15 @@
 // done already follows from the digests.
 #include "training/previous_model.h"
 
+#include <sys/types.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -17,6 +24,17 @@ namespace hai::training {
 namespace {
 
 constexpr int64_t kCopiedBytes = 1 << 20;  // at a time
+
+// ".out.hai.1234-0.tmp", as AtomicFileWriter calls it: the process that writes it; -1: it is called otherwise.
+pid_t writer_of(std::string_view name) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.ends_with(kEnd)) return -1;
+  name.remove_suffix(kEnd.size());
+  name.remove_prefix(std::min(name.size(), name.rfind('.') + 1));
+  pid_t process = -1;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), process);
+  return error == std::errc() && end != name.data() + name.size() && *end == '-' && process > 0 ? process : -1;
+}
 
 }  // namespace
 
@@ -42,6 +60,22 @@ Status copy_file(const std::string& from, const std::string& to, FileSystem& fil
   return writer.commit();
 }
 
+void remove_leftovers(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code failure;  // one that stays takes room and harms nothing
+  const fs::path target = fs::weakly_canonical(path, failure);
+  if (failure) return;
+  const std::string begin = "." + target.filename().string();
+  std::vector<fs::path> leftovers;
+  for (fs::directory_iterator entry(target.parent_path(), failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    const std::string name = entry->path().filename().string();
+    const pid_t writer = name.starts_with(begin) ? writer_of(name) : -1;
+    if (writer > 0 && ::kill(writer, 0) != 0 && errno == ESRCH) leftovers.push_back(entry->path());
+  }
+  for (const fs::path& leftover : leftovers) fs::remove(leftover, failure);
+}
+
 Status keep_previous(const std::string& path, const std::string& digest, FileSystem& file_system) {
   if (digest.empty() || model_digest(path) != digest) return {};
   return copy_file(path, previous_path(path), file_system);
@@ -49,6 +83,7 @@ Status keep_previous(const std::string& path, const std::string& digest, FileSys
 
 Result<RolledBack> roll_back(const std::string& path, FileSystem& file_system) {
   HAI_TRY_STATUS(check_path(path));
+  remove_leftovers(path);
   const std::string previous = previous_path(path);
   {
     auto source = open_file(previous);

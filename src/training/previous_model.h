@@ -25,6 +25,10 @@ Status copy_file(const std::string& from, const std::string& to, FileSystem& fil
 // is not kept; so calling it before each write of a training keeps the one that was there first.
 Status keep_previous(const std::string& path, const std::string& digest, FileSystem& file_system = FileSystem::real());
 
+// Removes temporary files that processes which are gone left behind, killed while they wrote `path` or a file beside it
+// whose name begins so.
+void remove_leftovers(const std::string& path);
+
 struct RolledBack {
   std::string digest;           // of the model that is at `path` now
   std::string replaced_digest;  // of that which lies as PATH.replaced; empty: there was none, or it was broken

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "format/sample_pieces.h"
 #include "types/optimizer_step.h"
@@ -139,9 +140,10 @@ Result<StepResult> Trainer::step_from_features(std::span<const hai_tensor> input
     return make_error(StatusCode::kInvalidArgument, "E012", "the model has {} outputs; buffers for {} were given",
                       prediction_count(), predictions.size());
   }
-  if (!(learning_rate >= 0) || !std::isfinite(learning_rate)) {
-    return make_error(StatusCode::kOutOfRange, "E013", "the learning rate is {}: it must be a number, at least 0",
-                      learning_rate);
+  // Beyond f32 it would be infinite there, and so would the parameters.
+  if (!(learning_rate >= 0) || learning_rate > std::numeric_limits<float>::max()) {
+    return make_error(StatusCode::kOutOfRange, "E013", "the learning rate is {}: it must be a number from 0 to {:g}",
+                      learning_rate, std::numeric_limits<float>::max());
   }
   learning_rate_ = static_cast<float>(learning_rate);
   step_number_ = steps_ + 1;

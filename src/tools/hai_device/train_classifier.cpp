@@ -122,7 +122,8 @@ class ClassifierTask final : public TrainTask {
     HAI_TRY(set_, data::list_labelled(arguments_.data, output_.classes));
     std::vector<std::string> paths;  // those of a list may lie anywhere
     for (const data::LabelledPicture& picture : set_.pictures) paths.push_back(picture.path.string());
-    HAI_TRY_STATUS(check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, paths));
+    HAI_TRY_STATUS(check_outputs(
+        {{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}}, paths));
     show_progress(fmt::format("reading {} pictures of {} classes", set_.pictures.size(), set_.classes.size()));
     HAI_TRY(report_, data::drop_unreadable(set_, input_.rule, threads_));
     end_progress();

@@ -248,6 +248,8 @@ Status Training::prepare() {
   HAI_TRY_STATUS(
       check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}},
                     {arguments_.model, arguments_.data}));
+  for (const std::string& path : {arguments_.output, arguments_.report})
+    if (!path.empty()) training::remove_leftovers(path);
   // What cannot be written in the end is said now.
   HAI_TRY_STATUS(AtomicFileWriter::create(arguments_.output));
   if (!arguments_.report.empty()) {

@@ -152,7 +152,8 @@ class DetectorTask final : public TrainTask {
     HAI_TRY(set_, data::read_coco(arguments_.labels, arguments_.data, output_.classes));
     std::vector<std::string> paths = {arguments_.labels};
     for (const data::BoxedPicture& picture : set_.pictures) paths.push_back(picture.path.string());
-    HAI_TRY_STATUS(check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, paths));
+    HAI_TRY_STATUS(check_outputs(
+        {{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}}, paths));
     show_progress(fmt::format("reading {} pictures with {} boxes", set_.pictures.size(), set_.boxes.count));
     HAI_TRY(report_, data::read_pictures(set_, input_.rule, output_.max_boxes, kKeptBytes, threads_));
     end_progress();
@@ -162,6 +163,20 @@ class DetectorTask final : public TrainTask {
     if (boxes.clipped + boxes.outside + boxes.empty + boxes.crowds > 0) {
       note("of {} boxes {} clipped, {} outside and {} without an area dropped, {} crowds not trained on", boxes.count,
            boxes.clipped, boxes.outside, boxes.empty, boxes.crowds);
+    }
+    const bool any = std::any_of(set_.pictures.begin(), set_.pictures.end(), [](const data::BoxedPicture& picture) {
+      return std::any_of(picture.boxes.begin(), picture.boxes.end(), [](const auto& box) { return !box.crowd; });
+    });
+    if (!any) {
+      return make_error(StatusCode::kNotFound, "L111",
+                        "{}: no picture that could be read has a box to train on; add boxes to \"annotations\"",
+                        arguments_.labels);
+    }
+    if (boxes.other_size > 0) {
+      note(
+          "{} of {} pictures are not of the size that {} gives them, so their boxes may lie elsewhere; label the "
+          "pictures that are trained on",
+          boxes.other_size, report_.read_count, arguments_.labels);
     }
     return {};
   }

@@ -100,6 +100,14 @@ std::string differences(const std::string& then, const std::string& now) {
   return text.empty() ? "it has other settings" : text;
 }
 
+// "best-12.hai", and no file that a user called so.
+bool is_best(std::string_view name) {
+  constexpr std::string_view kEnd = ".hai";
+  if (!name.starts_with(kBest) || !name.ends_with(kEnd) || name.size() <= kBest.size() + kEnd.size()) return false;
+  name = name.substr(kBest.size(), name.size() - kBest.size() - kEnd.size());
+  return name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 }  // namespace
 
 bool TrainCheckpoints::due() const {
@@ -113,6 +121,7 @@ Result<bool> TrainCheckpoints::resume(training::Trainer& trainer, TrainProgress&
   auto loaded = training::load_checkpoint(folder_, trainer);
   if (!loaded && loaded.error().code == StatusCode::kNotFound) return false;
   HAI_TRY(const training::LoadedCheckpoint checkpoint, std::move(loaded));
+  training::remove_leftovers((std::filesystem::path(folder_) / kBest).string());
   for (const std::string& reason : checkpoint.skipped) note("passed over: {}", reason);
   std::string settings;
   TrainProgress found;
@@ -158,8 +167,7 @@ Status TrainCheckpoints::save(training::Trainer& trainer, const TrainProgress& p
   for (std::filesystem::directory_iterator entry(folder_, failure), end; !failure && entry != end;
        entry.increment(failure)) {
     const std::string name = entry->path().filename().string();
-    const bool ours = name.starts_with(kBest) && name.ends_with(".hai");
-    if (ours && entry->path() != best_path(best) && entry->path() != best_path(kept_best_))
+    if (is_best(name) && entry->path() != best_path(best) && entry->path() != best_path(kept_best_))
       stale.push_back(entry->path());
   }
   for (const std::filesystem::path& path : stale) std::filesystem::remove(path, failure);

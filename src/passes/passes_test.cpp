@@ -79,6 +79,17 @@ TEST(Simplify, MergesReshapesAndClips) {
   EXPECT_EQ(only(after, "clip").float_attribute("max", 0), 0.5);
 }
 
+TEST(Simplify, APowerOfTwoIsASquare) {
+  GraphBuilder b;
+  const auto x = b.input({Dim(3), Dim(5)});
+  b.graph.add_output(b.node("pow", {x, b.scalar(2.0F)}));
+  b.graph.add_output(b.node("pow", {x, b.scalar(3.0F)}));
+  b.graph.add_output(b.node("pow", {b.scalar(2.0F), x}));
+  const ir::Graph after = apply(simplify, b.graph);
+  EXPECT_EQ(count_of(after, "square"), 1);
+  EXPECT_EQ(count_of(after, "pow"), 2);
+}
+
 TEST(Simplify, KeepsARescaleToAnotherScale) {
   GraphBuilder b;
   const auto x = b.input({Dim(13)}, b.quantization());

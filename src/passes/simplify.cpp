@@ -163,11 +163,26 @@ bool merge_clip(Graph& graph, NodeId id) {
   return true;
 }
 
+// x ^ 2 of floats is x * x, which rounds once as the power does.
+bool square_of_power(Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.op != "pow" || scalar_constant(graph, node.inputs[1]) != 2.0) return false;
+  const ir::TensorType type = graph.value(node.outputs[0]).type;
+  const ValueId x = node.inputs[0];
+  if (!is_float_type(type) || !(graph.value(x).type == type)) return false;
+  const NodeId square = graph.add_node("square", {x}, {type}, {}, node.name);
+  return replace_node(graph, id, graph.node(square).outputs[0]);
+}
+
 int64_t walk(Graph& graph, const std::vector<NodeId>& order) {
   int64_t changes = 0;
   for (const NodeId id : order) {
     if (!graph.node(id).alive) continue;
     if (merge_reshape(graph, id) || merge_clip(graph, id)) ++changes;
+    if (square_of_power(graph, id)) {
+      ++changes;
+      continue;
+    }
     const Node& node = graph.node(id);
     const auto rule = rules().find(node.op);
     if (rule == rules().end()) continue;

@@ -44,6 +44,18 @@ def dice(y: Any, t: Any) -> Any:
     return (1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)).mean()
 
 
+def map_of_classes(axis: int) -> Callable[[Any, Any], Any]:
+    """Cross-entropy of the pixels, and dice of the classes' probabilities, its mean over samples and classes."""
+
+    def loss(y: Any, t: Any) -> Any:
+        y, t = y.movedim(axis, 1), t.movedim(axis, 1)
+        p, truth = torch.softmax(y, 1).flatten(2), t.flatten(2)
+        overlap = (1 - (2 * (p * truth).sum(2) + 1) / (p.sum(2) + truth.sum(2) + 1)).mean()
+        return functional.cross_entropy(y, t) + overlap
+
+    return loss
+
+
 def distillation(kind: str, temperature: float) -> Callable[[Any, Any], Any]:
     """Soft labels, then old answers of which those at NO_ANSWER are none, their weights last."""
 
@@ -79,6 +91,21 @@ LOSSES: dict[str, tuple[dict[str, Any], Callable[[Any, Any], Any], str]] = {
     "focal 1.5": ({"loss": "focal", "gamma": 1.5, "alpha": 0.75}, focal(1.5, 0.75), "probabilities"),
     "focal 3": ({"loss": "focal", "gamma": 3, "alpha": -1}, focal(3, -1), "probabilities"),
     "dice": ({"loss": "dice"}, dice, "masks"),
+    "dice and cross-entropy": (
+        {"loss": "dice_cross_entropy"},
+        map_of_classes(3),
+        "maps",
+    ),
+    "dice and cross-entropy, classes first": (
+        {"loss": "dice_cross_entropy", "class_axis": 1},
+        map_of_classes(1),
+        "maps, classes first",
+    ),
+    "dice and cross-entropy, one class": (
+        {"loss": "dice_cross_entropy"},
+        lambda y, t: BCE(y, t) + dice(y, t),
+        "one mask",
+    ),
     "distilled, mse": ({"loss": "cross_entropy", "distill": "mse"}, distillation("mse", 2), "old answers"),
     "distilled, kd": ({"loss": "cross_entropy", "distill": "kd"}, distillation("kd", 2), "old answers"),
     "distilled, kd 5": (
@@ -91,7 +118,9 @@ LOSSES: dict[str, tuple[dict[str, Any], Callable[[Any, Any], Any], str]] = {
 
 def shape_of(kind: str) -> tuple[int, ...]:
     """Of the prediction of a sample."""
-    return PIXELS if kind == "masks" else (CLASSES,)
+    if kind == "one mask":
+        return (4, 5, 1)
+    return PIXELS if kind == "masks" or kind.startswith("maps") else (CLASSES,)
 
 
 def data(kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +137,12 @@ def data(kind: str) -> tuple[np.ndarray, np.ndarray]:
         t[0, :6] = [1, 1, 0, 0, 1, 0]
         t[1:6] = (t[1:6] < 0.4).astype(np.float32)
         return y, t
-    if kind == "masks":
+    if kind.startswith("maps"):
+        axis = 1 if "first" in kind else 3
+        largest = t.argmax(axis)
+        largest[1] = 0  # nothing of the others
+        return y, np.moveaxis(np.eye(shape[axis], dtype=np.float32)[largest], -1, axis)
+    if kind in ("masks", "one mask"):
         t = (t < 0.4).astype(np.float32)
         t[1], t[2] = 0, 1
         return y, t

@@ -188,6 +188,20 @@ Result<std::string> names_of_head(const ir::Graph& graph, std::span<const passes
   return names.empty() ? std::string() : names.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// Where the classes of a map are, and whether the model answers probabilities or what becomes them; empty for other
+// losses.
+std::string segmentation_of(const ir::Graph& graph, const passes::TrainingOptions& training) {
+  if (training.loss.kind != "dice_cross_entropy") return {};
+  for (const ir::ValueId output : graph.outputs()) {
+    const ir::Value& value = graph.value(output);
+    if (!training.output.empty() && value.name != training.output) continue;
+    const bool sigmoid = value.producer != ir::kNone && graph.node(value.producer).op == "sigmoid";
+    const auto axis = passes::class_axis_of(training.loss, value.type);
+    return axis ? fmt::format("class_axis={},answers={}", *axis, sigmoid ? "probabilities" : "logits") : std::string();
+  }
+  return {};
+}
+
 void fill_report(const format::Program& program, CompileReport& report) {
   for (const PlacementRecord& placed : report.placement) report.macs += placed.macs;
   report.arena_bytes = align_up(program.per_sample_bytes, 64) + program.fixed_bytes;
@@ -274,6 +288,8 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
             compile_training(graph, *options.training, parameters, options, weights, model.report));
     file.features = std::move(programs.features);
     file.training = std::move(programs.step);
+    if (std::string map = segmentation_of(graph, *options.training); !map.empty())
+      file.metadata["segmentation"] = std::move(map);
     for (const format::ProgramTensor& tensor : file.training->tensors) {
       if (tensor.name != "target" || tensor.shape.empty()) continue;
       const std::string layout = passes::target_layout(options.training->loss, tensor.shape.back().value);

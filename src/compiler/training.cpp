@@ -48,6 +48,7 @@ std::optional<int64_t> parse_bytes(double number, std::string_view unit) {
 std::vector<Key> keys_of(passes::TrainingOptions& options) {
   return {{"loss", nullptr, &options.loss.kind},
           {"label_smoothing", &options.loss.label_smoothing},
+          {"class_axis", nullptr, nullptr, nullptr, nullptr, &options.loss.class_axis},
           {"delta", &options.loss.delta},
           {"gamma", &options.loss.gamma},
           {"alpha", &options.loss.alpha},

@@ -13,7 +13,7 @@
 namespace hai::compiler {
 
 // "loss=cross_entropy,optimizer=sgd,momentum=0.9,trainable=last:2", as on the command line. Keys: loss,
-// label_smoothing, delta, gamma, alpha; box_gain, objectness_gain, class_gain, anchor_threshold, max_boxes;
+// label_smoothing, class_axis, delta, gamma, alpha; box_gain, objectness_gain, class_gain, anchor_threshold, max_boxes;
 // sample_weights, class_mask (0 or 1), distill, temperature; optimizer, momentum, nesterov (0 or 1), beta1, beta2,
 // epsilon, weight_decay, clip_norm, accumulate, ema, groups; ewc (0 or 1); batch_norm, statistics_momentum; qat;
 // trainable; memory; output. Errors: K030 no such key, with those there are; K031 a value that is none; K032 a key

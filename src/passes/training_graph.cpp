@@ -162,8 +162,13 @@ class TrainingGraph {
     const std::string& loss = options_.loss.kind;
     const auto rank = static_cast<int64_t>(graph_.value(value).type.shape.size());
     const int64_t axis = node.int_attribute("axis", -1);
-    const bool softmax = loss == "cross_entropy" && node.op == "softmax" && (axis == -1 || axis == rank - 1);
-    const bool sigmoid = (loss == "bce" || loss == "focal" || loss == "dice") && node.op == "sigmoid";
+    const bool map = loss == "dice_cross_entropy";
+    const auto classes = class_axis_of(options_.loss, graph_.value(value).type);
+    const bool over_classes = map ? classes && (axis < 0 ? axis + rank : axis) == static_cast<int64_t>(*classes)
+                                  : axis == -1 || axis == rank - 1;
+    const bool softmax = (loss == "cross_entropy" || map) && node.op == "softmax" && over_classes;
+    const bool single = map && classes && graph_.value(value).type.shape[*classes] == Dim(1);
+    const bool sigmoid = (loss == "bce" || loss == "focal" || loss == "dice" || single) && node.op == "sigmoid";
     return softmax || sigmoid ? node.inputs[0] : value;
   }
 

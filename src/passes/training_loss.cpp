@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "ops/build.h"
 #include "ops/gradient.h"
@@ -26,6 +27,7 @@ class LossBuilder {
   Result<ValueId> run() {
     if (options_.kind == "cross_entropy") return cross_entropy();
     if (options_.kind == "dice") return dice();
+    if (options_.kind == "dice_cross_entropy") return dice_cross_entropy();
     HAI_TRY(const ValueId each, elements());
     return mean(each);
   }
@@ -53,13 +55,13 @@ class LossBuilder {
     return append("reduce_mean", {a}, {{"axes", std::move(axes)}, {"keep_dims", int64_t{0}}});
   }
 
-  // -log softmax along the last axis.
-  Result<ValueId> surprise(ValueId x) {
+  // -log softmax along an axis.
+  Result<ValueId> surprise(ValueId x, int64_t axis = -1) {
     HAI_TRY(const ValueId largest,
-            append("reduce_max", {x}, {{"axes", std::vector<int64_t>{-1}}, {"keep_dims", int64_t{1}}}));
+            append("reduce_max", {x}, {{"axes", std::vector<int64_t>{axis}}, {"keep_dims", int64_t{1}}}));
     HAI_TRY(const ValueId centred, append("sub", {x, largest}));
     HAI_TRY(const ValueId powers, append("exp", {centred}));
-    HAI_TRY(const ValueId sum, sum_along(powers, {-1}, true));
+    HAI_TRY(const ValueId sum, sum_along(powers, {axis}, true));
     HAI_TRY(const ValueId log_sum, append("log", {sum}));
     return append("sub", {log_sum, centred});
   }
@@ -186,11 +188,37 @@ class LossBuilder {
     return append("square", {difference});
   }
 
-  // A smoothing of 1 in both sums: an empty mask that is found empty costs nothing.
   Result<ValueId> dice() {
-    std::vector<int64_t> axes;
-    for (size_t i = 1; i < graph_.value(x_).type.shape.size(); ++i) axes.push_back(static_cast<int64_t>(i));
     HAI_TRY(const ValueId p, append("sigmoid", {x_}));
+    return dice_of(p, std::nullopt);
+  }
+
+  Result<ValueId> dice_cross_entropy() {
+    const ir::TensorType& type = graph_.value(x_).type;
+    const size_t axis = *class_axis_of(options_, type);
+    if (type.shape[axis] == Dim(1)) {
+      HAI_TRY(const ValueId entropy, binary_cross_entropy());
+      HAI_TRY(const ValueId pixels, mean(entropy));
+      HAI_TRY(const ValueId overlap, dice());
+      return append("add", {pixels, overlap});
+    }
+    HAI_TRY(const ValueId surprises, surprise(x_, static_cast<int64_t>(axis)));
+    HAI_TRY(const ValueId product, append("mul", {t_, surprises}));
+    HAI_TRY(const ValueId rows, sum_along(product, {static_cast<int64_t>(axis)}, false));
+    HAI_TRY(const ValueId pixels, mean(rows));
+    HAI_TRY(const ValueId negative, append("neg", {surprises}));
+    HAI_TRY(const ValueId p, append("exp", {negative}));
+    HAI_TRY(const ValueId overlap, dice_of(p, axis));
+    return append("add", {pixels, overlap});
+  }
+
+  // Of each sample, and of each class along an axis. A smoothing of 1 in both sums: an empty mask that is found empty
+  // costs nothing.
+  Result<ValueId> dice_of(ValueId p, std::optional<size_t> kept_axis) {
+    std::vector<int64_t> axes;
+    for (size_t i = 1; i < graph_.value(x_).type.shape.size(); ++i) {
+      if (i != kept_axis) axes.push_back(static_cast<int64_t>(i));
+    }
     HAI_TRY(const ValueId product, append("mul", {p, t_}));
     HAI_TRY(const ValueId both, append("add", {p, t_}));
     HAI_TRY(const ValueId overlap, sum_along(product, axes, false));
@@ -246,9 +274,16 @@ Status check_options(const LossOptions& options) {
 }  // namespace
 
 const std::vector<std::string_view>& loss_names() {
-  static const std::vector<std::string_view> kNames = {"cross_entropy", "bce",  "focal",  "mse",
-                                                       "huber",         "dice", "yolov5", "yolox"};
+  static const std::vector<std::string_view> kNames = {"cross_entropy",      "bce",    "focal", "mse", "huber", "dice",
+                                                       "dice_cross_entropy", "yolov5", "yolox"};
   return kNames;
+}
+
+std::optional<size_t> class_axis_of(const LossOptions& options, const ir::TensorType& prediction) {
+  const auto rank = static_cast<int64_t>(prediction.shape.size());
+  const int64_t axis = options.class_axis < 0 ? options.class_axis + rank : options.class_axis;
+  if (axis < 1 || axis >= rank || prediction.shape[static_cast<size_t>(axis)].is_symbolic()) return std::nullopt;
+  return static_cast<size_t>(axis);
 }
 
 ir::TensorType target_type(const Graph& graph, const LossOptions& options, ValueId prediction) {
@@ -289,6 +324,12 @@ Result<ValueId> append_loss(Graph& graph, const LossOptions& options, ValueId pr
                       "loss {} of prediction {} {} and target {} {}: it takes two floats of one type and shape{}",
                       options.kind, data_type_name(x.dtype), to_string(x.shape, graph.symbols), data_type_name(t.dtype),
                       to_string(t.shape, graph.symbols), rows ? ", samples first and classes last" : ", samples first");
+  }
+  if (options.kind == "dice_cross_entropy" && (x.shape.size() < 3 || !class_axis_of(options, x))) {
+    return make_error(StatusCode::kOutOfRange, "P552",
+                      "loss dice_cross_entropy of prediction {} with class_axis={}: it takes a map of classes for each "
+                      "sample, as [N, H, W, C] with class_axis=-1 or [N, C, H, W] with class_axis=1",
+                      to_string(x.shape, graph.symbols), options.class_axis);
   }
   return LossBuilder(graph, options, prediction, target).run();
 }

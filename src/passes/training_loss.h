@@ -1,6 +1,7 @@
 // Losses: what a training graph makes small, as nodes over a prediction and a target.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +18,12 @@ struct LossOptions {
   // focal          bce weighted by (1 - p of the truth)^gamma (Lin et al. 2017), and by alpha of the positive class
   // mse, huber     of the difference; huber is delta^2 times smooth
   // dice           1 - 2 sum(p t) / (sum(p) + sum(t)) a sample, p = sigmoid(prediction) (Milletari et al. 2016)
+  // dice_cross_entropy  of maps of classes: cross_entropy of the pixels, and dice of softmax(prediction) as a mean over
+  //                the classes; of one class both with a sigmoid
   // yolov5, yolox  of boxes, objectness and classes; target: labels (detector_loss.h)
   std::string kind = "cross_entropy";
   double label_smoothing = 0;  // of cross_entropy, in [0, 1)
+  int64_t class_axis = -1;     // of dice_cross_entropy: where the classes are, 1 of what PyTorch answers
   double delta = 1;            // of huber
   double gamma = 2;            // of focal
   double alpha = 0.25;         // of focal; negative: both classes weigh the same
@@ -49,6 +53,9 @@ std::string target_layout(const LossOptions& options, int64_t width);
 // each). `prediction` holds logits where the loss has a softmax or a sigmoid of its own; `target` has its type
 // (detectors: labels).
 //
+// `class_axis` counted from the front, of a prediction with classes there; std::nullopt where it has none.
+std::optional<size_t> class_axis_of(const LossOptions& options, const ir::TensorType& prediction);
+
 // Errors: P520 no such loss, P521 an option out of range, P522 prediction and target do not fit, P526 to P528 options
 // that do not go together; those of detectors.
 Result<ir::ValueId> append_loss(ir::Graph& graph, const LossOptions& options, ir::ValueId prediction,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
 
 namespace hai::data::testing {
@@ -29,6 +30,8 @@ class TrainingFolder {
   }
   // A PNG whose bytes count up from `first`, by threes.
   void picture(const std::string& name, uint8_t first, int width = 5, int height = 4) const;
+  // A PNG of these RGB bytes.
+  void pixels(const std::string& name, int width, int height, std::span<const uint8_t> rgb) const;
 
  private:
   std::filesystem::path root_;

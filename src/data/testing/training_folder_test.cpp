@@ -16,6 +16,10 @@ namespace hai::data::testing {
 void TrainingFolder::picture(const std::string& name, uint8_t first, int width, int height) const {
   std::vector<uint8_t> pixels(static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(first + 3 * i);
+  this->pixels(name, width, height, pixels);
+}
+
+void TrainingFolder::pixels(const std::string& name, int width, int height, std::span<const uint8_t> rgb) const {
   png_image header;
   std::memset(&header, 0, sizeof(header));
   header.version = PNG_IMAGE_VERSION;
@@ -23,7 +27,7 @@ void TrainingFolder::picture(const std::string& name, uint8_t first, int width, 
   header.height = static_cast<png_uint_32>(height);
   header.format = PNG_FORMAT_RGB;
   std::filesystem::create_directories((root_ / name).parent_path());
-  EXPECT_NE(png_image_write_to_file(&header, (root_ / name).c_str(), 0, pixels.data(), 0, nullptr), 0);
+  EXPECT_NE(png_image_write_to_file(&header, (root_ / name).c_str(), 0, rgb.data(), 0, nullptr), 0);
 }
 
 namespace {

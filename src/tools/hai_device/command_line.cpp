@@ -157,35 +157,43 @@ void use_recipe(const CLI::App& command, TrainArguments& a) {
     if (command.count(name) == 0) option = value;
   };
   const bool detect = a.recipe == "detect";
-  set("--augment", a.augment, detect ? "flip,affine,color,mosaic" : "flip,crop,mixup");
-  set("--epochs", a.epochs, int64_t{detect ? 80 : 30});
-  set("--batch", a.batch, int64_t{detect ? 8 : 0});
+  const bool classify = a.recipe == "classify";
+  set("--augment", a.augment, detect ? "flip,affine,color,mosaic" : classify ? "flip,crop,mixup" : "flip,crop,color");
+  set("--epochs", a.epochs, int64_t{detect ? 80 : classify ? 30 : 60});
+  set("--batch", a.batch, int64_t{detect || !classify ? 8 : 0});
   set("--learning-rate", a.learning_rate, detect ? 2e-3 : 1e-3);
   set("--warmup", a.warmup, int64_t{detect ? 50 : 10});
-  if (!detect) {
+  if (classify) {
     set("--head-epochs", a.head_epochs, std::min<int64_t>(2, a.epochs - 1));
     set("--head-rate", a.head_rate, 5 * a.learning_rate);
-    if (a.held_out > 0) set("--patience", a.patience, int64_t{8});
   }
+  if (!detect && a.held_out > 0) set("--patience", a.patience, int64_t{classify ? 8 : 15});
   set("--plain-epochs", a.plain_epochs, detect ? std::max<int64_t>(a.epochs / 8, 1) : int64_t{0});
 }
 
 }  // namespace
 
 void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
-  CLI::App* command =
-      app.add_subcommand("train", "Train a classifier or a detector that was compiled with --train on pictures");
+  CLI::App* command = app.add_subcommand(
+      "train", "Train a classifier, detector or segmenter that was compiled with --train on pictures");
   command->add_option("model", a.model, "the .hai file, with a step of training inside")->required();
   command
-      ->add_option("--data", a.data,
-                   "folder with a subfolder of pictures for each class, or a .csv of path,label; with --labels the "
-                   "pictures' folder")
+      ->add_option(
+          "--data", a.data,
+          "folder with a subfolder of pictures for each class, or a .csv of path,label; with --labels or --masks "
+          "the pictures' folder")
       ->required();
-  command->add_option("--labels", a.labels, "boxes as COCO's JSON: train a detector (--train loss=yolov5)");
+  CLI::Option* labels =
+      command->add_option("--labels", a.labels, "boxes as COCO's JSON: train a detector (--train loss=yolov5)");
+  command
+      ->add_option("--masks", a.masks,
+                   "folder of PNGs with the class of each pixel: train a segmenter (--train loss=dice_cross_entropy)")
+      ->excludes(labels);
   command->add_option("-o,--out", a.output, "the .hai file to write: the parameters of the best epoch")->required();
   command
-      ->add_option("--recipe", a.recipe, "defaults for what is not given, that suit few pictures: classify or detect")
-      ->check(CLI::IsMember({"classify", "detect"}));
+      ->add_option("--recipe", a.recipe,
+                   "defaults for what is not given, that suit few pictures: classify, detect or segment")
+      ->check(CLI::IsMember({"classify", "detect", "segment"}));
   command->add_option("-n,--epochs", a.epochs, "how often each picture is seen")
       ->check(CLI::Range(1, kMostCount))
       ->capture_default_str();

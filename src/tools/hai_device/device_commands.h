@@ -67,6 +67,7 @@ struct TrainArguments {
   std::string model;   // .hai that was compiled with --train
   std::string data;    // folder with a subfolder a class, or .csv of path,label
   std::string labels;  // COCO's JSON: a detector is trained, on pictures that lie in the folder `data`
+  std::string masks;   // folder of PNGs: a segmenter is trained, on pictures that lie in the folder `data`
   std::string recipe;  // what set the rest where the command line did not
   std::string output;  // .hai
   int64_t epochs = 10;

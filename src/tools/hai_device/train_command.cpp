@@ -245,6 +245,10 @@ Status Training::prepare() {
     return make_error(StatusCode::kInvalidArgument, "L110",
                       "--recipe detect needs boxes; give --labels coco.json, or --recipe classify");
   }
+  if (arguments_.recipe == "segment" && arguments_.masks.empty()) {
+    return make_error(StatusCode::kInvalidArgument, "L116",
+                      "--recipe segment needs masks; give --masks FOLDER, or --recipe classify");
+  }
   HAI_TRY_STATUS(
       check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}},
                     {arguments_.model, arguments_.data}));
@@ -264,8 +268,9 @@ Status Training::prepare() {
   options.threads = threads_;
   HAI_TRY(trainer_, training::Trainer::create(file, options));
   HAI_TRY_STATUS(check_trains(arguments_.model, *trainer_));
-  HAI_TRY(task_, arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
-                                           : make_detector_task(arguments_, *file, *trainer_, threads_));
+  HAI_TRY(task_, !arguments_.masks.empty()   ? make_segmenter_task(arguments_, *file, *trainer_, threads_)
+                 : arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
+                                             : make_detector_task(arguments_, *file, *trainer_, threads_));
   batch_ = task_->batch();
   HAI_TRY_STATUS(prepare_head());
   HAI_TRY_STATUS(prepare_schedule());

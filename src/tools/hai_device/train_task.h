@@ -1,4 +1,4 @@
-// What `hai train` trains on and measures by: pictures with classes or with boxes, behind one interface.
+// What `hai train` trains on and measures by: pictures with classes, boxes or masks, behind one interface.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +65,10 @@ Result<std::unique_ptr<TrainTask>> make_classifier_task(const TrainArguments& ar
                                                         training::Trainer& trainer, int threads);
 Result<std::unique_ptr<TrainTask>> make_detector_task(const TrainArguments& arguments, const runtime::Model& file,
                                                       const training::Trainer& trainer, int threads);
+Result<std::unique_ptr<TrainTask>> make_segmenter_task(const TrainArguments& arguments, const runtime::Model& file,
+                                                       const training::Trainer& trainer, int threads);
 
-// What both kinds of models take.
+// What all kinds of models take.
 struct PictureInput {
   Preprocessing rule;
   int64_t least_batch = 1;

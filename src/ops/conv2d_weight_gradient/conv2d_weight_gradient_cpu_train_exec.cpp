@@ -9,6 +9,7 @@
 #include "devices/cpu/exec/convolution_geometry.h"
 #include "devices/cpu/exec/kernel_checks.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
+#include "devices/cpu/train/touch.h"
 #include "devices/cpu/train/weight_sums.h"
 #include "devices/cpu/train/winograd_weight_sums.h"
 #include "ops/conv2d_weight_gradient/conv2d_weight_gradient_cpu_train_kernel.h"
@@ -65,12 +66,13 @@ class DepthwiseWeightGradient final : public CpuKernel {
     auto* sums = reinterpret_cast<float*>(context.scratch);
     const int64_t rows = context.inputs[1].dims[0] * g_.out_rows;
     const int64_t elements = taps_ * g_.in_channels;
+    const bool far = g_.in_channels >= kTouchChannels && context.inputs[0].count() * 4 >= kTouchBytes;
     context.threads.parallel(kSlices, [&](int64_t slice, int thread) {
       float* to = sums + slice * elements;
       std::fill_n(to, elements, 0.0F);
       auto** pointers = reinterpret_cast<const float**>(context.scratch + sums_bytes() + thread * pointer_bytes());
       for (int64_t row = slice * rows / kSlices; row < (slice + 1) * rows / kSlices; ++row)
-        run_row(x, dy, row, pointers, to);
+        run_row(x, dy, row, pointers, to, far);
     });
     for (int64_t c = 0; c < g_.in_channels; ++c) {
       for (int64_t t = 0; t < taps_; ++t) {
@@ -84,13 +86,16 @@ class DepthwiseWeightGradient final : public CpuKernel {
  private:
   int64_t sums_bytes() const { return align_up(kSlices * taps_ * g_.in_channels * 4, 64); }
   int64_t pointer_bytes() const { return align_up(g_.kernel_rows * static_cast<int64_t>(sizeof(void*)), 64); }
-  void run_row(const float* x, const float* dy, int64_t row, const float** pointers, float* sums) const {
+  void run_row(const float* x, const float* dy, int64_t row, const float** pointers, float* sums, bool far) const {
     const int64_t image = row / g_.out_rows;
     const int64_t top = row % g_.out_rows * g_.stride_rows - g_.pad_top;
     for (int64_t k = 0; k < g_.kernel_rows; ++k) {
       const int64_t at = top + k * g_.dilation_rows;
       pointers[k] = at >= 0 && at < g_.in_rows ? x + (image * g_.in_rows + at) * g_.in_cols * g_.in_channels : nullptr;
+      if (far && pointers[k] != nullptr && k >= g_.kernel_rows - g_.stride_rows)
+        touch(pointers[k], g_.in_cols * g_.in_channels);
     }
+    if (far) touch(dy + row * g_.out_cols * g_.out_channels, g_.out_cols * g_.out_channels);
     hai_depthwise_gradient d = {};
     d.rows = pointers;
     d.dy = dy + row * g_.out_cols * g_.out_channels;

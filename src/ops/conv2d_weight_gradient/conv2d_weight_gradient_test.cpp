@@ -1,5 +1,6 @@
-// Convolutions of a training step, forward and backward: the bits do not depend on the number of threads, on any
-// instruction set. Values are the conformance suite's business.
+// Convolutions of a training step, forward and backward: the bits depend neither on the number of threads nor on how
+// large an image is (large ones go past the caches), on any instruction set. Values are the conformance suite's
+// business.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -29,7 +30,10 @@ std::vector<float> run(const std::string& kernel, const format::Attributes& attr
     tensor.dtype = DataType::kF32;
     tensor.shape = shape;
     buffers.push_back(*AlignedBuffer::zeros(resolve(shape, {}).count() * 4));
-    for (float& value : buffers.back().as<float>()) value = uniform(random);
+  }
+  // The image last: a smaller one is the beginning of a larger one.
+  for (const size_t i : {size_t{1}, size_t{0}}) {
+    for (float& value : buffers[i].as<float>()) value = uniform(random);
   }
   const format::ProgramTensor* inputs[] = {&tensors[0], &tensors[1]};
   const format::ProgramTensor* outputs[] = {&tensors[2]};
@@ -69,6 +73,42 @@ TEST(TrainedConvolutions, BitsDoNotDependOnThreads) {
       expect_same("conv2d_weight_gradient", of_weights, {x, y, w});
       expect_same("conv2d_input_gradient", of_input, {y, w, x});
       expect_same("conv2d_variable", attributes, {x, w, y});
+    }
+  }
+}
+
+// 17 MiB of result or image: past the caches; the first rows alone are not.
+TEST(TrainedConvolutions, BitsDoNotDependOnTheSizeOfTheImage) {
+  constexpr int64_t kCols = 128, kRows = 520, kFew = 8;
+  struct Case {
+    const char* kernel;
+    int64_t in, out, taps, stride, groups;
+  };
+  for (const Case& c : {Case{"conv2d_variable", 16, 64, 1, 1, 1}, Case{"conv2d_variable", 64, 20, 1, 1, 1},
+                        Case{"conv2d_variable", 64, 64, 3, 1, 64}, Case{"conv2d_input_gradient", 64, 64, 3, 2, 64}}) {
+    const bool backward = std::string_view(c.kernel) == "conv2d_input_gradient";
+    const auto rows_of = [&](const Isa isa, int64_t rows) {
+      const int64_t pad = c.taps / 2;
+      format::Attributes attributes;
+      attributes["strides"] = std::vector<int64_t>{c.stride, c.stride};
+      attributes["pads"] = std::vector<int64_t>(4, pad);
+      attributes["groups"] = c.groups;
+      if (backward) attributes["size"] = std::vector<int64_t>{rows, kCols};
+      const Shape large = {1, rows, kCols, c.in};
+      const Shape small = {1, rows / c.stride, kCols / c.stride, c.out};
+      const Shape weights = {c.out, c.taps, c.taps, c.in / c.groups};
+      return run(c.kernel, attributes,
+                 backward ? std::vector<Shape>{small, weights, large} : std::vector<Shape>{large, weights, small}, isa,
+                 2);
+    };
+    for (const Isa isa : available_isas()) {
+      const std::vector<float> few = rows_of(isa, kFew);
+      std::vector<float> all = rows_of(isa, kRows);
+      ASSERT_GT(all.size(), few.size());
+      const size_t compared = few.size() / static_cast<size_t>(kFew) * static_cast<size_t>(kFew - 2);  // not its last
+      all.resize(compared);
+      EXPECT_EQ(all, std::vector<float>(few.begin(), few.begin() + static_cast<std::ptrdiff_t>(compared)))
+          << c.kernel << " " << c.in << " " << isa_name(isa);
     }
   }
 }

@@ -5,6 +5,7 @@
 // A task of the second kind is one panel of columns of one product: the thread packs it into its scratch and runs over
 // all rows of a. Each element is one micro-kernel call over all of k: results do not depend on threads.
 #include <algorithm>
+#include <array>
 
 #include "base/checked.h"
 #include "devices/cpu/exec/half_product.h"
@@ -85,9 +86,22 @@ void VaryingMatrix::pack_panel(const float* b, int64_t panel, float* out) const 
   const int64_t nr = kernel_->nr;
   const int64_t first = panel * nr;
   const int64_t cols = std::min(nr, n_ - first);
-  for (int64_t k = 0; k < k_; ++k) {
-    for (int64_t j = 0; j < cols; ++j) out[k * nr + j] = transpose_b_ ? b[(first + j) * k_ + k] : b[k * n_ + first + j];
-    for (int64_t j = cols; j < nr; ++j) out[k * nr + j] = 0.0F;
+  if (cols < nr) std::fill_n(out, k_ * nr, 0.0F);
+  if (!transpose_b_) {
+    for (int64_t k = 0; k < k_; ++k) std::copy_n(b + k * n_ + first, cols, out + k * nr);
+    return;
+  }
+  // Four columns at once: each line of the panel is written a quarter as often.
+  int64_t j = 0;
+  for (; j + 4 <= cols; j += 4) {
+    const float* from = b + (first + j) * k_;
+    for (int64_t k = 0; k < k_; ++k) {
+      const std::array<float, 4> four = {from[k], from[k_ + k], from[2 * k_ + k], from[3 * k_ + k]};
+      std::copy_n(four.data(), 4, out + k * nr + j);
+    }
+  }
+  for (; j < cols; ++j) {
+    for (int64_t k = 0; k < k_; ++k) out[k * nr + j] = b[(first + j) * k_ + k];
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "devices/cpu/exec/convolution.h"
+#include "devices/cpu/train/pointwise_product.h"
 #include "devices/cpu/train/winograd_product.h"
 
 namespace hai::cpu {
@@ -46,18 +47,20 @@ class VariableConvolution {
  private:
   struct Phase {
     VariablePhase what;
-    std::optional<Convolution> product;       // none: depthwise
-    std::optional<WinogradProduct> winograd;  // runs in place of the product
-    int64_t packed = 0;                       // offset of its weights in scratch
+    std::optional<Convolution> product;         // none: depthwise
+    std::optional<WinogradProduct> winograd;    // runs in place of the product
+    std::optional<PointwiseProduct> pointwise;  // for large batches, over the product's panels
+    int64_t packed = 0;                         // offset of its weights in scratch
   };
   Status make_products();
+  int64_t bytes_of_thread(const Phase& phase) const;
   Status place(int64_t padded);
   void pack(const float* weights, std::byte* scratch, ThreadPool& threads) const;
   void pack_panel(const Phase& phase, const float* weights, int64_t number, float* to) const;
   void pack_filter(const Phase& phase, const float* weights, float* to) const;
   void run_depthwise(const Convolution::Buffers& buffers, ThreadPool& threads) const;
-  void run_row(const Phase& phase, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image,
-               int64_t row) const;
+  void run_row(const Phase& phase, const Convolution::Buffers& buffers, std::byte* scratch, int64_t image, int64_t row,
+               float* to) const;
 
   Isa isa_ = Isa::kScalar;
   WeightLayout layout_;

@@ -18,12 +18,13 @@ HAI_KERNEL_FAMILY(hai_outer_f32, void, (const hai_outer_f32*));
 
 constexpr int64_t kBlockPixels = 128;  // whose operands for a tile stay in the first cache
 constexpr int64_t kMostColumns = 128;  // of a part
-constexpr int64_t kMostRows = 112;
+constexpr int64_t kMostRows = 192;
 constexpr int64_t kWantedTasks = 8;  // that keep a few threads busy
 constexpr int64_t kShortRun = 32;
 constexpr int64_t kLeastRow = 16;     // output pixels: a call of the kernel reads and writes its sums once
 constexpr int64_t kRowsPixels = 256;  // of a block by rows
 constexpr int64_t kMostBlockBytes = int64_t{1} << 20;
+constexpr int64_t kLine = 16;           // elements of a cache line
 constexpr int64_t kSlackElements = 32;  // a vector may begin at the last element of a copy
 
 void copy_run(const float* from, int64_t count, float* to) {
@@ -31,7 +32,9 @@ void copy_run(const float* from, int64_t count, float* to) {
     std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
     return;
   }
-  for (int64_t i = 0; i < count; ++i) to[i] = from[i];  // a call would take longer
+  int64_t i = 0;  // a call would take longer
+  for (; i + 8 <= count; i += 8) std::memcpy(to + i, from + i, 8 * sizeof(float));
+  for (; i < count; ++i) to[i] = from[i];
 }
 
 }  // namespace
@@ -128,10 +131,18 @@ void WeightSums::run_part(const Part& part, const float* x, const float* dy) con
       copy_windows(part, x, pixel, tile.count, column_end);
     }
     const float* a = dy + pixel * g_.out_channels + part.group * outputs_ + part.first_row;
+    // The next block of both operands, where these lie whole in memory: a line of each a step.
+    const bool fetches = direct_ && row_parts_ == 1 && column_parts_ == 1 && pixel + 2 * kBlockPixels <= part.end;
+    const float* next_a = a + kBlockPixels * g_.out_channels;
+    const float* next_b = b + kBlockPixels * g_.in_channels;
     for (int64_t j = part.first_column; j < column_end; j += tile_->nr) {
       tile.cols = static_cast<int32_t>(std::min<int64_t>(tile_->nr, column_end - j));
       tile.b = b + (j - part.first_column);
       for (int64_t i = 0; i < rows; i += tile_rows) {
+        tile.next_a = fetches && next_a < a + 2 * kBlockPixels * g_.out_channels ? next_a : nullptr;
+        tile.next_b = fetches && next_b < b + 2 * kBlockPixels * g_.in_channels ? next_b : nullptr;
+        next_a += kBlockPixels * kLine;
+        next_b += kBlockPixels * kLine;
         tile.rows = static_cast<int32_t>(std::min(tile_rows, rows - i));
         tile.a = a + i;
         tile.out = corner + i * columns_ + (j - part.first_column);

@@ -20,7 +20,16 @@ HAI_INLINE void sum_tile(const hai_outer_f32* tile, const int rows, const int ve
   const float* b = tile->b;
   const int64_t a_stride = tile->a_stride;
   const int64_t b_stride = tile->b_stride;
+  /* Without a next block the first line is fetched again and again. */
+  const char* next_a = (const char*)(tile->next_a ? tile->next_a : a);
+  const char* next_b = (const char*)(tile->next_b ? tile->next_b : b);
+  const int64_t step_a = tile->next_a ? 64 : 0;
+  const int64_t step_b = tile->next_b ? 64 : 0;
   for (int64_t r = tile->count; r > 0; --r, a += a_stride, b += b_stride) {
+    __builtin_prefetch(next_a);
+    __builtin_prefetch(next_b);
+    next_a += step_a;
+    next_b += step_b;
     vec g[NV];
     HAI_UNROLL
     for (int v = 0; v < vectors; ++v) {

@@ -19,6 +19,8 @@ typedef struct {
   int32_t accumulate; /* start from `out` instead of zero */
   float* out;
   int64_t out_stride;
+  /* What is fetched meanwhile, a line of each a step; 0: nothing. */
+  const float *next_a, *next_b;
 } hai_outer_f32;
 
 #endif /* HAI_DEVICES_CPU_TRAIN_KERNELS_OUTER_H_ */

@@ -212,6 +212,34 @@ Result<LabelledSet> list_labelled(const fs::path& source, int64_t class_count) {
   return set;
 }
 
+Result<LabelledSet> list_growing(const fs::path& source, int64_t class_count, std::vector<std::string>& known) {
+  std::error_code unknown;
+  const bool is_list = !fs::is_directory(source, unknown) && source.extension() == ".csv";
+  HAI_TRY(LabelledSet set, is_list ? from_list(source, class_count) : from_folder(source));
+  if (set.numbered) {
+    int32_t most = -1;
+    for (const LabelledPicture& picture : set.pictures) most = std::max(most, picture.label);
+    for (auto i = static_cast<int32_t>(known.size()); i <= most; ++i) known.push_back(std::to_string(i));
+    return set;
+  }
+  std::vector<int32_t> row;
+  for (const std::string& name : set.classes) {
+    const auto found = std::find(known.begin(), known.end(), name);
+    row.push_back(static_cast<int32_t>(found - known.begin()));
+    if (found == known.end()) known.push_back(name);
+  }
+  if (static_cast<int64_t>(known.size()) > class_count) {
+    return make_error(StatusCode::kInvalidArgument, "D075",
+                      "{}: {} classes, and the model has {} outputs; both must be as many. Give the model another last "
+                      "layer, or other folders",
+                      source.string(), known.size(), class_count);
+  }
+  for (LabelledPicture& picture : set.pictures) picture.label = row[static_cast<size_t>(picture.label)];
+  set.classes = known;
+  set.classes.resize(static_cast<size_t>(class_count));
+  return set;
+}
+
 Result<PictureReport> drop_unreadable(LabelledSet& set, const Preprocessing& rule, int threads) {
   HAI_TRY_STATUS(verify(rule));
   const size_t numbers =
@@ -219,6 +247,7 @@ Result<PictureReport> drop_unreadable(LabelledSet& set, const Preprocessing& rul
   ThreadPool pool(std::max(threads, 1));
   std::vector<std::vector<float>> scratch(static_cast<size_t>(pool.thread_count()), std::vector<float>(numbers));
   std::vector<Status> found(set.pictures.size());
+  const std::vector<int64_t> before = count_by_class(set);
   pool.parallel(static_cast<int64_t>(set.pictures.size()), [&](int64_t i, int thread) {
     const auto slot = static_cast<size_t>(i);
     found[slot] = try_picture(set.pictures[slot].path, rule, scratch[static_cast<size_t>(thread)]);
@@ -236,7 +265,8 @@ Result<PictureReport> drop_unreadable(LabelledSet& set, const Preprocessing& rul
   report.read_count = static_cast<int64_t>(good.size());
   set.pictures = std::move(good);
   const std::vector<int64_t> counts = count_by_class(set);
-  const auto empty = std::find(counts.begin(), counts.end(), 0);
+  auto empty = counts.begin();
+  while (empty != counts.end() && (*empty > 0 || before[static_cast<size_t>(empty - counts.begin())] == 0)) ++empty;
   if (empty == counts.end()) return report;
   return make_error(StatusCode::kCorrupt, "D077",
                     "none of the pictures of class \"{}\" could be read; {} pictures in all could not, the first: {}",
@@ -256,7 +286,7 @@ Result<Split> split_by_class(const LabelledSet& set, double share, uint64_t seed
     std::vector<size_t>& members = by_class[label];
     const auto count = static_cast<int64_t>(members.size());
     int64_t out = 0;
-    if (share > 0) {
+    if (share > 0 && count > 0) {
       if (count < 2) {
         return make_error(StatusCode::kInvalidArgument, "D079",
                           "class \"{}\" has {} picture, of which none can be held out; add some, or hold none out "

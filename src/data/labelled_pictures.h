@@ -33,6 +33,13 @@ struct LabelledSet {
 // another number of classes than the model has outputs, D076 fewer than two classes.
 Result<LabelledSet> list_labelled(const std::filesystem::path& source, int64_t class_count);
 
+// The same for a model that learns more classes over time: those that it knows are `known`, and new ones take the next
+// of its `class_count` outputs, in byte order. A known class needs no pictures here. The set's classes are as many as
+// the outputs; `known` grows by those that are new, and the names behind it are empty. Labels that are numbers make all
+// classes up to the largest known. Errors: those above, D075 where there are more than outputs.
+Result<LabelledSet> list_growing(const std::filesystem::path& source, int64_t class_count,
+                                 std::vector<std::string>& known);
+
 // Reads every picture once and takes out those that cannot be decoded or preprocessed; the report names them. The same
 // whatever `threads`. Errors: D077 a class that no picture is left of; an unsound rule.
 Result<PictureReport> drop_unreadable(LabelledSet& set, const Preprocessing& rule, int threads);

@@ -140,5 +140,40 @@ TEST(SplitByClass, WhatItRefuses) {
     EXPECT_EQ(split_by_class(numbered_set({4, 4}), share, 5).error().id, "D078") << share;
 }
 
+TEST(ListGrowing, KnownClassesKeepTheirNumbersAndNewOnesComeBehind) {
+  const testing::TrainingFolder folder;
+  folder.picture("first/dog/a.png", 1);
+  folder.picture("first/ant/a.png", 2);
+  folder.picture("second/cat/a.png", 3);
+  folder.picture("second/dog/b.png", 4);
+  std::vector<std::string> known;
+  ASSERT_TRUE(list_growing(folder.root() / "first", 4, known));
+  EXPECT_EQ(known, (std::vector<std::string>{"ant", "dog"}));
+  auto second = list_growing(folder.root() / "second", 4, known);
+  ASSERT_TRUE(second) << second.error().to_string();
+  EXPECT_EQ(known, (std::vector<std::string>{"ant", "dog", "cat"}));
+  EXPECT_EQ(second->classes, (std::vector<std::string>{"ant", "dog", "cat", ""}));
+  ASSERT_EQ(second->pictures.size(), 2U);
+  EXPECT_EQ(second->pictures[0].label, 2);
+  EXPECT_EQ(second->pictures[1].label, 1);
+  // Classes without pictures are neither missed nor split.
+  Preprocessing rule;
+  rule.width = rule.height = 4;
+  EXPECT_TRUE(drop_unreadable(*second, rule, 1));
+  second->pictures.push_back({folder.root() / "x.png", 2});
+  second->pictures.push_back({folder.root() / "y.png", 1});
+  const auto split = split_by_class(*second, 0.5, 1);
+  ASSERT_TRUE(split) << split.error().to_string();
+  EXPECT_EQ(split->held_out.size(), 2U);
+  EXPECT_EQ(list_growing(folder.root() / "second", 2, known).error().id, "D075");
+
+  folder.text("list.csv", "first/dog/a.png,3\n");
+  std::vector<std::string> numbers = {"0"};
+  const auto listed = list_growing(folder.root() / "list.csv", 5, numbers);
+  ASSERT_TRUE(listed) << listed.error().to_string();
+  EXPECT_EQ(numbers, (std::vector<std::string>{"0", "1", "2", "3"}));
+  EXPECT_EQ(listed->classes.size(), 5U);
+}
+
 }  // namespace
 }  // namespace hai::data

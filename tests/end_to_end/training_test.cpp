@@ -16,6 +16,7 @@
 #include "compiler/training.h"
 #include "format/model.h"
 #include "passes/testing/graph_builder.h"
+#include "training/elastic_weights.h"
 #include "training/held_states.h"
 #include "training/replay_buffer.h"
 #include "training/schedule.h"
@@ -298,6 +299,51 @@ TEST(Training, AveragesOfTheWeightsAreWhatIsSaved) {
   EXPECT_EQ(saved(training::SavedWeights::kAverage), states[average]);
   const auto plain = trainer_for(compiled(mlp(), "optimizer=sgd").file);
   EXPECT_EQ(plain->trained_model(training::SavedWeights::kAverage).error().id, "E016");
+}
+
+TEST(Training, ElasticWeightsAreSumsOfFisherInformations) {
+  const auto trainer = trainer_for(compiled(mlp(), "optimizer=adam,ewc=1").file);
+  const auto fisher = trainer_for(compiled(mlp(), "optimizer=fisher").file);
+  const auto plain = trainer_for(compiled(mlp(), "optimizer=adam").file);
+  EXPECT_EQ(training::set_ewc_strength(*plain, 1).error().id, "E100");
+  EXPECT_EQ(training::begin_fisher(*plain, *fisher).error().id, "E101");
+  ASSERT_TRUE(training::set_ewc_strength(*trainer, 3));
+  const std::string name = trainer->state_tensor(0).name;
+  const auto values = [&](training::Trainer& of, const std::string& state) {
+    const auto bytes = of.state(*of.find_state(state));
+    std::vector<float> out(bytes.size() / sizeof(float));
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    return out;
+  };
+  Task task(16);
+  std::vector<std::vector<float>> weights, sums;
+  for (const int samples : {4, 5}) {
+    step(*trainer, task, 0.1);
+    ASSERT_TRUE(training::begin_fisher(*trainer, *fisher));
+    for (int i = 0; i < samples; ++i) {
+      Task one(1, static_cast<uint32_t>(i));
+      step(*fisher, one, 0);
+    }
+    weights.push_back(values(*trainer, name));
+    sums.push_back(values(*fisher, name + "/fisher"));
+    EXPECT_EQ(values(*fisher, name), weights.back());  // what measures does not move
+    training::consolidate(*trainer, *fisher, samples, 0.5);
+    EXPECT_EQ(values(*trainer, name), weights.back());
+  }
+  const auto held = values(*trainer, name + "/fisher");
+  const auto anchor = values(*trainer, name + "/anchor");
+  int64_t moved = 0;
+  for (size_t i = 0; i < held.size(); ++i) {
+    const double old = 0.5 * static_cast<double>(sums[0][i]) / 4;
+    const double now = static_cast<double>(sums[1][i]) / 5;
+    EXPECT_NEAR(held[i], old + now, 1e-6 * (old + now)) << i;  // two roundings to f32
+    if (old + now == 0) continue;
+    const double wanted =
+        (old * static_cast<double>(weights[0][i]) + now * static_cast<double>(weights[1][i])) / (old + now);
+    EXPECT_NEAR(anchor[i], wanted, 1e-6 * std::abs(wanted) + 1e-7) << i;
+    moved += weights[0][i] != weights[1][i] ? 1 : 0;
+  }
+  EXPECT_GT(moved, 16);
 }
 
 TEST(Training, WhatIsHeldStaysAndTheOptimizerForgets) {

@@ -171,6 +171,40 @@ void use_recipe(const CLI::App& command, TrainArguments& a) {
   set("--plain-epochs", a.plain_epochs, detect ? std::max<int64_t>(a.epochs / 8, 1) : int64_t{0});
 }
 
+void add_method(CLI::App& command, TrainArguments& a) {
+  CLI::Option* method =
+      command
+          .add_option("--method", a.method,
+                      "learn new pictures, perhaps of new classes, after others: naive, ewc, replay, or ewc+replay, "
+                      "which is best where classes are added (hai_toolkit.Learner has der++ and lwf too)")
+          ->check(CLI::IsMember({"naive", "ewc", "replay", "ewc+replay"}));
+  command.add_option("--memory", a.memory, "of --method: folder of what it keeps from batch to batch of pictures")
+      ->needs(method);
+  command
+      .add_option("--fisher", a.fisher,
+                  "of ewc: the same model compiled with --train optimizer=fisher,class_mask=1,batch_norm=frozen")
+      ->needs(method);
+  command.add_option("--ewc-strength", a.ewc_strength, "how strongly what earlier pictures need is held")
+      ->check(number_from(0, 1e12))
+      ->capture_default_str()
+      ->needs(method);
+  command
+      .add_option("--ewc-decay", a.ewc_decay,
+                  "what was held before counts so much after each batch of pictures: below "
+                  "1 is online EWC")
+      ->check(number_from(1e-6, 1))
+      ->capture_default_str()
+      ->needs(method);
+  command.add_option("--fisher-samples", a.fisher_samples, "pictures that measure what is to be held")
+      ->check(CLI::Range(1, kMostCount))
+      ->capture_default_str()
+      ->needs(method);
+  command.add_option("--replay-capacity", a.replay_capacity, "samples that replay keeps, as many of each class")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str()
+      ->needs(method);
+}
+
 }  // namespace
 
 void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
@@ -189,6 +223,7 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
       ->add_option("--masks", a.masks,
                    "folder of PNGs with the class of each pixel: train a segmenter (--train loss=dice_cross_entropy)")
       ->excludes(labels);
+  add_method(*command, a);
   command->add_option("-o,--out", a.output, "the .hai file to write: the parameters of the best epoch")->required();
   command
       ->add_option("--recipe", a.recipe,

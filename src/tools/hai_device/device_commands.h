@@ -68,6 +68,13 @@ struct TrainArguments {
   std::string data;    // folder with a subfolder a class, or .csv of path,label
   std::string labels;  // COCO's JSON: a detector is trained, on pictures that lie in the folder `data`
   std::string masks;   // folder of PNGs: a segmenter is trained, on pictures that lie in the folder `data`
+  std::string method;  // how a classifier learns new pictures without forgetting those of before; empty: it does not
+  std::string memory;  // of a method: folder of what it keeps between batches of pictures
+  std::string fisher;  // of EWC: .hai that was compiled with --train optimizer=fisher
+  double ewc_strength = 300;
+  double ewc_decay = 1;  // of what was held before
+  int64_t fisher_samples = 1000;
+  int64_t replay_capacity = 200;
   std::string recipe;  // what set the rest where the command line did not
   std::string output;  // .hai
   int64_t epochs = 10;

@@ -268,7 +268,8 @@ Status Training::prepare() {
   options.threads = threads_;
   HAI_TRY(trainer_, training::Trainer::create(file, options));
   HAI_TRY_STATUS(check_trains(arguments_.model, *trainer_));
-  HAI_TRY(task_, !arguments_.masks.empty()   ? make_segmenter_task(arguments_, *file, *trainer_, threads_)
+  HAI_TRY(task_, !arguments_.method.empty()  ? make_incremental_task(arguments_, *file, *trainer_, threads_)
+                 : !arguments_.masks.empty() ? make_segmenter_task(arguments_, *file, *trainer_, threads_)
                  : arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
                                              : make_detector_task(arguments_, *file, *trainer_, threads_));
   batch_ = task_->batch();
@@ -311,6 +312,7 @@ Status Training::resume() {
     note("{}: there is no checkpoint yet; training begins", arguments_.checkpoint);
     return checkpoints_.make_folder();
   }
+  HAI_TRY_STATUS(task_->restore(at_.task_state));
   first_step_ = at_.steps;
   first_seconds_ = at_.seconds;
   note("{}: goes on at epoch {}, after {} steps", arguments_.checkpoint, at_.epoch, at_.steps);
@@ -321,6 +323,7 @@ Status Training::resume() {
 Status Training::save_checkpoint() {
   at_.seconds = first_seconds_ + milliseconds_since(begin_) / 1000;
   at_.log_bytes = log_.size_bytes();
+  at_.task_state = task_->state();
   return checkpoints_.save(*trainer_, at_);
 }
 
@@ -484,13 +487,13 @@ Status Training::finish_epoch() {
     HAI_TRY(epoch.metric, task_->measure(std::move(now)));
   }
   const bool improved = !at_.best || !epoch.metric || *epoch.metric > *at_.best->metric;
-  epoch.best = improved || (*epoch.metric == *at_.best->metric && epoch.loss < at_.best->loss);
+  epoch.best = improved || task_->keeps_last() || (*epoch.metric == *at_.best->metric && epoch.loss < at_.best->loss);
   if (improved) at_.improved_epoch = epoch.epoch;
   show_progress(fmt::format("epoch {}/{}: loss {:.4f}{}{}", epoch.epoch, arguments_.epochs, epoch.loss,
                             epoch.metric ? fmt::format(", {} {:.2f} % of {} held out", task_->metric_name(),
                                                        *epoch.metric * 100, task_->held_out().size())
                                          : "",
-                            epoch.metric && epoch.best ? ", the best so far" : ""));
+                            epoch.metric && epoch.best && !task_->keeps_last() ? ", the best so far" : ""));
   end_progress();
   return keep_epoch(epoch);
 }
@@ -533,6 +536,7 @@ Status Training::run() {
     note("{}: the parameters after {} steps were written", arguments_.output, steps());
   }
   HAI_TRY_STATUS(status);
+  if (end_ == "epochs") HAI_TRY_STATUS(task_->finish());
   return log_line(
       {{"kind", "end"},
        {"ended", end_},

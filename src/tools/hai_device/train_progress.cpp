@@ -42,6 +42,7 @@ training::CheckpointExtra to_extra(const TrainProgress& progress, const std::str
           {"seconds", progress.seconds},
           {"log_bytes", progress.log_bytes},
           {"original_digest", progress.original_digest},
+          {"task_state", progress.task_state},
           {"losses", losses},
           {"top1", top1},
           {"epochs_seconds", seconds},
@@ -68,9 +69,10 @@ bool from_extra(const training::CheckpointExtra& extra, TrainProgress& out) {
                      take(extra, "epoch_seconds", out.epoch_seconds) && take(extra, "steps_taken", out.steps) &&
                      take(extra, "head_applied", out.head_applied) && take(extra, "seconds", out.seconds) &&
                      take(extra, "log_bytes", out.log_bytes) && take(extra, "original_digest", out.original_digest) &&
-                     take(extra, "losses", losses) && take(extra, "top1", top1) &&
-                     take(extra, "epochs_seconds", seconds) && take(extra, "epochs_best", best) &&
-                     take(extra, "best_epoch", best_epoch) && take(extra, "improved_epoch", out.improved_epoch);
+                     take(extra, "task_state", out.task_state) && take(extra, "losses", losses) &&
+                     take(extra, "top1", top1) && take(extra, "epochs_seconds", seconds) &&
+                     take(extra, "epochs_best", best) && take(extra, "best_epoch", best_epoch) &&
+                     take(extra, "improved_epoch", out.improved_epoch);
   const auto count = static_cast<int64_t>(losses.size());
   if (!whole || top1.size() != losses.size() || seconds.size() != losses.size() || best.size() != losses.size() ||
       out.epoch != count + 1 || out.batches < 0 || out.applied < 0 || out.steps < 0 || out.log_bytes < 0 ||

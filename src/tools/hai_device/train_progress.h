@@ -35,6 +35,7 @@ struct TrainProgress {
   int64_t head_applied = 0;     // steps that trained the last layer alone
   double seconds = 0;           // of the whole training
   int64_t log_bytes = 0;        // of the log up to here
+  std::string task_state;       // TrainTask::state()
   std::string original_digest;  // of the model that lay at the output path before the training
   std::vector<EpochResult> epochs;
   std::optional<EpochResult> best;  // by its metric; of equal ones, that of the lower loss

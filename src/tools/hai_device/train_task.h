@@ -52,6 +52,13 @@ class TrainTask {
     return trainer.step(inputs, learning_rate);
   }
   virtual void end_epoch() {}
+  // The last epoch is what is written, whatever the figure of the held-out pictures.
+  virtual bool keeps_last() const { return false; }
+  // What a checkpoint needs of the task itself, any bytes, and back.
+  virtual std::string state() const { return {}; }
+  virtual Status restore(const std::string&) { return {}; }
+  // After the last epoch.
+  virtual Status finish() { return {}; }
   // That went through the frozen part in so many steps.
   virtual int64_t frozen_samples(int64_t steps) const { return steps * batch(); }
   // How well `model` answers what is held out. Precondition: something is.
@@ -67,6 +74,9 @@ Result<std::unique_ptr<TrainTask>> make_detector_task(const TrainArguments& argu
                                                       const training::Trainer& trainer, int threads);
 Result<std::unique_ptr<TrainTask>> make_segmenter_task(const TrainArguments& arguments, const runtime::Model& file,
                                                        const training::Trainer& trainer, int threads);
+// Of `arguments.method`.
+Result<std::unique_ptr<TrainTask>> make_incremental_task(const TrainArguments& arguments, const runtime::Model& file,
+                                                         training::Trainer& trainer, int threads);
 
 // What all kinds of models take.
 struct PictureInput {

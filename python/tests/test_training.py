@@ -163,6 +163,14 @@ def test_what_is_wrong_is_named(network: hai.Model, path: Path, tmp_path: Path) 
         trainer.step(points, np.zeros((8, 4), np.float32), 0.1)
     with refusal("E001"):
         trainer.fit(points, label, schedule=hai.Schedule(0.1, kind="line"))  # type: ignore[arg-type]
+    nothing = hai.GraphBuilder("nothing", batch=(1, 8))
+    nothing.output(nothing.unary("relu", nothing.input("x", ("N", 2))), "y")
+    with refusal("P532"):
+        hai.Model(nothing.native).compile(train="loss=mse")
+    half = hai.GraphBuilder("half", batch=(1, 8))
+    half.output(half.matmul(half.input("x", ("N", 2), "f16"), np.ones((3, 2), np.float16)), "y")
+    with refusal("K039"):
+        hai.Model(half.native).compile(train="loss=mse")
     with refusal("P520"):
         network.compile(train="loss=hinge")
     with refusal("K033"):

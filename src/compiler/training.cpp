@@ -116,6 +116,40 @@ Status set_key(const Key& key, std::string_view value) {
                                            : "a number");
 }
 
+// What has no effect with this loss and optimizer is a mistake of who asks for it.
+Status check_use(const passes::TrainingOptions& options, const std::set<std::string_view>& given) {
+  const std::string& loss = options.loss.kind;
+  const std::string& optimizer = options.optimizer.kind;
+  struct Use {
+    const char* key;
+    bool of_optimizer;
+    std::vector<std::string_view> with;
+  };
+  const std::vector<Use> uses = {{"momentum", true, {"sgd", "fisher"}},
+                                 {"nesterov", true, {"sgd", "fisher"}},
+                                 {"beta1", true, {"adam", "adamw", "fisher"}},
+                                 {"beta2", true, {"adam", "adamw", "fisher"}},
+                                 {"epsilon", true, {"adam", "adamw", "fisher"}},
+                                 {"label_smoothing", false, {"cross_entropy"}},
+                                 {"delta", false, {"huber"}},
+                                 {"gamma", false, {"focal"}},
+                                 {"alpha", false, {"focal"}},
+                                 {"box_gain", false, {"yolov5"}},
+                                 {"objectness_gain", false, {"yolov5"}},
+                                 {"class_gain", false, {"yolov5"}},
+                                 {"anchor_threshold", false, {"yolov5"}},
+                                 {"max_boxes", false, {"yolov5", "yolox"}}};
+  for (const Use& use : uses) {
+    const std::string& kind = use.of_optimizer ? optimizer : loss;
+    if (given.count(use.key) == 0 || std::find(use.with.begin(), use.with.end(), kind) != use.with.end()) continue;
+    return make_error(StatusCode::kInvalidArgument, "K037", "training option {} has no effect with {}={}; it is for {}",
+                      use.key, use.of_optimizer ? "optimizer" : "loss", kind, use.with[0]);
+  }
+  if (options.optimizer.nesterov && optimizer == "sgd" && options.optimizer.momentum == 0)
+    return make_error(StatusCode::kInvalidArgument, "K038", "nesterov=1 needs a momentum; add momentum=0.9");
+  return {};
+}
+
 }  // namespace
 
 Result<passes::TrainingOptions> parse_training(std::string_view text) {
@@ -139,6 +173,7 @@ Result<passes::TrainingOptions> parse_training(std::string_view text) {
       return make_error(StatusCode::kInvalidArgument, "K032", "training option {} is given twice", name);
     HAI_TRY_STATUS(set_key(*key, part.substr(equals + 1)));
   }
+  HAI_TRY_STATUS(check_use(options, seen));
   return options;
 }
 
@@ -159,6 +194,13 @@ Result<std::vector<passes::Parameter>> choose_parameters(ir::Graph& graph, const
   HAI_TRY(std::vector<passes::Parameter> parameters, passes::trainable_parameters(graph, training.trainable));
   std::vector<ir::ValueId> constants;
   for (const passes::Parameter& parameter : parameters) constants.push_back(parameter.value);
+  for (const ir::ValueId constant : constants) {
+    const DataType type = graph.value(constant).type.dtype;
+    if (type == DataType::kF32) continue;
+    return make_error(StatusCode::kUnsupported, "K039",
+                      "parameter \"{}\" is {}, and training on the CPU computes in f32; export the model in f32",
+                      graph.value(constant).name, data_type_name(type));
+  }
   restore_names(graph, constants);  // groups are told by names
   HAI_TRY_STATUS(passes::apply_groups(graph, training.groups, parameters));
   return parameters;

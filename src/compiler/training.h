@@ -17,7 +17,7 @@ namespace hai::compiler {
 // sample_weights, class_mask (0 or 1), distill, temperature; optimizer, momentum, nesterov (0 or 1), beta1, beta2,
 // epsilon, weight_decay, clip_norm, accumulate, ema, groups; ewc (0 or 1); batch_norm, statistics_momentum; qat;
 // trainable; memory; output. Errors: K030 no such key, with those there are; K031 a value that is none; K032 a key
-// twice.
+// twice; K037 one without effect here; K038 nesterov without momentum.
 Result<passes::TrainingOptions> parse_training(std::string_view text);
 
 // A constant that a pass made of another one, by moving its axes, takes that one's name where nothing else has it:

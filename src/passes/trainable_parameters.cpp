@@ -132,6 +132,12 @@ Result<std::vector<Parameter>> trainable_parameters(const Graph& graph, std::str
     if (is_chosen(graph, slot, parsed, layers)) chosen.push_back(slot.parameter);
   }
   if (!chosen.empty()) return chosen;
+  if (slots.empty()) {
+    return make_error(
+        StatusCode::kNotFound, "P532",
+        "the model has no float weights of convolutions, products or normalizations, so nothing in it can "
+        "be trained; compile it without --train, or train the model that it was quantized from");
+  }
   std::string some;
   for (size_t i = 0; i < slots.size() && i < 8; ++i)
     some += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", graph.value(slots[i].parameter.value).name);

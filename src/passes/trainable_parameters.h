@@ -27,7 +27,7 @@ struct Parameter {
 // A constant that is added to the result of a product counts as its bias; zeros that a product adds before a batch
 // norm, or that PyTorch's exporter made up ("val_7"), are none.
 //
-// Errors: P530 no such choice; P531 nothing is chosen, with what there is.
+// Errors: P530 no such choice; P531 nothing is chosen, with what there is; P532 there is nothing to choose from.
 Result<std::vector<Parameter>> trainable_parameters(const ir::Graph& graph, std::string_view choice);
 
 // By node slot: what a training of these parameters reaches, which is every node that reads one of them, directly or

@@ -17,7 +17,8 @@ struct LossOptions {
   // bce            binary cross-entropy of sigmoid(prediction), element by element
   // focal          bce weighted by (1 - p of the truth)^gamma (Lin et al. 2017), and by alpha of the positive class
   // mse, huber     of the difference; huber is delta^2 times smooth
-  // dice           1 - 2 sum(p t) / (sum(p) + sum(t)) a sample, p = sigmoid(prediction) (Milletari et al. 2016)
+  // dice           1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1) a sample, p = sigmoid(prediction) (after Milletari et
+  //                al. 2016; the ones keep empty masks defined)
   // dice_cross_entropy  of maps of classes: cross_entropy of the pixels, and dice of softmax(prediction) as a mean over
   //                the classes; of one class both with a sigmoid
   // yolov5, yolox  of boxes, objectness and classes; target: labels (detector_loss.h)

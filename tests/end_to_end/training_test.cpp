@@ -496,6 +496,10 @@ TEST(Training, BadOptionsAreNamed) {
   EXPECT_EQ(refused("memory=10TB"), "K031");
   EXPECT_EQ(refused("memory=1KB"), "K034");
   EXPECT_EQ(refused("loss=mse,loss=mse"), "K032");
+  EXPECT_EQ(refused("optimizer=adamw,momentum=0.9"), "K037");
+  EXPECT_EQ(refused("optimizer=sgd,beta1=0.8"), "K037");
+  EXPECT_EQ(refused("loss=mse,label_smoothing=0.1"), "K037");
+  EXPECT_EQ(refused("optimizer=sgd,nesterov=1"), "K038");
   EXPECT_EQ(refused("loss=hinge"), "P520");
   EXPECT_EQ(refused("loss=huber,delta=0"), "P521");
   EXPECT_EQ(refused("trainable=some"), "P530");

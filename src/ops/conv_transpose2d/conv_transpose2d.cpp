@@ -153,6 +153,7 @@ std::vector<Sample> samples(const OpSchema&) {
       {"unet_2x2_stride2", 1, 7, 9, 20, 13, 2, 2, 0, 1, 0, 1},
       {"4x4_stride2", 1, 6, 5, 16, 33, 4, 2, 1, 1, 0, 1},
       {"3x3_stride2_output_padding", 2, 5, 7, 8, 9, 3, 2, 1, 1, 1, 1},
+      {"3x3_dilation3_output_padding2", 2, 4, 5, 4, 6, 3, 1, 1, 3, 2, 2},
       {"3x3_stride1", 1, 9, 13, 5, 7, 3, 1, 1, 1, 0, 1},
       {"2x2_stride3_gaps", 1, 4, 5, 6, 5, 2, 3, 0, 1, 0, 1},
       {"3x3_stride2_dilated2", 1, 5, 5, 6, 4, 3, 2, 2, 2, 0, 1},

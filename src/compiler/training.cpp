@@ -131,6 +131,7 @@ Status check_use(const passes::TrainingOptions& options, const std::set<std::str
                                  {"beta2", true, {"adam", "adamw", "fisher"}},
                                  {"epsilon", true, {"adam", "adamw", "fisher"}},
                                  {"label_smoothing", false, {"cross_entropy"}},
+                                 {"class_axis", false, {"dice_cross_entropy"}},
                                  {"delta", false, {"huber"}},
                                  {"gamma", false, {"focal"}},
                                  {"alpha", false, {"focal"}},

@@ -53,8 +53,12 @@ class WinogradWeightGradient final : public CpuKernel {
 
 class DepthwiseWeightGradient final : public CpuKernel {
  public:
-  DepthwiseWeightGradient(const ConvolutionGeometry& g, Isa isa)
-      : g_(g), kernel_(hai_depthwise_weight_gradient_f32_for(isa)), taps_(g.kernel_rows * g.kernel_cols) {}
+  DepthwiseWeightGradient(const ConvolutionGeometry& g, AlignedBuffer zeros, Isa isa)
+      : g_(g),
+        kernel_(hai_depthwise_weight_gradient_f32_for(isa)),
+        zeros_(std::move(zeros)),
+        taps_(g.kernel_rows * g.kernel_cols) {}
+  int64_t packed_bytes() const override { return zeros_.size_bytes(); }
   bool needs_constant(size_t) const override { return true; }
   int64_t scratch_bytes(int64_t, int thread_count) const override {
     return sums_bytes() + thread_count * pointer_bytes();
@@ -91,9 +95,9 @@ class DepthwiseWeightGradient final : public CpuKernel {
     const int64_t top = row % g_.out_rows * g_.stride_rows - g_.pad_top;
     for (int64_t k = 0; k < g_.kernel_rows; ++k) {
       const int64_t at = top + k * g_.dilation_rows;
-      pointers[k] = at >= 0 && at < g_.in_rows ? x + (image * g_.in_rows + at) * g_.in_cols * g_.in_channels : nullptr;
-      if (far && pointers[k] != nullptr && k >= g_.kernel_rows - g_.stride_rows)
-        touch(pointers[k], g_.in_cols * g_.in_channels);
+      const bool inside = at >= 0 && at < g_.in_rows;
+      pointers[k] = inside ? x + (image * g_.in_rows + at) * g_.in_cols * g_.in_channels : zeros_.as<float>();
+      if (far && inside && k >= g_.kernel_rows - g_.stride_rows) touch(pointers[k], g_.in_cols * g_.in_channels);
     }
     if (far) touch(dy + row * g_.out_cols * g_.out_channels, g_.out_cols * g_.out_channels);
     hai_depthwise_gradient d = {};
@@ -113,6 +117,7 @@ class DepthwiseWeightGradient final : public CpuKernel {
 
   ConvolutionGeometry g_;
   hai_depthwise_weight_gradient_f32_function kernel_;
+  AlignedBuffer zeros_;  // a row above or below the image
   int64_t taps_;
 };
 
@@ -125,8 +130,10 @@ Result<std::unique_ptr<CpuKernel>> make(const KernelContext& context) {
   const auto filter = checked_mul(g.kernel_rows * g.kernel_cols, g.in_channels);
   const auto elements = filter ? checked_mul(*filter, g.out_channels) : std::nullopt;
   if (!elements || *elements > INT64_MAX / (kSlices * 8)) return context.refuse("its weights are too large");
-  if (g.groups == g.in_channels && g.groups == g.out_channels)
-    return std::unique_ptr<CpuKernel>(std::make_unique<DepthwiseWeightGradient>(g, context.isa));
+  if (g.groups == g.in_channels && g.groups == g.out_channels) {
+    HAI_TRY(AlignedBuffer zeros, AlignedBuffer::zeros(g.in_cols * g.in_channels * 4));
+    return std::unique_ptr<CpuKernel>(std::make_unique<DepthwiseWeightGradient>(g, std::move(zeros), context.isa));
+  }
   if (WinogradTiles::fits(g)) {
     HAI_TRY(WinogradWeightSums sums, WinogradWeightSums::make(g, context.isa));
     return std::unique_ptr<CpuKernel>(std::make_unique<WinogradWeightGradient>(std::move(sums)));

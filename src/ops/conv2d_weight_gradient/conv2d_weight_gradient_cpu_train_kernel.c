@@ -1,7 +1,7 @@
 /* depthwise_weight_gradient_f32: sums[t, c] += sum over the pixels of one row of dy[pixel, c] x[tap t of pixel, c].
  *
- * A block of channels walks along the row with the sums of all nine taps of a 3x3 window in registers; other windows go
- * tap by tap. Pixels whose window crosses the left or right border are taken one by one. */
+ * A block of channels walks along the row with the sums of all nine taps of a 3x3 window in registers, past the borders
+ * too; other windows go tap by tap. */
 #include "ops/conv2d_weight_gradient/conv2d_weight_gradient_cpu_train_kernel.h"
 
 #include "devices/cpu/exec/kernel_name.h"
@@ -42,11 +42,32 @@ HAI_INLINE void inside(const hai_depthwise_gradient* d, int64_t col, int64_t* be
   *end = after;
 }
 
-/* All nine taps of pixels [begin, end), whose windows lie inside the image. */
-HAI_INLINE void nine_taps(const hai_depthwise_gradient* d, int64_t begin, int64_t end, int64_t c, const int tail) {
-  vec sum[9];
+typedef struct {
+  vec at[9];
+} nine_sums;
+
+/* A pixel whose window crosses the left or right border. */
+HAI_INLINE nine_sums add_border(const hai_depthwise_gradient* d, int64_t pixel, int64_t c, nine_sums sum,
+                                const int tail) {
+  const vec g = load(d->dy + pixel * d->channels + c, tail);
   HAI_UNROLL
-  for (int t = 0; t < 9; ++t) sum[t] = load(d->sums + t * d->channels + c, tail);
+  for (int k = 0; k < 3; ++k) {
+    const int64_t col = pixel * d->stride_cols - d->pad_left + k * d->dilation_cols;
+    if (col < 0 || col >= d->image_cols) continue;
+    HAI_UNROLL
+    for (int r = 0; r < 3; ++r) {
+      sum.at[3 * r + k] = v_fma(load(d->rows[r] + col * d->channels + c, tail), g, sum.at[3 * r + k]);
+    }
+  }
+  return sum;
+}
+
+/* All taps of a 3x3 window over the row; windows of pixels [begin, end) lie inside the image. */
+HAI_INLINE void nine_taps(const hai_depthwise_gradient* d, int64_t begin, int64_t end, int64_t c, const int tail) {
+  nine_sums sum;
+  HAI_UNROLL
+  for (int t = 0; t < 9; ++t) sum.at[t] = load(d->sums + t * d->channels + c, tail);
+  for (int64_t i = 0; i < begin; ++i) sum = add_border(d, i, c, sum, tail);
   const int64_t step = d->stride_cols * d->channels;
   const int64_t tap = d->dilation_cols * d->channels;
   const int64_t at = (begin * d->stride_cols - d->pad_left) * d->channels + c;
@@ -58,45 +79,53 @@ HAI_INLINE void nine_taps(const hai_depthwise_gradient* d, int64_t begin, int64_
     const vec g = load(dy, tail);
     HAI_UNROLL
     for (int k = 0; k < 3; ++k) {
-      sum[k] = v_fma(load(x0 + k * tap, tail), g, sum[k]);
-      sum[3 + k] = v_fma(load(x1 + k * tap, tail), g, sum[3 + k]);
-      sum[6 + k] = v_fma(load(x2 + k * tap, tail), g, sum[6 + k]);
+      sum.at[k] = v_fma(load(x0 + k * tap, tail), g, sum.at[k]);
+      sum.at[3 + k] = v_fma(load(x1 + k * tap, tail), g, sum.at[3 + k]);
+      sum.at[6 + k] = v_fma(load(x2 + k * tap, tail), g, sum.at[6 + k]);
     }
   }
+  for (int64_t i = end; i < d->out_cols; ++i) sum = add_border(d, i, c, sum, tail);
   HAI_UNROLL
-  for (int t = 0; t < 9; ++t) store(d->sums + t * d->channels + c, sum[t], tail);
+  for (int t = 0; t < 9; ++t) store(d->sums + t * d->channels + c, sum.at[t], tail);
 }
 
-HAI_INLINE void channel_block(const hai_depthwise_gradient* d, int64_t c, const int tail) {
-  const int nine = d->kernel_rows == 3 && d->kernel_cols == 3 && d->rows[0] && d->rows[1] && d->rows[2];
-  int64_t all_begin = 0; /* pixels whose columns are all inside */
-  int64_t all_end = 0;
-  if (nine) {
-    int64_t unused = 0;
-    inside(d, 0, &all_begin, &unused);
-    inside(d, 2, &unused, &all_end);
-    if (all_end < all_begin) all_end = all_begin;
-    if (all_begin < all_end) nine_taps(d, all_begin, all_end, c, tail);
-  }
+/* Any window, tap by tap. */
+HAI_INLINE void all_taps(const hai_depthwise_gradient* d, int64_t c, const int tail) {
   for (int64_t row = 0; row < d->kernel_rows; ++row) {
-    if (!d->rows[row]) continue;
     for (int64_t col = 0; col < d->kernel_cols; ++col) {
       int64_t begin = 0;
       int64_t end = 0;
       inside(d, col, &begin, &end);
-      if (all_begin < all_end) {
-        one_tap(d, row, col, begin, all_begin < end ? all_begin : end, c, tail);
-        one_tap(d, row, col, all_end > begin ? all_end : begin, end, c, tail);
-      } else {
-        one_tap(d, row, col, begin, end, c, tail);
-      }
+      one_tap(d, row, col, begin, end, c, tail);
     }
   }
 }
 
 void HAI_KERNEL(hai_depthwise_weight_gradient_f32)(const hai_depthwise_gradient* d);
-void HAI_KERNEL(hai_depthwise_weight_gradient_f32)(const hai_depthwise_gradient* d) {
+void HAI_KERNEL(hai_depthwise_weight_gradient_f32)(const hai_depthwise_gradient* given) {
+  const hai_depthwise_gradient copy = *given; /* stores cannot change it */
+  const hai_depthwise_gradient* d = &copy;
+  const int nine = d->kernel_rows == 3 && d->kernel_cols == 3;
+  int64_t begin = 0; /* pixels whose columns are all inside */
+  int64_t end = 0;
+  int64_t unused = 0;
+  if (nine) {
+    inside(d, 0, &begin, &unused);
+    inside(d, 2, &unused, &end);
+    if (end < begin) end = begin;
+  }
   int64_t c = 0;
-  for (; c + HAI_LANES <= d->channels; c += HAI_LANES) channel_block(d, c, 0);
-  if (c < d->channels) channel_block(d, c, (int)(d->channels - c));
+  for (; c + HAI_LANES <= d->channels; c += HAI_LANES) {
+    if (nine) {
+      nine_taps(d, begin, end, c, 0);
+    } else {
+      all_taps(d, c, 0);
+    }
+  }
+  if (c == d->channels) return;
+  if (nine) {
+    nine_taps(d, begin, end, c, (int)(d->channels - c));
+  } else {
+    all_taps(d, c, (int)(d->channels - c));
+  }
 }

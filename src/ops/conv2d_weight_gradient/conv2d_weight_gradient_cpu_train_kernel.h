@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 typedef struct {
-  const float* const* rows; /* the image row under each kernel row at column 0; 0 above and below the image */
+  const float* const* rows; /* the image row under each kernel row at column 0; zeros above and below the image */
   const float* dy;          /* out_cols pixels */
   int64_t image_cols, out_cols, channels;
   int64_t kernel_rows, kernel_cols, stride_cols, dilation_cols, pad_left;

@@ -102,6 +102,10 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     refused("HAI-L116", "--recipe", "segment")
     refused("HAI-L115", "--masks", masks, "--augment", "mixup")
     refused("HAI-L115", "--masks", masks, "--cache", "memory")
+    before = (masks / "part" / "3.png").read_bytes()
+    refused("HAI-L064", "--masks", masks, "--report", masks / "part" / "3.png")
+    assert (masks / "part" / "3.png").read_bytes() == before
+    assert "--warmup 90" in refused("HAI-E002", "--masks", masks, "--warmup", 90)
     (masks / "part" / "3.png").unlink()
     assert "3.png" in refused("HAI-D100", "--masks", masks)
     Image.fromarray(np.full((SIDE, SIDE), 7, np.uint8)).save(masks / "part" / "3.png")
@@ -109,6 +113,11 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         "train", model, "--data", data, "--masks", masks, "--out", tmp_path / "new.hai", "--epochs", 1, "--json"
     )
     assert [Path(one["path"]).name for one in json.loads(answer)["pictures"]["skipped"]] == ["3.jpg"]
+    Image.fromarray(np.ones((SIDE, SIDE), np.uint16)).save(masks / "part" / "3.png")
+    answer = run(
+        "train", model, "--data", data, "--masks", masks, "--out", tmp_path / "new.hai", "--epochs", 1, "--json"
+    )
+    assert "HAI-D109" in json.loads(answer)["pictures"]["skipped"][0]["error"]
     with pytest.raises(hai.HaiError, match="HAI-P552"):
         graph = hai.GraphBuilder("rows", batch=(1, 4))
         x = graph.matmul(graph.input("x", ("N", 8)), np.ones((2, 8), np.float32), name="head")

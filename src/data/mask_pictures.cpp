@@ -5,9 +5,14 @@
 #include "data/mask_pictures.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <memory>
 #include <new>
+#include <span>
 
+#include "base/file.h"
 #include "base/thread_pool.h"
 #include "data/preprocess.h"
 #include "data/random_stream.h"
@@ -18,6 +23,17 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint8_t kWhite = 255;
+
+// A class of 16 bits would be rounded to 8, and most become 0.
+Status check_depth(const fs::path& path) {
+  constexpr size_t kDepthAt = 24;  // of PNG: 8 bytes of signature, then IHDR with width and height
+  HAI_TRY(const std::shared_ptr<const ByteSource> file, open_file(path.string()));
+  std::array<std::byte, kDepthAt + 1> head{};
+  if (file->size_bytes() < static_cast<int64_t>(head.size())) return {};  // no picture, which reading it says
+  HAI_TRY_STATUS(file->read_at(0, head));
+  if (head[1] != std::byte{'P'} || head[kDepthAt] != std::byte{16}) return {};
+  return make_error(StatusCode::kUnsupported, "D109", "{}: a mask of 16 bits a pixel; save it with 8", path.string());
+}
 
 Status number_classes(Image& mask, int64_t classes, const fs::path& path) {
   for (size_t i = 0; i < mask.pixels.size(); i += 3) {
@@ -68,6 +84,7 @@ Result<PictureAndMask> read_masked(const MaskedPicture& pair, int64_t classes) {
   PictureAndMask out;
   HAI_TRY(out.picture, read_image(pair.picture));
   HAI_TRY(out.mask, read_image(pair.mask));
+  HAI_TRY_STATUS(check_depth(pair.mask));
   if (out.mask.width != out.picture.width || out.mask.height != out.picture.height) {
     return make_error(StatusCode::kInvalidArgument, "D101", "{}: it has {}x{} pixels, and its picture {}x{}",
                       pair.mask.string(), out.mask.width, out.mask.height, out.picture.width, out.picture.height);

@@ -29,7 +29,7 @@ struct PictureAndMask {
   Image mask;  // of the same size; each pixel its class, three times
 };
 // Classes are 0 to `classes` - 1; of two, 255 is class 1 as well. Errors, which name a file: those of reading, D101
-// another size than the picture's, D102 a mask in colours or a class that there is not.
+// another size than the picture's, D102 a mask in colours or a class that there is not, D109 one of 16 bits.
 Result<PictureAndMask> read_masked(const MaskedPicture& pair, int64_t classes);
 
 // Tries every pair and takes out those that cannot be used; the report names them. Error D103: none is left.

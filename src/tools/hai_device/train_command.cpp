@@ -168,7 +168,13 @@ Status Training::prepare_schedule() {
   const int64_t epochs = arguments_.decay_every > 0 ? arguments_.decay_every
                                                     : std::max<int64_t>((arguments_.epochs - head_epochs_) / 3, 1);
   schedule_.every = epochs * task_->batches();
-  return training::check_schedule(schedule_);
+  if (Status status = training::check_schedule(schedule_); !status) {
+    return with_where(
+        std::move(status).error(),
+        fmt::format("--epochs {} of {} steps with --warmup {}{}", arguments_.epochs - head_epochs_, task_->batches(),
+                    arguments_.warmup, arguments_.recipe.empty() ? "" : " (of the recipe, where it is not given)"));
+  }
+  return {};
 }
 
 // What the model's file says of its last layer. A recipe does without where there is nothing else to train.
@@ -251,7 +257,7 @@ Status Training::prepare() {
   }
   HAI_TRY_STATUS(
       check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}},
-                    {arguments_.model, arguments_.data}));
+                    {arguments_.model, arguments_.data, arguments_.labels, arguments_.masks, arguments_.fisher}));
   for (const std::string& path : {arguments_.output, arguments_.report})
     if (!path.empty()) training::remove_leftovers(path);
   // What cannot be written in the end is said now.

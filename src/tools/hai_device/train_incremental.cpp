@@ -188,7 +188,8 @@ Status IncrementalTask::read_pictures() {
   HAI_TRY(set_, data::list_growing(arguments_.data, head_, classes_));
   std::vector<std::string> paths;
   for (const data::LabelledPicture& picture : set_.pictures) paths.push_back(picture.path.string());
-  HAI_TRY_STATUS(check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, paths));
+  HAI_TRY_STATUS(
+      check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}}, paths));
   show_progress(fmt::format("reading {} pictures", set_.pictures.size()));
   HAI_TRY(report_, data::drop_unreadable(set_, input_.rule, threads_));
   end_progress();

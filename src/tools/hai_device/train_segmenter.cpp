@@ -154,7 +154,8 @@ class SegmenterTask final : public TrainTask {
       paths.push_back(pair.picture.string());
       paths.push_back(pair.mask.string());
     }
-    HAI_TRY_STATUS(check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}}, paths));
+    HAI_TRY_STATUS(check_outputs(
+        {{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}}, paths));
     show_progress(fmt::format("reading {} pictures with masks", pairs_.size()));
     HAI_TRY(report_, data::drop_unusable(pairs_, output_.map.class_count(), input_.rule, threads_));
     end_progress();

@@ -175,9 +175,13 @@ void add_method(CLI::App& command, TrainArguments& a) {
   CLI::Option* method =
       command
           .add_option("--method", a.method,
-                      "learn new pictures, perhaps of new classes, after others: naive, ewc, replay, or ewc+replay, "
-                      "which is best where classes are added (hai_toolkit.Learner has der++ and lwf too)")
-          ->check(CLI::IsMember({"naive", "ewc", "replay", "ewc+replay"}));
+                      "learn new pictures, perhaps of new classes, after others: naive, ewc, replay, der++, lwf, or "
+                      "ewc+replay")
+          ->check(CLI::IsMember({"naive", "ewc", "replay", "der++", "lwf", "ewc+replay"}));
+  command.add_option("--alpha", a.alpha, "of der++ and lwf: what answers of before weigh beside labels")
+      ->check(number_from(0, 1e6))
+      ->capture_default_str()
+      ->needs(method);
   command.add_option("--memory", a.memory, "of --method: folder of what it keeps from batch to batch of pictures")
       ->needs(method);
   command

@@ -75,6 +75,7 @@ struct TrainArguments {
   double ewc_decay = 1;  // of what was held before
   int64_t fisher_samples = 1000;
   int64_t replay_capacity = 200;
+  double alpha = 0.5;  // of DER++ and LwF: what answers of before weigh beside labels
   std::string recipe;  // what set the rest where the command line did not
   std::string output;  // .hai
   int64_t epochs = 10;

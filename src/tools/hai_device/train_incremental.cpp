@@ -29,21 +29,30 @@
 namespace hai::tools {
 namespace {
 
+constexpr float kNoAnswer = -1e9F;  // in place of an old answer: the model of then did not have this class
 constexpr uint64_t kFisherSeed = 0x4649534845520000U;  // label draws are none of the loader's
 
-// Columns of the target: shares, mask, weight.
+bool answers_old(const std::string& method) { return method == "der++" || method == "lwf"; }
+
+// Columns of the target: shares, mask, for some methods answers of before with their weight, weight.
 Result<int64_t> head_of(const TrainArguments& arguments, const runtime::Model& file, const training::Trainer& trainer) {
   const auto& metadata = file.file().metadata().entries;
   const auto found = metadata.find("target_layout");
   const format::ProgramTensor& target = trainer.input(trainer.input_count() - 1);
   const bool rows = target.shape.size() == 2 && !target.shape[1].is_symbolic();
-  const int64_t head = rows ? (target.shape[1].value - 1) / 2 : 0;
-  if (found != metadata.end() && head >= 2 && found->second == fmt::format("classes={},mask,weight", head)) return head;
-  return make_error(
-      StatusCode::kUnsupported, "L118",
-      "{}: --method {} needs a target with a mask of classes and a weight; compile the model with --train "
-      "loss=cross_entropy,class_mask=1,sample_weights=1{}",
-      arguments.model, arguments.method, arguments.method.find("ewc") == std::string::npos ? "" : ",ewc=1");
+  const bool old = answers_old(arguments.method);
+  const int64_t width = rows ? target.shape[1].value : 0;
+  const int64_t head = old ? (width - 2) / 3 : (width - 1) / 2;
+  const std::string wanted = fmt::format("classes={},mask,{}weight", head, old ? "old," : "");
+  if (found != metadata.end() && head >= 2 && found->second == wanted) return head;
+  return make_error(StatusCode::kUnsupported, "L118",
+                    "{}: --method {} needs a target of other columns; compile the model with --train "
+                    "loss=cross_entropy,class_mask=1,sample_weights=1{}",
+                    arguments.model, arguments.method,
+                    arguments.method == "der++"                         ? ",distill=mse"
+                    : arguments.method == "lwf"                         ? ",distill=kd"
+                    : arguments.method.find("ewc") != std::string::npos ? ",ewc=1"
+                                                                        : "");
 }
 
 class IncrementalTask final : public TrainTask {
@@ -53,7 +62,8 @@ class IncrementalTask final : public TrainTask {
         trainer_(trainer),
         threads_(threads),
         pulls_(arguments.method.find("ewc") != std::string::npos),
-        replays_(arguments.method.find("replay") != std::string::npos) {}
+        replays_(arguments.method.find("replay") != std::string::npos || arguments.method == "der++"),
+        old_(answers_old(arguments.method)) {}
 
   Status prepare(const runtime::Model& file) {
     HAI_TRY(const data::Augmentation augmentation, data::parse_augmentation(arguments_.augment));
@@ -83,6 +93,9 @@ class IncrementalTask final : public TrainTask {
                                              static_cast<uint64_t>(arguments_.seed)));
     }
     classes_ = memory_.classes;
+    if (arguments_.method == "lwf" && memory_.tasks > 0) {
+      HAI_TRY(before_, session_now());
+    }
     HAI_TRY_STATUS(read_pictures());
     return make_loaders(augmentation);
   }
@@ -98,8 +111,8 @@ class IncrementalTask final : public TrainTask {
   int64_t batches() const override { return loader_->batches(); }
   std::string data_digest() const override {
     Sha256 pictures;
-    std::string line = fmt::format("{} {} {} {}\n", arguments_.method, memory_.tasks, arguments_.ewc_strength,
-                                   arguments_.replay_capacity);
+    std::string line = fmt::format("{} {} {} {} {}\n", arguments_.method, memory_.tasks, arguments_.alpha,
+                                   arguments_.ewc_strength, arguments_.replay_capacity);
     pictures.update(std::as_bytes(std::span(line)));
     for (const data::LabelledPicture& picture : set_.pictures) {
       line = fmt::format("{}\n{}\n{}\n", picture.path.string(), picture.label, size_of_file(picture.path));
@@ -131,7 +144,14 @@ class IncrementalTask final : public TrainTask {
   Status measure_fisher();
   Status keep_samples();
   Status sample_rows(const data::Batch& batch, int64_t rows);
-  void set_target(size_t row, std::span<const float> shares, float weight);
+  // Answers of before, and how much each part of a row weighs.
+  struct Old {
+    const float* answers = nullptr;  // of the head's rows; null: none
+    size_t known = 0;                // of them, in the order of the classes
+    float weight = 0;
+  };
+  void set_target(size_t row, std::span<const float> shares, float weight, const Old& old);
+  Status put_kept(size_t first_row, size_t count, float label_weight, float answer_weight);
   Result<const float*> logits(runtime::Session& session, const data::Batch& batch);
   Result<std::unique_ptr<runtime::Session>> session_now() const;
   // Inputs of a step but the target: features, or the model's input.
@@ -139,15 +159,18 @@ class IncrementalTask final : public TrainTask {
   const format::ProgramTensor& part(size_t i) const {
     return trainer_.has_features() ? trainer_.feature(i) : trainer_.input(0);
   }
+  // Draws of kept samples in a step: DER++ learns one by its answers, another by its labels.
+  int64_t draws() const { return !replays_ ? 0 : old_ ? 2 : 1; }
   static int64_t bytes_of(const format::ProgramTensor& tensor, int64_t rows) {
     return bytes_for(tensor.dtype, resolve(tensor.shape, std::span(&rows, 1)).count());
   }
+  int64_t width() const { return old_ ? 3 * head_ + 2 : 2 * head_ + 1; }  // columns of a target
   static hai_tensor view_rows(const format::ProgramTensor& tensor, int64_t rows, std::vector<std::byte>& bytes);
 
   const TrainArguments& arguments_;
   training::Trainer& trainer_;
   const int threads_;
-  const bool pulls_, replays_;
+  const bool pulls_, replays_, old_;
   std::unique_ptr<training::Trainer> fisher_;
   PictureInput input_;
   int64_t head_ = 0;  // rows of it
@@ -165,6 +188,7 @@ class IncrementalTask final : public TrainTask {
   std::vector<std::vector<std::byte>> rows_;  // of each part
   std::vector<float> target_;
   std::vector<std::vector<float>> answers_;
+  std::unique_ptr<runtime::Session> before_;  // the model as it was when the task began
 };
 
 Status IncrementalTask::open_fisher() {
@@ -202,7 +226,7 @@ Status IncrementalTask::make_loaders(const data::Augmentation& augmentation) {
   HAI_TRY(data::Split split, data::split_by_class(set_, arguments_.held_out, seed));
   training_ = split.training;
   HAI_TRY(batch_, choose_batch(arguments_, input_, training_.size()));
-  if (replays_) batch_ = std::min(batch_, input_.most_batch / 2);
+  if (replays_) batch_ = std::min(batch_, input_.most_batch / (draws() + 1));
   if (batch_ < 1 || input_.least_batch > 1) {
     return make_error(
         StatusCode::kOutOfRange, "L122",
@@ -251,44 +275,74 @@ Status IncrementalTask::sample_rows(const data::Batch& batch, int64_t rows) {
   return trainer_.features(std::span(&input, 1), outputs);
 }
 
-void IncrementalTask::set_target(size_t row, std::span<const float> shares, float weight) {
+void IncrementalTask::set_target(size_t row, std::span<const float> shares, float weight, const Old& old) {
   const auto head = static_cast<size_t>(head_);
-  float* to = target_.data() + row * (2 * head + 1);
+  float* to = target_.data() + row * static_cast<size_t>(width());
   std::copy(shares.begin(), shares.end(), to);
   for (size_t k = 0; k < head; ++k) to[head + k] = k < classes_.size() ? 1.0F : 0.0F;
-  to[2 * head] = weight;
+  if (old_) {
+    for (size_t k = 0; k < head; ++k)
+      to[2 * head + k] = old.answers != nullptr && k < old.known ? old.answers[k] : kNoAnswer;
+    to[3 * head] = old.weight;
+  }
+  to[width() - 1] = weight;
+}
+
+// Kept samples behind the new ones.
+Status IncrementalTask::put_kept(size_t first_row, size_t count, float label_weight, float answer_weight) {
+  std::vector<float> shares(static_cast<size_t>(head_));
+  const std::vector<size_t> drawn = memory_.replay->draw(count);
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    const training::ReplaySample& sample = memory_.replay->sample(drawn[i]);
+    size_t at = 0;
+    for (size_t p = 0; p < parts(); ++p) {
+      const auto size = static_cast<size_t>(bytes_of(part(p), 1));
+      if (at + size > sample.bytes.size()) {
+        return make_error(StatusCode::kCorrupt, "L123", "--memory {}: its samples are not of this model",
+                          arguments_.memory);
+      }
+      std::copy_n(sample.bytes.begin() + static_cast<ptrdiff_t>(at), size,
+                  rows_[p].begin() + static_cast<ptrdiff_t>((first_row + i) * size));
+      at += size;
+    }
+    std::fill(shares.begin(), shares.end(), 0.0F);
+    shares[static_cast<size_t>(sample.label)] = 1;
+    set_target(first_row + i, shares, label_weight,
+               {sample.answers.empty() ? nullptr : sample.answers.data(), sample.answers.size(), answer_weight});
+  }
+  return {};
 }
 
 Result<training::StepResult> IncrementalTask::step(training::Trainer& trainer, std::span<const hai_tensor>,
                                                    double rate) {
   const auto head = static_cast<size_t>(head_);
-  const size_t kept = memory_.replay ? std::min(memory_.replay->size(), static_cast<size_t>(batch_)) : 0;
-  const int64_t rows = batch_ + static_cast<int64_t>(kept);
-  HAI_TRY_STATUS(sample_rows(*batch_at_hand_, rows));
-  target_.resize(static_cast<size_t>(rows) * (2 * head + 1));
+  const auto fresh = static_cast<size_t>(batch_);
+  const size_t kept = memory_.replay ? std::min(memory_.replay->size(), fresh) : 0;
+  const size_t rows = fresh + (kept > 0 ? static_cast<size_t>(draws()) * kept : 0);
+  HAI_TRY_STATUS(sample_rows(*batch_at_hand_, static_cast<int64_t>(rows)));
+  target_.resize(rows * static_cast<size_t>(width()));
   // A mean over all rows, of weights that make each part a mean of its own.
-  const float scale = static_cast<float>(rows) / static_cast<float>(batch_);
-  for (size_t i = 0; i < static_cast<size_t>(batch_); ++i)
-    set_target(i, std::span<const float>(batch_at_hand_->targets).subspan(i * head, head), scale);
-  const std::vector<size_t> drawn = kept > 0 ? memory_.replay->draw(kept) : std::vector<size_t>();
-  std::vector<float> shares(head);
-  for (size_t i = 0; i < drawn.size(); ++i) {
-    const training::ReplaySample& sample = memory_.replay->sample(drawn[i]);
-    const size_t row = static_cast<size_t>(batch_) + i;
-    size_t at = 0;
-    for (size_t p = 0; p < parts(); ++p) {
-      const auto size = static_cast<size_t>(bytes_of(part(p), 1));
-      std::copy_n(sample.bytes.begin() + static_cast<ptrdiff_t>(at), size,
-                  rows_[p].begin() + static_cast<ptrdiff_t>(row * size));
-      at += size;
-    }
-    std::fill(shares.begin(), shares.end(), 0.0F);
-    shares[static_cast<size_t>(sample.label)] = 1;
-    set_target(row, shares, scale * static_cast<float>(batch_) / static_cast<float>(kept));
+  const float scale = static_cast<float>(rows) / static_cast<float>(fresh);
+  const float* before = nullptr;
+  if (before_) {
+    HAI_TRY(before, logits(*before_, *batch_at_hand_));
+  }
+  for (size_t i = 0; i < fresh; ++i) {
+    set_target(i, std::span<const float>(batch_at_hand_->targets).subspan(i * head, head), scale,
+               {before == nullptr ? nullptr : before + i * head, memory_.classes.size(),
+                before == nullptr ? 0.0F : scale * static_cast<float>(arguments_.alpha)});
+  }
+  const float share = kept > 0 ? scale * static_cast<float>(fresh) / static_cast<float>(kept) : 0;
+  if (kept > 0 && old_) {
+    HAI_TRY_STATUS(put_kept(fresh, kept, 0, share * static_cast<float>(arguments_.alpha)));
+    HAI_TRY_STATUS(put_kept(fresh + kept, kept, share, 0));
+  } else if (kept > 0) {
+    HAI_TRY_STATUS(put_kept(fresh, kept, share, 0));
   }
   std::vector<hai_tensor> inputs;
-  for (size_t i = 0; i < parts(); ++i) inputs.push_back(view_rows(part(i), rows, rows_[i]));
-  inputs.push_back(view_of(trainer.input(trainer.input_count() - 1), rows, target_));
+  const auto all = static_cast<int64_t>(rows);
+  for (size_t i = 0; i < parts(); ++i) inputs.push_back(view_rows(part(i), all, rows_[i]));
+  inputs.push_back(view_of(trainer.input(trainer.input_count() - 1), all, target_));
   return trainer.has_features() ? trainer.step_from_features(inputs, rate) : trainer.step(inputs, rate);
 }
 
@@ -380,12 +434,20 @@ Status IncrementalTask::measure_fisher() {
 }
 
 Status IncrementalTask::keep_samples() {
+  std::unique_ptr<runtime::Session> session;
+  if (old_) {
+    HAI_TRY(session, session_now());
+  }
   plain_->start(memory_.tasks + 1);
   int64_t number = 0;
   for (;;) {
     HAI_TRY(const data::Batch* batch, plain_->next());
     if (batch == nullptr) return {};
     HAI_TRY_STATUS(sample_rows(*batch, batch_));
+    const float* answers = nullptr;
+    if (session) {
+      HAI_TRY(answers, logits(*session, *batch));
+    }
     for (size_t i = 0; i < static_cast<size_t>(batch->fresh); ++i) {
       training::ReplaySample sample;
       sample.key = (memory_.tasks << 32) + number++;
@@ -394,6 +456,10 @@ Status IncrementalTask::keep_samples() {
         const auto size = static_cast<size_t>(bytes_of(part(p), 1));
         const auto from = rows_[p].begin() + static_cast<ptrdiff_t>(i * size);
         sample.bytes.insert(sample.bytes.end(), from, from + static_cast<ptrdiff_t>(size));
+      }
+      if (answers != nullptr) {
+        const float* row = answers + i * static_cast<size_t>(head_);
+        sample.answers.assign(row, row + classes_.size());
       }
       memory_.replay->offer(std::move(sample));
     }

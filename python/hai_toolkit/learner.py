@@ -64,6 +64,8 @@ class Learner:
         if method in ("der++", "lwf"):
             options["distill"] = "mse" if method == "der++" else "kd"
             options["temperature"] = temperature
+        if options.get("optimizer") == "fisher":
+            raise HaiError("HAI-Y111", "optimizer=fisher measures and learns nothing; take adamw, adam or sgd")
         self._ewc: ElasticWeights | None = None
         if self._pulls:
             self._ewc = ElasticWeights(

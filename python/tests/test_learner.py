@@ -186,6 +186,8 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         learner_of(tmp_path, "memory")
     with refusal("Y093"):
         learner_of(tmp_path, "naive", classes=7)
+    with refusal("Y111"):
+        learner_of(tmp_path, "naive", train={"optimizer": "fisher"})
     learner = learner_of(tmp_path, "naive", classes=2)
     with refusal("Y093"):
         learner.add_classes(5)

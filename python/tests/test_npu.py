@@ -468,6 +468,15 @@ def test_absurd_machines_are_refused(files: Path, tmp_path: Path, profile: str, 
     assert not (tmp_path / "o.hai").exists()
 
 
+def test_the_machine_is_not_written_over(files: Path, tmp_path: Path) -> None:
+    machine = tmp_path / "machine.json"
+    machine.write_text('{"profile": "half", "based_on": "sd3403", "values": {"sram_bytes": 1048576}}')
+    before = machine.read_text()
+    command = ["compile", files / "cpu.hai", "--device", "sd3403", "--machine", machine, "-o", machine]
+    assert "L064" in run(*command, code=1)
+    assert machine.read_text() == before
+
+
 def test_small_machines_give_the_same_values(files: Path, tmp_path: Path) -> None:
     small = {"profile": "small", "values": {"sram_bytes": 16384, "weight_cache_bytes": 8192, "cores": 1}}
     (tmp_path / "small.json").write_text(json.dumps(small))

@@ -449,7 +449,7 @@ Status compile_command(const CompileArguments& arguments) {
     return make_error(StatusCode::kInvalidArgument, "L059",
                       "{} would be replaced by the compiled model; give -o a name that ends in .hai", arguments.output);
   }
-  HAI_TRY_STATUS(check_outputs({{"-o", arguments.output}}, {arguments.calibration}));
+  HAI_TRY_STATUS(check_outputs({{"-o", arguments.output}}, {arguments.calibration, arguments.machine.value_or("")}));
   HAI_TRY_STATUS(check_device(arguments));
   HAI_TRY(Source source, load_source(arguments));
   compiler::CompileOptions options;

@@ -1,3 +1,5 @@
+// What trained layers see of integers.
+//
 // A channel's scale is that of its own weights, and a batch norm that is folded later multiplies whole channels: the
 // integers of folded weights are those of the weights as they are here.
 #include "passes/fake_quantize_layers.h"

@@ -32,9 +32,8 @@ Result<WinogradProduct> WinogradProduct::make(const ConvolutionGeometry& geometr
   HAI_TRY(out.no_bias_, AlignedBuffer::zeros(nr * 4));
   const int64_t most = std::clamp(kInputBytes / (kTaps * geometry.in_channels * 4), kLeastTiles, kMostTiles);
   HAI_TRY(out.tiles_, WinogradTiles::make(geometry, most, isa));
-  const int64_t tiles = out.tiles_.block_tiles();
-  out.scratch_.sums = align_up(kTaps * tiles * geometry.in_channels * 4, 64);
-  out.scratch_.total = out.scratch_.sums + kTaps * tiles * nr * 4;
+  out.scratch_.sums = align_up(kTaps * out.tiles_.tap_stride(geometry.in_channels) * 4, 64);
+  out.scratch_.total = out.scratch_.sums + align_up(kTaps * out.tiles_.tap_stride(nr) * 4, 64);
   return out;
 }
 
@@ -81,7 +80,6 @@ void WinogradProduct::run(const Clamp& clamp, const Convolution::Buffers& buffer
 void WinogradProduct::multiply(int64_t panel, int64_t tiles, const std::byte* packed, std::byte* scratch) const {
   const int64_t nr = kernel_->nr;
   const int64_t depth = geometry_.in_channels;
-  const int64_t most = tiles_.block_tiles();
   const int64_t share = ceil_div(tiles, ceil_div(tiles, kernel_->mr));  // even: short tiles hide less latency
   const void* segment = nullptr;
   hai_gemm_f32_tile product = {};
@@ -96,8 +94,8 @@ void WinogradProduct::multiply(int64_t panel, int64_t tiles, const std::byte* pa
   product.out_stride = nr;
   for (int64_t tap = 0; tap < kTaps; ++tap) {
     product.in.panel = packed + panel * packed_panel_bytes() + tap * depth * nr * 4;
-    const auto* inputs = reinterpret_cast<const float*>(scratch + scratch_.inputs) + tap * most * depth;
-    auto* sums = reinterpret_cast<float*>(scratch + scratch_.sums) + tap * most * nr;
+    const auto* inputs = reinterpret_cast<const float*>(scratch + scratch_.inputs) + tap * tiles_.tap_stride(depth);
+    auto* sums = reinterpret_cast<float*>(scratch + scratch_.sums) + tap * tiles_.tap_stride(nr);
     for (int64_t first = 0; first < tiles; first += share) {
       product.in.rows = static_cast<int32_t>(std::min(share, tiles - first));
       segment = inputs + first * depth;
@@ -113,7 +111,7 @@ void WinogradProduct::transform_output(const Unit& unit, int64_t panel, const fl
   const int64_t nr = kernel_->nr;
   hai_winograd_output_rows w = {};
   w.sums = sums;
-  w.tap_stride = tiles_.block_tiles() * nr;
+  w.tap_stride = tiles_.tap_stride(nr);
   w.tile_stride = nr;
   w.tiles = unit.tiles;
   w.cols = columns(panel);

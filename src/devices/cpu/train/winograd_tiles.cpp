@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "base/checked.h"
 #include "devices/cpu/exec/kernel_dispatch.h"
 
 namespace hai::cpu {
@@ -62,7 +61,7 @@ void WinogradTiles::transform_input(const Unit& unit, const float* x, int64_t fi
   w.pixel_stride = g.in_channels;
   w.tiles = unit.tiles;
   w.out = to;
-  w.tap_stride = block_tiles() * channels;
+  w.tap_stride = tap_stride(channels);
   hai_winograd_input_rows_for(isa_)(&w);
 }
 

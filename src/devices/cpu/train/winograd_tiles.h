@@ -3,6 +3,7 @@
 // (winograd_weight_sums.h).
 #pragma once
 
+#include "base/checked.h"
 #include "devices/cpu/exec/aligned_buffer.h"
 #include "devices/cpu/exec/convolution.h"
 #include "devices/cpu/train/kernels/winograd_rows.h"
@@ -29,10 +30,15 @@ class WinogradTiles {
   int64_t fixed_bytes() const { return zeros_.size_bytes(); }
   const float* zeros() const { return zeros_.as<float>(); }  // a row of the image, or of the output
 
-  // V of `channels` channels of x from `first_channel` on: [taps][block_tiles()][channels], the unit's from `to` on.
+  // From tap to tap of [taps][block_tiles()][width] elements, with a line more: taps that lie whole pages apart would
+  // all want the same lines of the first cache.
+  int64_t tap_stride(int64_t width) const { return align_up(block_tiles() * width, kLine) + kLine; }
+
+  // V of `channels` channels of x from `first_channel` on: [taps][tap_stride(channels)], the unit's from `to` on.
   void transform_input(const Unit& unit, const float* x, int64_t first_channel, int64_t channels, float* to) const;
 
  private:
+  static constexpr int64_t kLine = 16;  // elements
   int64_t rows() const { return (geometry_.out_rows + 1) / 2; }
   int64_t cols() const { return (geometry_.out_cols + 1) / 2; }
 

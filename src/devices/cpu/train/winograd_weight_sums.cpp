@@ -40,10 +40,10 @@ Result<WinogradWeightSums> WinogradWeightSums::make(const ConvolutionGeometry& g
   const int64_t wider = std::max(out.part_outputs_, out.part_channels_);
   HAI_TRY(out.tiles_, WinogradTiles::make(geometry, std::min(kBlockBytes / (kTaps * wider * 4), kMostTiles), isa));
   out.slices_ = std::clamp<int64_t>(kWantedTasks / (out.output_parts_ * out.channel_parts_), 1, kWantedTasks);
-  const int64_t tiles = out.tiles_.block_tiles();
   out.scratch_.inputs = align_up(kTaps * out.part_outputs_ * out.part_channels_ * 4, 64);
-  out.scratch_.gradients = out.scratch_.inputs + align_up(kTaps * tiles * out.part_channels_ * 4 + kSlackBytes, 64);
-  out.scratch_.total = out.scratch_.gradients + align_up(kTaps * tiles * out.part_outputs_ * 4, 64);
+  out.scratch_.gradients =
+      out.scratch_.inputs + align_up(kTaps * out.tiles_.tap_stride(out.part_channels_) * 4 + kSlackBytes, 64);
+  out.scratch_.total = out.scratch_.gradients + align_up(kTaps * out.tiles_.tap_stride(out.part_outputs_) * 4, 64);
   return out;
 }
 
@@ -111,7 +111,7 @@ void WinogradWeightSums::transform_gradient(const WinogradTiles::Unit& unit, con
   w.pixel_stride = g.out_channels;
   w.tiles = unit.tiles;
   w.out = to;
-  w.tap_stride = tiles_.block_tiles() * part.outputs;
+  w.tap_stride = tiles_.tap_stride(part.outputs);
   hai_winograd_gradient_rows_for(isa_)(&w);
 }
 
@@ -124,8 +124,8 @@ void WinogradWeightSums::add_products(const Part& part, int64_t tiles, bool firs
   tile.padded = 1;
   tile.accumulate = first ? 0 : 1;
   for (int64_t tap = 0; tap < kTaps; ++tap) {
-    const float* a = reinterpret_cast<float*>(scratch + scratch_.gradients) + tap * tiles_.block_tiles() * part.outputs;
-    const float* b = reinterpret_cast<float*>(scratch + scratch_.inputs) + tap * tiles_.block_tiles() * part.channels;
+    const float* a = reinterpret_cast<float*>(scratch + scratch_.gradients) + tap * tiles_.tap_stride(part.outputs);
+    const float* b = reinterpret_cast<float*>(scratch + scratch_.inputs) + tap * tiles_.tap_stride(part.channels);
     float* out = reinterpret_cast<float*>(scratch + scratch_.sums) + tap * part.outputs * part.channels;
     for (int64_t j = 0; j < part.channels; j += tile_->nr) {
       tile.cols = static_cast<int32_t>(std::min<int64_t>(tile_->nr, part.channels - j));

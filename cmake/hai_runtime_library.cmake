@@ -5,7 +5,7 @@ get_target_property(runtime_type hai_runtime TYPE)
 # What a device carries is kept small (the limit is 2 MB stripped): all but the kernels and the loops around them in
 # devices/cpu/exec is cold code that checks, decodes and reports, and -Os more than halves it.
 if(NOT HAI_SANITIZE)
-  foreach(room base types format runtime training)
+  foreach(room base types format rebuild runtime training)
     get_target_property(room_type hai_${room} TYPE)
     if(NOT room_type STREQUAL "INTERFACE_LIBRARY")
       target_compile_options(hai_${room} PRIVATE $<$<CONFIG:Release>:-Os>)

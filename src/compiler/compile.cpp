@@ -16,6 +16,7 @@
 #include "base/utf8.h"
 #include "compiler/pipeline.h"
 #include "compiler/portable_graph.h"
+#include "compiler/rebuild.h"
 #include "compiler/training.h"
 #include "devices/cpu/lower/lower.h"
 #include "ops/build.h"
@@ -151,6 +152,42 @@ void warn_of_idle_npu(const ir::Graph& graph, std::span<const sd3403::Placement>
                            : "Change these operators in the source model, or compile for cpu")));
 }
 
+Status bind_whole(RebuildParts& rebuild, const CompileOptions& options) {
+  for (ir::Graph* form : {&rebuild.graph(), &rebuild.marked()}) {
+    HAI_TRY_STATUS(bind_dims(*form, options));
+    HAI_TRY_STATUS(separate_outputs(*form));
+  }
+  return {};
+}
+
+void drop_rebuild(CompiledModel& model, const std::string& reason) {
+  model.file.standby.reset();
+  model.file.observers.reset();
+  model.file.rebuild.reset();
+  model.report.training.rebuilt_layers = 0;
+  model.report.warnings.push_back(
+      printable(fmt::format("INT8 is not rebuilt after a training, which then runs in f32: {}", reason)));
+}
+
+Status add_rebuild(RebuildParts& rebuild, const ir::Graph& graph, std::span<const ir::ValueId> changed,
+                   const CompileOptions& options, WeightTable& weights, const std::vector<std::string>& output_names,
+                   CompiledModel& model) {
+  HAI_TRY(const std::string reason, rebuild.lower(graph, changed, options, weights, model.file));
+  if (!reason.empty()) {
+    drop_rebuild(model, reason);
+    return {};
+  }
+  name_outputs(*model.file.standby, output_names);
+  model.report.training.rebuilt_layers = static_cast<int64_t>(options.whole->lines.layers.size());
+  return {};
+}
+
+Status check_rebuild(RebuildParts& rebuild, CompiledModel& model) {
+  HAI_TRY(const std::string difference, rebuild.check(model.file));
+  if (!difference.empty()) drop_rebuild(model, difference);
+  return {};
+}
+
 // The program for the device, and what ran where.
 Result<format::Program> lower_for(const ir::Graph& graph, const CompileOptions& options, WeightTable& weights,
                                   CompileReport& report) {
@@ -255,19 +292,27 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   std::vector<std::string> output_names;
   for (const ir::ValueId output : graph.outputs()) output_names.push_back(graph.value(output).name);
   HAI_TRY_STATUS(separate_outputs(graph));
+  const bool rebuilds = options.training && options.whole;
+  const ConstantsByName constants = rebuilds ? constants_by_name(graph) : ConstantsByName();
+  std::optional<RebuildParts> rebuild;
   const CompileOptions steps = options.training ? without_folding(options) : options;
   HAI_TRY_STATUS(run_steps(graph, canonical_steps(), steps, &model.report.passes));
 
   WeightTable weights;
   std::vector<passes::Parameter> parameters;
   std::string head;
+  std::vector<ir::ValueId> changed;
   if (options.training) {
     graph.erase_dead();
     graph = graph.compact();
     HAI_TRY(parameters, choose_parameters(graph, *options.training));
     HAI_TRY(head, names_of_head(graph, parameters));
-    const std::vector<ir::ValueId> changed = passes::changed_constants(graph, *options.training, parameters);
+    changed = passes::changed_constants(graph, *options.training, parameters);
     restore_names(graph, changed);
+    if (rebuilds) {
+      rebuild.emplace(*options.whole, graph, constants);
+      HAI_TRY_STATUS(bind_whole(*rebuild, options));
+    }
     for (const ir::ValueId id : changed) {
       ir::Value& value = graph.value(id);
       value.constant = ir::ConstantData::copy_of(value.constant->bytes());  // other constants may share the memory
@@ -295,6 +340,7 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
       const std::string layout = passes::target_layout(options.training->loss, tensor.shape.back().value);
       if (!layout.empty()) file.metadata["target_layout"] = layout;
     }
+    if (rebuild) HAI_TRY_STATUS(add_rebuild(*rebuild, graph, changed, options, weights, output_names, model));
   }
   HAI_TRY_STATUS(run_steps(graph, fusing_steps(), steps, &model.report.passes));
   graph.erase_dead();
@@ -305,6 +351,7 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   file.programs.push_back(std::move(program));
   model.report.weights_bytes = weights.size_bytes();
   file.weights = weights.take();
+  if (file.rebuild) HAI_TRY_STATUS(check_rebuild(*rebuild, model));
   HAI_TRY_STATUS(format::verify_model(file));
   model.report.time_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
   return model;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "compiler/whole_model.h"
 #include "devices/sd3403/lower/lower.h"
 #include "format/model.h"
 #include "ir/graph.h"
@@ -40,6 +42,9 @@ struct CompileOptions {
   // Also compile a step of training (compiler/training.h): what is trained for the CPU, the frozen part for the device;
   // batch norms are then not folded.
   std::optional<passes::TrainingOptions> training;
+  // With `training`: the same model in INT8 (quantizer::Quantized::whole), stored with what it takes to make it again
+  // from what was trained. Where that is not possible a warning says why.
+  std::shared_ptr<const WholeModel> whole;
 };
 
 struct PassRecord {
@@ -70,6 +75,7 @@ struct TrainingReport {
   int64_t frozen_macs = 0;        // per sample; of a frozen part that was compiled for an NPU, as the next
   int64_t frozen_npu_macs = 0;    // of these, on the NPU
   int64_t feature_bytes = 0;      // what the frozen part gives for a sample; 0: no part of its own
+  int64_t rebuilt_layers = 0;     // whose integers a device makes again; 0: INT8 is not rebuilt
   int64_t recomputed = 0;         // forward nodes that the backward part does again
 };
 struct CompileReport {

@@ -178,6 +178,12 @@ std::string_view section_kind_name(uint32_t kind) {
       return "update";
     case SectionKind::kUpdateBytes:
       return "update_bytes";
+    case SectionKind::kStandby:
+      return "standby";
+    case SectionKind::kObservers:
+      return "observers";
+    case SectionKind::kRebuild:
+      return "rebuild";
   }
   return "unknown";
 }

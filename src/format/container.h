@@ -69,6 +69,10 @@ enum class SectionKind : uint32_t {
   // Of an update, which is no model either (training/model_update.h):
   kUpdate = 14,       // program.fbs: which model it is for, and what becomes of it
   kUpdateBytes = 15,  // what the model does not have, in chunks that are stored like those of weights
+  // Of a model whose integers are rebuilt after a training (rebuild/lines.h):
+  kStandby = 16,    // program.fbs: the other form of the device's program that names it, integer or f32
+  kObservers = 17,  // program.fbs: the trained part, which keeps the ranges of what it sees as states
+  kRebuild = 18,    // program.fbs: how the integers follow from parameters and ranges
 };
 
 // "graph", "program", ...; "unknown".

@@ -187,6 +187,11 @@ Result<Layout> lay_out(const ModelFile& model, const WriteOptions& options) {
   if (model.features) {
     add_section(layout, SectionKind::kFeatures, false, model.features->device, encode_program(*model.features));
   }
+  if (model.standby) {
+    add_section(layout, SectionKind::kStandby, false, model.standby->device, encode_program(*model.standby));
+    add_section(layout, SectionKind::kObservers, false, model.observers->device, encode_program(*model.observers));
+    add_section(layout, SectionKind::kRebuild, false, model.rebuild->device, encode_program(*model.rebuild));
+  }
   if (model.preprocessing) {
     add_section(layout, SectionKind::kPreprocessing, false, "", encode_preprocessing(*model.preprocessing));
   }
@@ -265,6 +270,11 @@ Result<ModelFile> read_whole_model(const std::shared_ptr<const ModelReader>& rea
   if (reader->has_features()) {
     HAI_TRY(model.features, reader->features());
   }
+  if (reader->has_rebuild()) {
+    HAI_TRY(model.standby, reader->standby());
+    HAI_TRY(model.observers, reader->observers());
+    HAI_TRY(model.rebuild, reader->rebuild());
+  }
   if (reader->weights_bytes() > 0) {
     // 64-byte blocks: constants are aligned inside the section, and so must its beginning be.
     struct alignas(64) Block {
@@ -327,6 +337,24 @@ Status verify_quantization_report(std::string_view report) {
   return make_error(StatusCode::kCorrupt, "F071", "the quantization report is not UTF-8, and so no JSON");
 }
 
+// The three parts of a rebuild: together, and made for this model.
+Status verify_rebuild(const ModelFile& model) {
+  const bool whole = model.standby && model.observers && model.rebuild && !model.programs.empty();
+  if (!whole && !model.standby && !model.observers && !model.rebuild) return {};
+  if (!whole || model.rebuild->device != "rebuild" || model.standby->device != model.programs[0].device ||
+      model.observers->device != model.programs[0].device) {
+    return make_error(
+        StatusCode::kInvalidArgument, "F079",
+        "what INT8 is rebuilt from must be there as a whole: a program in standby, observers, and how the "
+        "integers follow");
+  }
+  for (const std::optional<Program>* part : {&model.standby, &model.observers, &model.rebuild})
+    HAI_TRY_STATUS(verify_program(**part, model.weights_bytes()));
+  HAI_TRY_STATUS(check_stateless(*model.standby));
+  HAI_TRY_STATUS(check_stateless(*model.rebuild));
+  return check_same_interface(model.programs[0], *model.standby);
+}
+
 Status verify_model(const ModelFile& model) {
   HAI_TRY_STATUS(verify_metadata({model.name, model.metadata}));
   HAI_TRY_STATUS(verify_quantization_report(model.quantization_report));
@@ -363,6 +391,7 @@ Status verify_model(const ModelFile& model) {
     HAI_TRY_STATUS(check_stateless(*model.features));
     HAI_TRY_STATUS(check_features(*model.features, model.training ? &*model.training : nullptr));
   }
+  HAI_TRY_STATUS(verify_rebuild(model));
   if (model.preprocessing) HAI_TRY_STATUS(verify_preprocessing(*model.preprocessing));
   return {};
 }

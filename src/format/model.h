@@ -39,6 +39,12 @@ struct ModelFile {
   std::optional<Program> training;
   // The frozen part of a step: takes what the programs take, and gives what the training program takes instead.
   std::optional<Program> features;
+  // For INT8 that is rebuilt after a training (rebuild/lines.h), all three or none. `standby` is the other form of the
+  // first program, integer where that is f32 and f32 where that is integer; `observers` takes what the features program
+  // gives and has states: parameters, and the ranges of what it sees; `rebuild` lists how the integers follow.
+  std::optional<Program> standby;
+  std::optional<Program> observers;
+  std::optional<Program> rebuild;
   std::vector<WeightPiece> weights;  // ascending offsets, no overlap; gaps are written as zeros
   std::optional<Preprocessing> preprocessing;
   std::string quantization_report;              // JSON text, empty when none

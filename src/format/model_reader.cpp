@@ -202,7 +202,7 @@ Result<Program> ModelReader::load_program(const Section& section) const {
   if (graph != (program->device == "graph") || (!graph && program->device != section.name)) {
     return with_where(make_error(StatusCode::kCorrupt, "F045", "it holds a program for '{}'", program->device), place);
   }
-  if (!section.is(SectionKind::kTraining)) {
+  if (!section.is(SectionKind::kTraining) && !section.is(SectionKind::kObservers)) {
     if (auto stateless = check_stateless(*program); !stateless) return with_where(std::move(stateless).error(), place);
   }
   return program;
@@ -256,6 +256,36 @@ Result<Program> ModelReader::features() const {
   if (auto status = check_features(*program, &step); !status) return with_where(std::move(status).error(), where_);
   return program;
 }
+
+// A part of what is rebuilt.
+Result<Program> ModelReader::load_part(SectionKind kind, std::string_view device) const {
+  const Section* section = container_.find(kind);
+  if (section == nullptr || devices_.empty() || section->name != device) {
+    return with_where(
+        make_error(
+            StatusCode::kCorrupt, "F079",
+            "what INT8 is rebuilt from must be there as a whole: section {} is missing, or is for another device",
+            section_kind_name(static_cast<uint32_t>(kind))),
+        where_);
+  }
+  Result<Program> program = load_program(*section);
+  if (!program) return with_where(std::move(program).error(), where_);
+  return program;
+}
+
+Result<Program> ModelReader::standby() const {
+  const std::string device = devices_.empty() ? std::string() : devices_[0];
+  HAI_TRY(Program standby, load_part(SectionKind::kStandby, device));
+  HAI_TRY(const Program first, program(device));
+  if (auto status = check_same_interface(first, standby); !status) return with_where(std::move(status).error(), where_);
+  return standby;
+}
+
+Result<Program> ModelReader::observers() const {
+  return load_part(SectionKind::kObservers, devices_.empty() ? std::string_view() : devices_[0]);
+}
+
+Result<Program> ModelReader::rebuild() const { return load_part(SectionKind::kRebuild, "rebuild"); }
 
 Status ModelReader::verify_all() const {
   const auto check = [this]() -> Status {

@@ -51,6 +51,8 @@ class ModelReader {
   const std::string& report() const { return report_; }
   bool has_graph() const { return container_.find(SectionKind::kGraph) != nullptr; }
   bool has_features() const { return container_.find(SectionKind::kFeatures) != nullptr; }
+  // INT8 can be rebuilt: with standby() and observers().
+  bool has_rebuild() const { return container_.find(SectionKind::kRebuild) != nullptr; }
   bool has_training() const { return container_.find(SectionKind::kTraining) != nullptr; }
   const std::vector<std::string>& devices() const { return devices_; }  // in the order of the file
   int64_t weights_bytes() const { return weights_bytes_; }              // expanded
@@ -61,6 +63,10 @@ class ModelReader {
   Result<Program> training() const;  // error F073 where there is none
   // The frozen part of the training program, which it fits. Precondition: has_features().
   Result<Program> features() const;
+  // How INT8 is rebuilt (model.h). Error F079 where one of the three is missing or is none for this model.
+  Result<Program> standby() const;
+  Result<Program> observers() const;
+  Result<Program> rebuild() const;
   // Every digest, also of sections of newer versions.
   Status verify_all() const;
 
@@ -73,6 +79,7 @@ class ModelReader {
   Status load_compressed_weights(const Section& weights, const Section& chunks);
   Status load_small_sections();
   Result<Program> load_program(const Section& section) const;
+  Result<Program> load_part(SectionKind kind, std::string_view device) const;
 
   std::string where_;
   std::shared_ptr<const ByteSource> source_;

@@ -134,8 +134,17 @@ void apply(Graph& graph, NodeId id, const Affine& affine, const ChannelLayout& l
   }
 }
 
+Folding folding_of(const Graph& graph, NodeId into, const Node& next, ValueId value) {
+  Folding out{into, next.op, next.inputs[0] == value, 0, {}, graph.value(next.outputs[0]).name};
+  if (next.op == "batch_norm") out.epsilon = next.float_attribute("epsilon", 1e-5);
+  for (const ValueId input : next.inputs) {
+    if (input != value) out.constants.push_back(graph.value(input).name);
+  }
+  return out;
+}
+
 // Folds the reader of `id` into it; false when there is none that fits.
-bool fold_reader(Graph& graph, NodeId id, const std::vector<bool>& kept) {
+bool fold_reader(Graph& graph, NodeId id, const std::vector<bool>& kept, std::vector<Folding>* foldings) {
   const Node& node = graph.node(id);
   const ValueId result = node.outputs[0];
   const NodeId next_id = sole_reader(graph, result);
@@ -153,6 +162,7 @@ bool fold_reader(Graph& graph, NodeId id, const std::vector<bool>& kept) {
   for (const double v : affine->scale) {
     if (!std::isfinite(v)) return false;
   }
+  if (foldings != nullptr) foldings->push_back(folding_of(graph, id, next, result));
   apply(graph, id, *affine, *layout);
   return replace_node(graph, next_id, result);
 }
@@ -163,12 +173,12 @@ Result<PassStats> fold_batch_norm(Graph& graph) {
   return fold_batch_norm_but(graph, std::vector<bool>(graph.node_slots(), false));
 }
 
-Result<PassStats> fold_batch_norm_but(Graph& graph, const std::vector<bool>& kept) {
+Result<PassStats> fold_batch_norm_but(Graph& graph, const std::vector<bool>& kept, std::vector<Folding>* foldings) {
   PassStats stats;
   HAI_TRY(const std::vector<NodeId> order, graph.ordered());
   for (const NodeId id : order) {
     if (kept[id] || !graph.node(id).alive || !foldable(graph, graph.node(id))) continue;
-    while (fold_reader(graph, id, kept)) ++stats.changes;
+    while (fold_reader(graph, id, kept, foldings)) ++stats.changes;
   }
   graph.erase_dead();
   return stats;

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -48,8 +49,18 @@ Result<PassStats> fold_pad(ir::Graph& graph);
 // Folds batch norm, and multiplication by or addition of per-channel constants, into the float convolution or matrix
 // product before it.
 Result<PassStats> fold_batch_norm(ir::Graph& graph);
-// The same, but for these nodes (by node slot), which stay as they are.
-Result<PassStats> fold_batch_norm_but(ir::Graph& graph, const std::vector<bool>& kept);
+// What was folded into a node, in the order in which it was: the names that nodes and constants had.
+struct Folding {
+  ir::NodeId into = ir::kNone;
+  std::string op;             // "batch_norm", "add", ...
+  bool value_is_left = true;  // of an operator of two operands: the layer's result is the left one
+  double epsilon = 0;         // of a batch norm
+  std::vector<std::string> constants;
+  std::string output;  // the value that the folded node made
+};
+// The same, but for these nodes (by node slot), which stay as they are; with a list of what was folded.
+Result<PassStats> fold_batch_norm_but(ir::Graph& graph, const std::vector<bool>& kept,
+                                      std::vector<Folding>* foldings = nullptr);
 // Lets convolutions and matrix products apply the activation that alone reads their result.
 Result<PassStats> fuse_conv_activation(ir::Graph& graph);
 // Lets batch_norm_train apply the relu or relu6 behind it, and its gradient that of the activation.

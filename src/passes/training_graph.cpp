@@ -30,29 +30,6 @@ ValueId constant_to_input(Graph& graph, ValueId constant) {
   return input;
 }
 
-// Products add their bias before anything else, so a trained one can be an operator of its own, whose gradient is that
-// of an addition.
-Status split_bias(Graph& graph, ValueId bias) {
-  const std::vector<ir::Use> uses = graph.value(bias).uses;
-  for (const ir::Use& use : uses) {
-    const ir::Node node = graph.node(use.node);
-    const bool product = node.op == "conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
-    if (!product || use.operand != 2) continue;
-    graph.set_input(use.node, 2, kNone);
-    const ValueId result = node.outputs[0];
-    const std::string name = graph.value(result).name;
-    graph.rename_value(result, name + "/product");
-    ops::AppendOptions options;
-    options.node_name = node.name;
-    options.output_names = {name};
-    HAI_TRY(const ir::NodeId sum, ops::append(graph, "add", {result, bias}, {}, std::move(options)));
-    const ValueId with_bias = graph.node(sum).outputs[0];
-    graph.replace_uses(result, with_bias);
-    graph.set_input(sum, 0, result);
-  }
-  return {};
-}
-
 bool contains(std::span<const Parameter> parameters, ValueId value) {
   return std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& p) { return p.value == value; });
 }
@@ -396,6 +373,27 @@ class TrainingGraph {
 };
 
 }  // namespace
+
+Status split_bias(Graph& graph, ValueId bias) {
+  const std::vector<ir::Use> uses = graph.value(bias).uses;
+  for (const ir::Use& use : uses) {
+    const ir::Node node = graph.node(use.node);
+    const bool product = node.op == "conv2d" || node.op == "conv_transpose2d" || node.op == "matmul";
+    if (!product || use.operand != 2) continue;
+    graph.set_input(use.node, 2, kNone);
+    const ValueId result = node.outputs[0];
+    const std::string name = graph.value(result).name;
+    graph.rename_value(result, name + "/product");
+    ops::AppendOptions options;
+    options.node_name = node.name;
+    options.output_names = {name};
+    HAI_TRY(const ir::NodeId sum, ops::append(graph, "add", {result, bias}, {}, std::move(options)));
+    const ValueId with_bias = graph.node(sum).outputs[0];
+    graph.replace_uses(result, with_bias);
+    graph.set_input(sum, 0, result);
+  }
+  return {};
+}
 
 Status make_training_graph(Graph& graph, const TrainingOptions& options, std::span<const Parameter> parameters) {
   return TrainingGraph(graph, options).run(parameters);

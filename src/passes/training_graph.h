@@ -65,6 +65,10 @@ struct TrainingOptions {
 // P543 no such mode of batch norms, P547 an option of the optimizer out of range.
 Status make_training_graph(ir::Graph& graph, const TrainingOptions& options, std::span<const Parameter> parameters);
 
+// Products add their bias before anything else, so one that varies can be an operator of its own: where `bias` is that
+// of a product, the product loses it and an addition follows, whose result has the product's name.
+Status split_bias(ir::Graph& graph, ir::ValueId bias);
+
 // The constants of the model that the step changes: parameters, and running statistics of batch norms in train mode.
 std::vector<ir::ValueId> changed_constants(const ir::Graph& graph, const TrainingOptions& options,
                                            std::span<const Parameter> parameters);

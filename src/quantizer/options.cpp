@@ -250,6 +250,7 @@ constexpr std::array<Field, 23> kFields = {{
     {"seed",
      [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_integer(n, v, 0, INT64_MAX, o.seed); }},
     {"trainable", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_text(n, v, o.trainable); }},
+    {"rebuild", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.rebuild); }},
     {"force", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_bool(n, v, o.force); }},
 }};
 

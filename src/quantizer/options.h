@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,6 +88,12 @@ struct QuantizeOptions {
   // Not empty: the model will be trained (passes/trainable_parameters.h says what this names), and only the part that
   // no step changes becomes integer; what a training reaches stays f32, with its batch norms.
   std::string trainable;
+  // With `trainable`: also make an INT8 model of the whole, which a device can make again from what it trained
+  // (docs/design/0021).
+  bool rebuild = true;
+  // Not an option of callers: names of values that trained nodes make, which become integer by what a device can do
+  // again: ranges from least to largest, rounding to nearest, biases without correction.
+  std::set<std::string> trained_values;
   bool force = false;  // hand out the result even when the self-check finds a collapse
 };
 

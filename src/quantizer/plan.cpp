@@ -132,6 +132,16 @@ class Planner {
     for (size_t i = 0; i < plan_.group.size(); ++i) plan_.group[i] = static_cast<uint32_t>(i);
     plan_.observed.assign(graph.value_slots(), false);
     plan_.point.assign(graph.value_slots(), false);
+    plan_.trained.assign(nodes, false);
+    plan_.trained_range.assign(graph.value_slots(), false);
+  }
+
+  void mark_trained(const std::set<std::string>& values) {
+    for (const ir::NodeId id : order_) {
+      const auto& outputs = graph_.node(id).outputs;
+      plan_.trained[id] = std::any_of(outputs.begin(), outputs.end(),
+                                      [&](ir::ValueId value) { return values.contains(graph_.value(value).name); });
+    }
   }
 
   // After check_names. Importers give all nodes that an operator becomes its name.
@@ -223,6 +233,10 @@ class Planner {
     }
     for (ir::ValueId id = 0; id < plan_.observed.size(); ++id) {
       if (plan_.observed[id]) plan_.watched.push_back(id);
+    }
+    for (const ir::NodeId id : order_) {
+      if (!plan_.trained[id] || !plan_.integer[id]) continue;
+      for (const ir::ValueId output : graph_.node(id).outputs) plan_.trained_range[plan_.group[output]] = true;
     }
   }
 
@@ -463,6 +477,9 @@ class Planner {
     if (follower.is_constant() || follower.uses.size() != 1 || graph_.is_output(value) || graph_.is_input(value))
       return;
     if (follower.producer == ir::kNone || !plan_.integer[follower.producer]) return;
+    // A range that a training moves must not take along a layer that stays.
+    const ir::NodeId leading = graph_.value(leader).producer;
+    if (leading != ir::kNone && plan_.trained[leading] && !plan_.trained[follower.producer]) return;
     // A mover takes its source along: only when nothing else lives on the source's finer scale.
     if (plan_.roles[follower.producer] == Role::kMover) {
       const ir::Node& mover = graph_.node(follower.producer);
@@ -551,6 +568,7 @@ Result<Plan> make_plan(const ir::Graph& graph, const QuantizeOptions& options,
   HAI_TRY_STATUS(check_names(graph, options));
   HAI_TRY(std::vector<ir::NodeId> order, graph.ordered());
   Planner planner(graph, std::move(order));
+  planner.mark_trained(options.trained_values);
   planner.assign_roles(options, chosen);
   planner.choose_integer_nodes();
   planner.choose_groups();

@@ -38,6 +38,10 @@ struct Plan {
   std::vector<bool> observed;        // by value slot: calibration must watch it (representatives of integer values)
   std::vector<ir::ValueId> watched;  // the same as a list, ascending
 
+  // Of a model whose INT8 a device makes again after a training (QuantizeOptions::trained_values); else all false.
+  std::vector<bool> trained;        // by node slot
+  std::vector<bool> trained_range;  // by value slot, of representatives: a trained node makes one of the group
+
   int bits_of(ir::ValueId value) const { return bits[group[value]]; }
   // Of what a kMac node stores: that of its result's group, but a product of 16-bit activations has 16.
   int result_bits(ir::NodeId id, ir::ValueId result) const {

@@ -16,6 +16,7 @@
 #include "quantizer/large_results.h"
 #include "quantizer/plan.h"
 #include "quantizer/prune.h"
+#include "quantizer/quantize_steps.h"
 #include "quantizer/range_outliers.h"
 #include "quantizer/ranges.h"
 #include "quantizer/reconstruction.h"
@@ -23,6 +24,7 @@
 #include "quantizer/rewrite.h"
 #include "quantizer/sample_store.h"
 #include "quantizer/self_check.h"
+#include "quantizer/whole_model.h"
 #include "quantizer/winograd_layers.h"
 
 namespace hai::quantizer {
@@ -42,27 +44,6 @@ Status refuse_quantized(const ir::Graph& graph) {
   return make_error(StatusCode::kInvalidArgument, "Q040",
                     "the model is quantized already (tensor \"{}\" is {}); compile it as it is", value->name,
                     data_type_name(value->type.dtype));
-}
-
-int64_t channels_of(const ir::Graph& graph, ir::ValueId value) {
-  const Shape& shape = graph.value(value).type.shape;
-  return shape.empty() || shape.back().is_symbolic() ? 0 : shape.back().value;
-}
-
-// One observer for each tensor whose range decides; with the means of its channels for each input of a matrix product
-// (they correct the bias) and each watched batch norm.
-Observations make_observers(const ir::Graph& graph, const Plan& plan, bool means, bool magnitudes,
-                            const std::vector<std::pair<ir::ValueId, size_t>>& norms) {
-  Observations observations;
-  for (ir::NodeId id = 0; id < graph.node_slots() && (means || magnitudes); ++id) {
-    const ir::Node& node = graph.node(id);
-    if (!node.alive || !plan.integer[id] || plan.roles[id] != Role::kMac || graph.value(node.inputs[0]).is_constant())
-      continue;
-    observations.emplace(node.inputs[0], RangeObserver(channels_of(graph, node.inputs[0]), magnitudes));
-  }
-  for (const auto& [value, index] : norms) observations.emplace(value, RangeObserver(channels_of(graph, value)));
-  for (const ir::ValueId value : plan.watched) observations.emplace(value, RangeObserver());
-  return observations;
 }
 
 // Scales channels of tensors between layers, from a few samples; returns by what.
@@ -97,56 +78,6 @@ std::vector<size_t> others(const std::vector<size_t>& held_back, size_t count) {
     if (std::find(held_back.begin(), held_back.end(), i) == held_back.end()) rest.push_back(i);
   }
   return rest;
-}
-
-// Gives 16-bit activations to the layers that 8 bits are too coarse for: another plan, other ranges, the same
-// observations.
-Result<std::vector<InputNoise>> widen_outliers(const ir::Graph& graph, const Observations& observations,
-                                               const std::vector<InputNoise>& noises, const QuantizeOptions& options,
-                                               std::map<ir::NodeId, Precision>& chosen, Plan& plan, Ranges& ranges,
-                                               std::vector<Warning>& warnings) {
-  std::vector<InputNoise> widened;
-  if (!options.widen) return widened;
-  Widening widening = layers_to_widen(graph, plan, noises);
-  // What the caller chose by name stays.
-  const auto is_given = [&](ir::NodeId id) { return options.layers.count(graph.node(id).name) > 0; };
-  std::erase_if(widening.layers, is_given);
-  for (const InputNoise& left : widening.left) {
-    if (!is_given(left.node)) warnings.push_back(to_warning(graph, left));
-  }
-  if (widening.layers.empty()) return widened;
-  for (const ir::NodeId id : widening.layers) {
-    chosen[id] = {8, 16, false};
-    const auto noise = std::find_if(noises.begin(), noises.end(), [&](const InputNoise& n) { return n.node == id; });
-    widened.push_back({id, noise == noises.end() ? 0 : noise->noise_db});
-  }
-  HAI_TRY(plan, make_plan(graph, options, chosen));
-  HAI_TRY(ranges, choose_ranges(graph, plan, observations, options));
-  return widened;
-}
-
-// Gives more bits to the layers whose results are too large for theirs. Every round gives some layer more, up to f32;
-// a layer in f32 may make the one before it the last, so it goes on until there is none.
-Result<std::vector<LargeResult>> shrink_multipliers(const ir::Graph& graph, const Observations& observations,
-                                                    const QuantizeOptions& options,
-                                                    std::map<ir::NodeId, Precision>& chosen, Plan& plan,
-                                                    Ranges& ranges) {
-  std::vector<LargeResult> all;
-  for (;;) {
-    HAI_TRY(const std::vector<LargeResult> found, large_results(graph, plan, ranges));
-    if (found.empty()) return all;
-    for (const LargeResult& result : found) {
-      chosen[result.node] = result.after;
-      const auto known = std::find_if(all.begin(), all.end(), [&](const auto& r) { return r.node == result.node; });
-      if (known == all.end()) {
-        all.push_back(result);
-      } else {
-        known->after = result.after;
-      }
-    }
-    HAI_TRY(plan, make_plan(graph, options, chosen));
-    HAI_TRY(ranges, choose_ranges(graph, plan, observations, options));
-  }
 }
 
 // Prunes in place and measures on samples what that changes.
@@ -323,6 +254,11 @@ Result<Quantized> quantize(ir::Graph graph, const NextSample& next, const Quanti
     HAI_TRY_STATUS(judge(check, options.force, warnings));
   }
   Quantized result;
+  if (options.rebuild && !options.trainable.empty()) {
+    HAI_TRY(WholeResult whole, make_whole({graph, store, calibrating, options, rounding.weights}));
+    result.whole = std::move(whole.model);
+    if (!whole.reason.empty()) warnings.push_back({"rebuild", "", whole.reason, "the trained part then runs in f32"});
+  }
   result.sample_count = static_cast<int64_t>(store.size());
   for (const Warning& warning : warnings) result.warnings.push_back(to_string(warning));
   result.report_json =

@@ -12,11 +12,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "compiler/whole_model.h"
 #include "ir/graph.h"
 #include "ops/interpreter.h"
 #include "quantizer/options.h"
@@ -57,6 +59,8 @@ struct Quantized {
                             // self-check
   std::vector<std::string> warnings;
   int64_t sample_count = 0;
+  // With options.trainable and options.rebuild, where that is possible: for CompileOptions::whole.
+  std::shared_ptr<const compiler::WholeModel> whole;
 };
 
 // True when the graph holds integer tensors with scales: it is quantized already, and is compiled as it is.

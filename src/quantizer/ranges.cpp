@@ -14,20 +14,28 @@
 #include <cmath>
 
 #include "quantizer/weights.h"
+#include "types/quantize_layer.h"
 #include "types/unary_functions.h"
 
 namespace hai::quantizer {
 namespace {
 
-// Multipliers are at most 2^8; raised scales stay clear of rounding.
-constexpr double kLargestMultiplier = 200.0;
-constexpr float kStepsOfAPoint = 16.0F;
-
 bool is_zero(const RangeObserver& seen) { return seen.min() == 0.0F && seen.max() == 0.0F; }
+
+// Of no more than what a device observes that makes the range again.
+void choose_trained_range(const Plan& plan, ir::ValueId value, const RangeObserver& seen,
+                          const QuantizeOptions& options, Ranges& ranges) {
+  ranges.eight[value] = seen.choose(Observer::kMinMax, options.symmetric);
+  ranges.sixteen[value] =
+      plan.point[value]
+          ? per_tensor_quantization(ranges.eight[value]->scales[0] / HAI_STEPS_OF_A_POINT, 0)
+          : range_quantization(static_cast<double>(seen.min()), static_cast<double>(seen.max()), true, 16);
+  if (is_zero(seen)) ranges.eight[value] = ranges.sixteen[value] = per_tensor_quantization(1.0F, 0);
+}
 
 // A tensor that was zero on every sample gets a scale like the others' (their geometric mean), so that no multiplier
 // leaves its range.
-void give_zero_tensors_a_scale(const Observations& observations,
+void give_zero_tensors_a_scale(const Observations& observations, const Plan& plan,
                                std::vector<std::optional<Quantization>>& quantization) {
   double log_sum = 0;
   int64_t count = 0;
@@ -38,7 +46,8 @@ void give_zero_tensors_a_scale(const Observations& observations,
   }
   const auto scale = static_cast<float>(count > 0 ? std::exp(log_sum / static_cast<double>(count)) : 1.0);
   for (ir::ValueId value = 0; value < quantization.size(); ++value) {
-    if (quantization[value] && is_zero(observations.at(value))) quantization[value] = per_tensor_quantization(scale, 0);
+    if (quantization[value] && is_zero(observations.at(value)) && !plan.trained_range[value])
+      quantization[value] = per_tensor_quantization(scale, 0);
   }
 }
 
@@ -75,8 +84,7 @@ Quantization choose_8_bits(const ir::Graph& graph, const Plan& plan, ir::ValueId
 }
 
 void raise(std::optional<Quantization>& quantization, double least) {
-  if (quantization && static_cast<double>(quantization->scales[0]) < least)
-    quantization->scales[0] = static_cast<float>(least);
+  if (quantization) quantization->scales[0] = hai_raised_scale(quantization->scales[0], least);
 }
 
 class Raiser {
@@ -94,11 +102,11 @@ class Raiser {
     if (is_table(node.op) || node.op == "softmax" || node.op == "layer_norm") return;  // no multiplier of scales
     const uint32_t output = plan_.group[node.outputs[0]];
     const bool multiplies = node.op == "mul" || node.op == "matmul";
-    double least = multiplies ? 1.0 / kLargestMultiplier : 0.0;
+    double least = multiplies ? 1.0 / HAI_LARGEST_USED_MULTIPLIER : 0.0;
     for (const ir::ValueId input : node.inputs) {
       const int bits = takes_bytes(node.op) ? 8 : plan_.bits_of(node.outputs[0]);
       const double scale = scale_of(input, bits, takes_mixed_widths(node.op));
-      least = multiplies ? least * scale : std::max(least, scale / kLargestMultiplier);
+      least = multiplies ? least * scale : std::max(least, scale / HAI_LARGEST_USED_MULTIPLIER);
     }
     raise((plan_.bits[output] == 16 ? ranges_.sixteen : ranges_.eight)[output], least);
     keep_ratio(output);
@@ -109,7 +117,7 @@ class Raiser {
     const ir::Node& node = graph_.node(id);
     const Precision& precision = plan_.precision[id];
     const double input = scale_of(node.inputs[0], precision.activation_bits, false);
-    const double least = largest_multiplier(graph_, node, precision, input) / kLargestMultiplier;
+    const double least = largest_multiplier(graph_, node, precision, input) / HAI_LARGEST_USED_MULTIPLIER;
     const uint32_t output = plan_.group[node.outputs[0]];
     raise((plan_.result_bits(id, node.outputs[0]) == 16 ? ranges_.sixteen : ranges_.eight)[output], least);
     keep_ratio(output);
@@ -118,7 +126,7 @@ class Raiser {
   // A tensor may be rescaled from one width to the other.
   void keep_ratio(uint32_t group) {
     if (ranges_.eight[group])
-      raise(ranges_.sixteen[group], static_cast<double>(ranges_.eight[group]->scales[0]) / kLargestMultiplier);
+      raise(ranges_.sixteen[group], static_cast<double>(ranges_.eight[group]->scales[0]) / HAI_LARGEST_USED_MULTIPLIER);
   }
 
   double scale_of(ir::ValueId value, int bits, bool own_width) const {
@@ -154,14 +162,18 @@ Result<Ranges> choose_ranges(const ir::Graph& graph, const Plan& plan, const Obs
   ranges.behind_function.resize(graph.value_slots());
   for (const ir::ValueId value : plan.watched) {
     const RangeObserver& seen = observations.at(value);
+    if (plan.trained_range[value]) {
+      choose_trained_range(plan, value, seen, options, ranges);
+      continue;
+    }
     ranges.eight[value] = choose_8_bits(graph, plan, value, seen, options, ranges);
     ranges.sixteen[value] =
         plan.point[value]
-            ? per_tensor_quantization(ranges.eight[value]->scales[0] / kStepsOfAPoint, 0)
+            ? per_tensor_quantization(ranges.eight[value]->scales[0] / HAI_STEPS_OF_A_POINT, 0)
             : range_quantization(static_cast<double>(seen.min()), static_cast<double>(seen.max()), true, 16);
   }
-  give_zero_tensors_a_scale(observations, ranges.eight);
-  give_zero_tensors_a_scale(observations, ranges.sixteen);
+  give_zero_tensors_a_scale(observations, plan, ranges.eight);
+  give_zero_tensors_a_scale(observations, plan, ranges.sixteen);
   for (const ir::ValueId value : plan.watched) {
     if (is_zero(observations.at(value))) ranges.sixteen[value] = ranges.eight[value];
   }

@@ -308,10 +308,11 @@ class Rewriter {
   }
 
   // Takes the mean error of the rounded weights back, where the means of the input are known.
-  void correct_bias(const ir::Node& node, const QuantizedWeights& quantized, const ChannelLayout& layout,
+  void correct_bias(ir::NodeId id, const ir::Node& node, const QuantizedWeights& quantized, const ChannelLayout& layout,
                     std::vector<float>& bias) const {
     const auto seen = observations_.find(node.inputs[0]);
-    if (!options_.bias_correction || seen == observations_.end() || node.op == "conv_transpose2d") return;
+    if (plan_.trained[id] || !options_.bias_correction || seen == observations_.end() || node.op == "conv_transpose2d")
+      return;
     const std::vector<float> means = seen->second.channel_means();
     if (means.empty()) return;
     const ir::Value& weights = graph_.value(node.inputs[1]);
@@ -381,7 +382,7 @@ class Rewriter {
     HAI_TRY(const QuantizedWeights quantized,
             weights_of(id, {s_x, s_y, bias, bias_limit(plan_.precision[id])}, layout));
     if (quantized.bias.empty()) {
-      correct_bias(node, quantized, layout, bias);
+      correct_bias(id, node, quantized, layout, bias);
     } else {
       bias = quantized.bias;
     }

@@ -48,8 +48,8 @@ double largest_multiplier(const ir::Graph& graph, const ir::Node& node, const Pr
       largest = std::max(largest, std::abs(static_cast<double>(x)));
     return largest;
   };
-  const double step = largest_of(1) / static_cast<double>(weight_limit(precision.weight_bits));
-  return std::max(input_scale * step, largest_of(2) / bias_limit(precision));
+  return hai_layer_multiplier(input_scale, largest_of(1), static_cast<double>(weight_limit(precision.weight_bits)),
+                              largest_of(2), bias_limit(precision));
 }
 
 int64_t weight_limit(int bits) { return (int64_t{1} << (bits - 1)) - 1; }

@@ -53,6 +53,11 @@ Result<std::shared_ptr<const Executable>> Model::features_executable(cpu::Isa is
   return Executable::make(reader_, std::move(program), isa, kernels_of(device));
 }
 
+Result<std::shared_ptr<const Executable>> Model::observers_executable(cpu::Isa isa) {
+  HAI_TRY(format::Program program, reader_->observers());
+  return Executable::make(reader_, std::move(program), isa, registry_);
+}
+
 Result<std::shared_ptr<const Executable>> Model::faulty_executable(const std::string& device, cpu::Isa isa,
                                                                    std::string_view faults) {
   for (const Device& known : devices()) {

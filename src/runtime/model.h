@@ -34,6 +34,8 @@ class Model {
   // Of the frozen part of the training program, on the device that it was compiled for. Precondition:
   // file().has_features(). Error R013: this build does not have that device.
   Result<std::shared_ptr<const Executable>> features_executable(cpu::Isa isa);
+  // Of the observers, a new one each time. Precondition: file().has_rebuild().
+  Result<std::shared_ptr<const Executable>> observers_executable(cpu::Isa isa);
   // A new one, for one session. Error R030: the device shows no faults; those of its injection.
   Result<std::shared_ptr<const Executable>> faulty_executable(const std::string& device, cpu::Isa isa,
                                                               std::string_view faults);

@@ -84,6 +84,7 @@ Result<std::string> choose_device(const std::string& wanted, const std::vector<s
 Result<std::shared_ptr<const Executable>> executable_for(Model& model, const SessionOptions& options, cpu::Isa isa) {
   if (options.training) return model.training_executable(isa);
   if (options.features) return model.features_executable(isa);
+  if (options.observers) return model.observers_executable(isa);
   HAI_TRY(const std::string device, choose_device(options.device, model.file().devices()));
   return options.inject ? model.faulty_executable(device, isa, *options.inject) : model.executable(device, isa);
 }

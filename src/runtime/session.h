@@ -29,8 +29,9 @@ struct SessionOptions {
   int64_t max_batch = 0;
   bool profile = false;
   int trace_events = 0;
-  bool training = false;  // runs the training program, on the CPU; `device` and `inject` are not used
-  bool features = false;  // runs the frozen part of the training program; `device` and `inject` are not used
+  bool training = false;   // runs the training program, on the CPU; `device` and `inject` are not used
+  bool features = false;   // runs the frozen part of the training program; `device` and `inject` are not used
+  bool observers = false;  // runs the observers of what is rebuilt; `device` and `inject` are not used
   std::optional<std::string> inject = {};  // faults that a simulated device shows, separated by ';'
 };
 

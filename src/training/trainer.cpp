@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "format/sample_pieces.h"
+#include "training/rebuilder.h"
 #include "types/optimizer_step.h"
 
 namespace hai::training {
@@ -216,24 +217,29 @@ bool Trainer::has_averages() const {
   return false;
 }
 
-Result<format::ModelFile> Trainer::trained_model(SavedWeights weights) {
-  const bool average = weights == SavedWeights::kAverage;
-  if (average && !has_averages()) {
+Result<std::span<const std::byte>> Trainer::parameter(size_t index, SavedWeights weights) {
+  if (weights == SavedWeights::kLast) return std::span<const std::byte>(state(index));
+  if (!has_averages()) {
     return make_error(StatusCode::kInvalidArgument, "E016",
                       "this training keeps no averages of the weights; compile the model with --train ema=0.99");
   }
+  // Running statistics have no average: they are averages themselves.
+  const auto kept = find_state(state_tensor(index).name + kAverageOf);
+  return std::span<const std::byte>(state(kept.value_or(index)));
+}
+
+Result<format::ModelFile> Trainer::trained_model(SavedWeights weights) {
   HAI_TRY(format::ModelFile file, format::read_whole_model(model_->shared_file()));
   auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(file.weights_bytes()));
   for (const format::WeightPiece& piece : file.weights)
     std::copy(piece.bytes.begin(), piece.bytes.end(), bytes->begin() + piece.offset_bytes);
   for (size_t i = 0; i < state_count(); ++i) {
     if (!is_parameter(i)) continue;
-    // Running statistics have no average: they are averages themselves.
-    const auto kept = average ? find_state(state_tensor(i).name + kAverageOf) : std::nullopt;
-    const std::span<const std::byte> from = state(kept.value_or(i));
+    HAI_TRY(const std::span<const std::byte> from, parameter(i, weights));
     std::copy(from.begin(), from.end(), bytes->begin() + session_->program().states[i].offset_bytes);
   }
   file.weights = {{0, *bytes, bytes}};
+  run_form(file, false);  // its integers are those of other parameters
   file.metadata["trained_steps"] = std::to_string(steps_);
   return file;
 }

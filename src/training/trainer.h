@@ -71,6 +71,7 @@ class Trainer {
     return session_->program().tensors[session_->program().inputs[first_inputs_]];
   }
   size_t prediction_count() const { return session_->output_count() - 2; }
+  const std::shared_ptr<runtime::Model>& model() const { return model_; }
   const runtime::Session& session() const { return *session_; }
   const runtime::Session* features_session() const { return features_session_.get(); }
 
@@ -98,7 +99,10 @@ class Trainer {
   // Error E016: averages are asked for and there are none.
   Status save(const std::string& path, const std::map<std::string, std::string>& metadata = {},
               SavedWeights weights = SavedWeights::kLast);
-  // What save() writes, in memory.
+  // A parameter's bytes as save() writes them; of running statistics there are no averages. Error E016. Precondition:
+  // is_parameter(index).
+  Result<std::span<const std::byte>> parameter(size_t index, SavedWeights weights);
+  // What save() writes, in memory. It runs the trained part in f32; see rebuilder.h for INT8.
   Result<format::ModelFile> trained_model(SavedWeights weights = SavedWeights::kLast);
   bool has_averages() const;
   // A state by its name.

@@ -17,6 +17,10 @@ static const double HAI_SMALLEST_SCALE = 1e-30;
 /* Highest number that a symmetric range of 16 bits is given: as much room above it, since pictures that were not seen
  * must not saturate. */
 static const double HAI_WIDE_HIGH = 16383.0;
+/* Multipliers are at most 2^8; scales that are raised for them stay clear of rounding. */
+static const double HAI_LARGEST_USED_MULTIPLIER = 200.0;
+/* A wide rounding point has so many steps for one of its 8-bit range. */
+static const float HAI_STEPS_OF_A_POINT = 16.0F;
 
 typedef struct {
   float scale;
@@ -58,6 +62,14 @@ static inline hai_channel_affine hai_batch_norm_affine(double gamma, double beta
 }
 static inline float hai_fold_weight(float weight, double scale) { return (float)((double)weight * scale); }
 static inline float hai_fold_bias(double bias, double scale, double offset) { return (float)(bias * scale + offset); }
+
+/* The largest multiplier of a layer before it is divided by its output's scale. */
+static inline double hai_layer_multiplier(double input_scale, double largest_weight, double limit, double largest_bias,
+                                          double bias_limit) {
+  return fmax(input_scale * (largest_weight / limit), largest_bias / bias_limit);
+}
+/* The scale of an activation, raised where a multiplier before it asks for more. */
+static inline float hai_raised_scale(float scale, double least) { return (double)scale < least ? (float)least : scale; }
 
 /* Of an output channel whose largest weight has this magnitude, on a grid of [-limit, limit]. */
 static inline float hai_weight_scale(double largest, double limit) {

@@ -121,8 +121,9 @@ struct Source {
   ir::Graph graph;
   std::optional<Preprocessing> preprocessing;
   std::string quantization_report;
-  std::string mixed_report;              // of the search, when there was one
-  std::map<std::string, DimRange> dims;  // what is left for the compiler to bind
+  std::string mixed_report;                           // of the search, when there was one
+  std::shared_ptr<const compiler::WholeModel> whole;  // of a model to train, in INT8
+  std::map<std::string, DimRange> dims;               // what is left for the compiler to bind
 };
 
 Result<Source> load_source(const CompileArguments& arguments) {
@@ -322,6 +323,7 @@ Status quantize(const CompileArguments& arguments, const std::string& trainable,
           options.max_drop > 0 ? quantize_by_goal(next, options, source) : quantize_at_once(next, options, source));
   print_warnings(quantized.warnings);
   note("calibration: {}", folder.report().to_string());
+  source.whole = std::move(quantized.whole);
   source.graph = std::move(quantized.graph);
   source.quantization_report = std::move(quantized.report_json);
   return {};
@@ -398,6 +400,7 @@ void print_report(const compiler::CompileReport& report, const format::WrittenBy
                               {"frozen_macs", report.training.frozen_macs},
                               {"frozen_npu_macs", report.training.frozen_npu_macs},
                               {"feature_bytes", report.training.feature_bytes},
+                              {"rebuilt_layers", report.training.rebuilt_layers},
                               {"recomputed", report.training.recomputed}};
     }
     for (const auto& pass : report.passes) {
@@ -459,6 +462,7 @@ Status compile_command(const CompileArguments& arguments) {
   if (!arguments.quantize.empty()) {
     HAI_TRY_STATUS(quantize(arguments, options.training ? options.training->trainable : "", source));
   }
+  options.whole = source.whole;
   options.device = arguments.device;
   HAI_TRY(options.sd3403.machine, sd3403::load_machine(arguments.machine.value_or("sd3403")));
   options.sd3403.schedule.cascade = arguments.cascade;

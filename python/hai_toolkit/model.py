@@ -86,6 +86,7 @@ class Model:
 
     def __init__(self, native: _core.Graph, preprocessing: Preprocessing | None = None) -> None:
         self._graph = native
+        self._whole: Any = None
         self.preprocessing = preprocessing
         """How pictures become the input; written into the file. May be set."""
         self.quantization_report: dict[str, Any] = {}
@@ -181,7 +182,7 @@ class Model:
                 "HAI-Y031", "quantization needs calibration=: 16 to 500 samples like those the model will see"
             )
         chosen = {"precision": widths[bit_width], "symmetric": method == "symmetrical", **options}
-        graph, report, warnings, _ = _core.quantize(
+        graph, report, warnings, self._whole = _core.quantize(
             self._graph,
             _sample_reader(iter(calibration), self.inputs, progress),
             _options_json(chosen),
@@ -234,6 +235,7 @@ class Model:
                 report,
                 "auto" if halo is None else str(halo),
                 _training_text(train),
+                self._whole,
             ),
             compress,
         )

@@ -166,6 +166,7 @@ class Quantizer:
         threads: int = 0,
         sample_memory_bytes: int = 256 << 20,
         trainable: str = "",
+        rebuild: bool = True,
         quiet: bool = False,
     ) -> None:
         """``bit_width``: 4 (weights, with activations of 8), 8, 16, or "mixed": bits for every layer such that the drop of
@@ -230,6 +231,7 @@ class Quantizer:
             "threads": threads,
             "sample_memory_bytes": sample_memory_bytes,
             "trainable": trainable,
+            "rebuild": rebuild,
         }
         """The quantizer's options by name (``src/quantizer/options.h``)."""
         if precision is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,6 +136,33 @@ class Trainer:
         """
         with self._busy:
             self._native.save(path_text(path), average)
+
+    @property
+    def can_rebuild(self) -> bool:
+        """The file holds what :meth:`save_int8` needs."""
+        return bool(self._native.can_rebuild())
+
+    def save_int8(
+        self,
+        path: str | os.PathLike[str],
+        samples: Iterable[Mapping[str, npt.ArrayLike] | npt.ArrayLike | Sequence[npt.NDArray[Any]]],
+        *,
+        from_features: bool = False,
+        average: bool = False,
+        inference_only: bool = False,
+    ) -> None:
+        """Writes the trained model with its trained part in INT8 too, made here and without a compiler.
+
+        ``samples``: batches of what was trained on, from which ranges are observed; with ``from_features`` what
+        :meth:`features` gave for them. Whether the result is good enough is for the caller to judge on samples that were held
+        out, against what :meth:`save` writes. ``average``: as in :meth:`save`.
+        ``inference_only``: without what only a training needs, for devices that run the model and do not train it.
+        """
+        rebuilder = _core.make_rebuilder(self._native, average)
+        for sample in samples:
+            arrays = [np.ascontiguousarray(a) for a in sample] if from_features else self._input_arrays(sample)  # type: ignore[arg-type]
+            rebuilder.observe(*_views(arrays), from_features)
+        rebuilder.save(path_text(path), inference_only)
 
     def save_checkpoint(self, folder: str | os.PathLike[str], **extra: object) -> None:
         """Saves all that a run needs to go on, and ``extra``: numbers, text, bytes, and what JSON can say.

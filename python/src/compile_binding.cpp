@@ -40,10 +40,15 @@ ir::Graph import_onnx(const std::string& path, const PythonDims& dims, int64_t b
   return value_or_raise(onnx_import::import_onnx_file(path, options));
 }
 
-std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(const ir::Graph& graph,
-                                                                               const nb::callable& next_sample,
-                                                                               const std::string& options_json,
-                                                                               const nb::object& rounding_progress) {
+// The whole of a model to train, in INT8; Python only hands it on.
+struct Whole {
+  std::shared_ptr<const compiler::WholeModel> model;
+};
+
+std::tuple<ir::Graph, std::string, std::vector<std::string>, Whole> quantize(const ir::Graph& graph,
+                                                                             const nb::callable& next_sample,
+                                                                             const std::string& options_json,
+                                                                             const nb::object& rounding_progress) {
   const quantizer::QuantizeOptions options = value_or_raise(quantizer::options_from_json(options_json));
   const quantizer::NextSample next = sample_reader(next_sample);
   quantizer::QuantizeHooks hooks;
@@ -55,7 +60,7 @@ std::tuple<ir::Graph, std::string, std::vector<std::string>, int64_t> quantize(c
   };
   const nb::gil_scoped_release release;
   quantizer::Quantized result = value_or_raise(quantizer::quantize(graph, next, options, hooks));
-  return {std::move(result.graph), std::move(result.report_json), std::move(result.warnings), result.sample_count};
+  return {std::move(result.graph), std::move(result.report_json), std::move(result.warnings), Whole{result.whole}};
 }
 
 nb::dict report_dict(const compiler::CompileReport& report) {
@@ -95,7 +100,8 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
                                 const std::vector<std::string>& disabled_passes,
                                 const std::vector<std::string>& print_ir, const nb::object& print_sink,
                                 const nb::object& preprocessing, const std::string& quantization_report,
-                                const std::string& halo, const std::optional<std::string>& train) {
+                                const std::string& halo, const std::optional<std::string>& train,
+                                const nb::object& whole) {
   compiler::CompileOptions options;
   options.device = device;
   options.sd3403.schedule.halo = value_or_raise(sd3403::parse_halo(halo));
@@ -103,6 +109,7 @@ compiler::CompiledModel compile(const ir::Graph& graph, const std::string& devic
   options.disabled_passes = disabled_passes;
   options.print_ir = print_ir;
   options.quantization_report = quantization_report;
+  if (!whole.is_none()) options.whole = nb::cast<const Whole&>(whole).model;
   if (train) options.training = value_or_raise(compiler::parse_training(*train));
   if (!preprocessing.is_none()) options.preprocessing = preprocessing_from(nb::cast<nb::dict>(preprocessing));
   if (!print_sink.is_none()) {
@@ -125,6 +132,7 @@ ir::Graph training_step(const ir::Graph& graph, const std::string& train) {
 }  // namespace
 
 void bind_compile(nb::module_& module) {
+  nb::class_<Whole>(module, "WholeModel");
   module.def("import_onnx", &import_onnx, nb::arg("path"), nb::arg("dims"), nb::arg("batch_min"), nb::arg("batch_max"),
              nb::arg("free_batch"));
   module.def("quantize", &quantize, nb::arg("graph"), nb::arg("next_sample"), nb::arg("options_json"),
@@ -144,7 +152,7 @@ void bind_compile(nb::module_& module) {
       .def("report", [](const compiler::CompiledModel& compiled) { return report_dict(compiled.report); });
   module.def("compile", &compile, nb::arg("graph"), nb::arg("device"), nb::arg("dims"), nb::arg("disabled_passes"),
              nb::arg("print_ir"), nb::arg("print_sink").none(), nb::arg("preprocessing").none(),
-             nb::arg("quantization_report"), nb::arg("halo"), nb::arg("train").none());
+             nb::arg("quantization_report"), nb::arg("halo"), nb::arg("train").none(), nb::arg("whole").none());
   module.def(
       "read_graph",
       [](const std::string& path) {

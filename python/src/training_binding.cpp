@@ -8,12 +8,15 @@
 
 #include "binding.h"
 #include "hai/hai.hpp"
+#include "training/inference_model.h"
+#include "training/rebuilder.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
 
 namespace hai::python {
 namespace {
 
+using training::Rebuilder;
 using training::Schedule;
 using training::Trainer;
 
@@ -61,6 +64,25 @@ void features(Trainer& trainer, const std::vector<int32_t>& dtypes, const std::v
     outputs.push_back(api::view(feature_dtypes.at(i), feature_shapes.at(i), out[i].data(), out[i].size()));
   const nb::gil_scoped_release release;
   raise_if_error(trainer.features(inputs, outputs));
+}
+
+std::unique_ptr<Rebuilder> make_rebuilder(Trainer& trainer, bool average) {
+  const nb::gil_scoped_release release;
+  return value_or_raise(
+      Rebuilder::create(trainer, average ? training::SavedWeights::kAverage : training::SavedWeights::kLast));
+}
+
+void observe(Rebuilder& rebuilder, const std::vector<int32_t>& dtypes, const std::vector<std::vector<int64_t>>& shapes,
+             const std::vector<ConstBytes>& bytes, bool from_features) {
+  const std::vector<hai_tensor> tensors = views_of(dtypes, shapes, bytes);
+  const nb::gil_scoped_release release;
+  raise_if_error(from_features ? rebuilder.observe_features(tensors) : rebuilder.observe(tensors));
+}
+
+void save_rebuilt(Rebuilder& rebuilder, const std::string& path, bool inference_only) {
+  const nb::gil_scoped_release release;
+  const format::ModelFile file = value_or_raise(rebuilder.rebuild());
+  raise_if_error(format::write_model_file(path, inference_only ? training::inference_model(file) : file));
 }
 
 void copy_state(Trainer& trainer, size_t index, const MutableBytes& out) {
@@ -116,6 +138,7 @@ void bind_training(nb::module_& module) {
       .def("set_state", &set_state, nb::arg("index"), nb::arg("values"))
       .def("steps", &Trainer::steps)
       .def("refused_steps", &Trainer::refused_steps)
+      .def("can_rebuild", &training::can_rebuild)
       .def("restart_steps", &Trainer::restart_steps)
       .def("reset", [](Trainer& trainer) { raise_if_error(trainer.reset()); })
       .def("memory",
@@ -141,6 +164,10 @@ void bind_training(nb::module_& module) {
         const auto found = metadata.find("target_layout");
         return found == metadata.end() ? std::string() : found->second;
       });
+  nb::class_<Rebuilder>(module, "Rebuilder")
+      .def("observe", &observe, nb::arg("dtypes"), nb::arg("shapes"), nb::arg("inputs"), nb::arg("from_features"))
+      .def("save", &save_rebuilt, nb::arg("path"), nb::arg("inference_only"));
+  module.def("make_rebuilder", &make_rebuilder, nb::arg("trainer"), nb::arg("average"), nb::keep_alive<0, 1>());
   module.def("make_trainer", &make_trainer, nb::arg("path"), nb::arg("isa"), nb::arg("threads"), nb::arg("max_batch"));
 }
 

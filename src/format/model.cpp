@@ -343,10 +343,7 @@ Status verify_rebuild(const ModelFile& model) {
   if (!whole && !model.standby && !model.observers && !model.rebuild) return {};
   if (!whole || model.rebuild->device != "rebuild" || model.standby->device != model.programs[0].device ||
       model.observers->device != model.programs[0].device) {
-    return make_error(
-        StatusCode::kInvalidArgument, "F079",
-        "what INT8 is rebuilt from must be there as a whole: a program in standby, observers, and how the "
-        "integers follow");
+    return broken_rebuild("one of the three is missing, or is for another device");
   }
   for (const std::optional<Program>* part : {&model.standby, &model.observers, &model.rebuild})
     HAI_TRY_STATUS(verify_program(**part, model.weights_bytes()));

@@ -68,6 +68,14 @@ Status check_stateless(const Program& graph_or_program) {
                     graph_or_program.device, graph_or_program.states.size());
 }
 
+Error broken_rebuild(std::string_view what) {
+  return make_error(
+      StatusCode::kCorrupt, "F079",
+      "what INT8 is rebuilt from (a program in standby, observers, how the integers follow) must be there as "
+      "a whole: {}",
+      what);
+}
+
 Status check_features(const Program& features, const Program* training) {
   bool fit = training != nullptr && features.outputs.size() <= training->inputs.size() &&
              features.symbols == training->symbols && !features.outputs.empty();
@@ -261,12 +269,8 @@ Result<Program> ModelReader::features() const {
 Result<Program> ModelReader::load_part(SectionKind kind, std::string_view device) const {
   const Section* section = container_.find(kind);
   if (section == nullptr || devices_.empty() || section->name != device) {
-    return with_where(
-        make_error(
-            StatusCode::kCorrupt, "F079",
-            "what INT8 is rebuilt from must be there as a whole: section {} is missing, or is for another device",
-            section_kind_name(static_cast<uint32_t>(kind))),
-        where_);
+    const std::string_view name = section_kind_name(static_cast<uint32_t>(kind));
+    return with_where(broken_rebuild(fmt::format("section {} is missing, or is for another device", name)), where_);
   }
   Result<Program> program = load_program(*section);
   if (!program) return with_where(std::move(program).error(), where_);

@@ -38,6 +38,9 @@ Status check_stateless(const Program& graph_or_program);
 // What the features program gives is what the training program takes first: F076 where it is not, or there is none.
 Status check_features(const Program& features, const Program* training);
 
+// F079: not all that a rebuild takes is there (model.h).
+Error broken_rebuild(std::string_view what);
+
 class ModelReader {
  public:
   // `where` (a path) goes in front of every error.

@@ -1,5 +1,6 @@
 // Steps of quantize() that are taken twice where a part is trained: for the model whose trained part stays f32, and for
-// the whole in integers (whole_model.h).
+// the whole in integers (whole_model.h). Each choice changes plan and ranges together, so that they fit each other at
+// any time.
 #include "quantizer/quantize_steps.h"
 
 #include <algorithm>

@@ -14,6 +14,12 @@
 #include "base/checked.h"
 
 namespace hai::rebuild {
+
+Error malformed(const std::string& line, std::string_view what) {
+  return make_error(StatusCode::kCorrupt, "E100",
+                    "how its integers are rebuilt (line \"{}\"): {}; compile the model again", line, what);
+}
+
 namespace {
 
 using format::Attributes;
@@ -24,11 +30,6 @@ using format::TensorPlace;
 
 constexpr size_t kMostLines = 1 << 16;
 constexpr int64_t kMostStages = 16;
-
-Error malformed(const std::string& line, std::string_view what) {
-  return make_error(StatusCode::kCorrupt, "E080",
-                    "how its integers are rebuilt (line \"{}\"): {}; compile the model again", line, what);
-}
 
 class Encoder {
  public:
@@ -197,7 +198,7 @@ class Decoder {
       } else if (instruction.kernel == "layer") {
         HAI_TRY_STATUS(read_layer(instruction, ranges));
       } else {
-        return make_error(StatusCode::kUnsupported, "E083",
+        return make_error(StatusCode::kUnsupported, "E103",
                           "its integers are rebuilt by a function \"{}\" that this version does not know; update HAI",
                           instruction.kernel);
       }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -89,6 +90,9 @@ struct Lines {
 std::string low_state(const std::string& value);
 std::string high_state(const std::string& value);
 
+// Error E100: malformed, in this line.
+Error malformed(const std::string& line, std::string_view what);
+
 // Whether the model's first program is the integer one, and the f32 one in standby. Of a section that says nothing:
 // false.
 bool runs_integers(const format::Program& program);
@@ -98,7 +102,7 @@ format::Program encode(const Lines& lines);
 
 // Reads and checks the lines against the program that they write to: every number is one of it, shapes fit, nothing
 // that is written overlaps what is read. `program` was verified (format::verify_program) against the same weights.
-// Error E080: malformed, with what is wrong.
+// Error E100: malformed, with what is wrong.
 Result<Lines> decode(const format::Program& program, const format::Program& integer);
 
 }  // namespace hai::rebuild

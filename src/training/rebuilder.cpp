@@ -34,8 +34,7 @@ Result<size_t> find_state(const runtime::Session& session, const std::string& na
     const ProgramTensor& tensor = program.tensors[program.states[i].tensor];
     if (tensor.name == name && tensor.dtype == dtype && tensor.shape.empty()) return i;
   }
-  return make_error(StatusCode::kCorrupt, "E080",
-                    "how its integers are rebuilt (line \"{}\"): nothing observes it; compile the model again", name);
+  return rebuild::malformed(name, "nothing observes it");
 }
 
 }  // namespace
@@ -52,7 +51,7 @@ Result<std::unique_ptr<Rebuilder>> Rebuilder::create(Trainer& trainer, SavedWeig
   const format::ModelReader& file = trainer.session().model().file();
   if (!file.has_rebuild()) {
     return with_where(
-        make_error(StatusCode::kInvalidArgument, "E084",
+        make_error(StatusCode::kInvalidArgument, "E104",
                    "it holds nothing to rebuild INT8 from; compile the model with --quantize int8 --calibration "
                    "PICTURES beside --train (hai compile says why where that is not possible)"),
         file.where());
@@ -84,9 +83,8 @@ Result<std::unique_ptr<Rebuilder>> Rebuilder::create(Trainer& trainer, SavedWeig
 Status Rebuilder::take_parameters() {
   const format::Program& program = observers_->program();
   if (program.inputs.size() != trainer_->feature_count()) {
-    return make_error(StatusCode::kCorrupt, "E080",
-                      "how its integers are rebuilt: the observers take {} features, of {}; compile the model again",
-                      program.inputs.size(), trainer_->feature_count());
+    return rebuild::malformed(
+        "", fmt::format("the observers take {} features, of {}", program.inputs.size(), trainer_->feature_count()));
   }
   for (size_t i = 0; i < program.states.size(); ++i) {
     if (!program.states[i].is_parameter) continue;
@@ -96,10 +94,8 @@ Status Rebuilder::take_parameters() {
     HAI_TRY(const std::span<const std::byte> from, trainer_->parameter(*state, weights_));
     const std::span<std::byte> to = observers_->state(i);
     if (from.size() != to.size()) {
-      return make_error(StatusCode::kCorrupt, "E080",
-                        "how its integers are rebuilt: observed parameter \"{}\" has {} bytes, the trained one {}; "
-                        "compile the model again",
-                        name, to.size(), from.size());
+      return rebuild::malformed(
+          name, fmt::format("it has {} bytes there, and {} where it is trained", to.size(), from.size()));
     }
     std::copy(from.begin(), from.end(), to.begin());
   }
@@ -136,7 +132,7 @@ std::vector<rebuild::Observed> Rebuilder::seen() {
 
 Result<format::ModelFile> Rebuilder::rebuild() {
   if (observed_ == 0) {
-    return make_error(StatusCode::kInvalidArgument, "E085",
+    return make_error(StatusCode::kInvalidArgument, "E105",
                       "no sample was observed, so nothing says how large activations are; give some of those that were "
                       "trained on");
   }
@@ -145,7 +141,7 @@ Result<format::ModelFile> Rebuilder::rebuild() {
 
 Result<format::ModelFile> Rebuilder::rebuild_with(std::span<const rebuild::Observed> seen) {
   if (seen.size() != lines_.ranges.size()) {
-    return make_error(StatusCode::kInvalidArgument, "E086", "{} ranges were given for {}", seen.size(),
+    return make_error(StatusCode::kInvalidArgument, "E106", "{} ranges were given for {}", seen.size(),
                       lines_.ranges.size());
   }
   HAI_TRY(format::ModelFile file, trainer_->trained_model(weights_));

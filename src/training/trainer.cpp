@@ -181,6 +181,21 @@ void Trainer::forget_optimizer() {
   steps_ = 0;
 }
 
+Status Trainer::take_parameters(const std::shared_ptr<const format::ModelReader>& file) {
+  HAI_TRY(const Program other, file->training());
+  if (!(other == session_->program())) {
+    return with_where(make_error(StatusCode::kInvalidArgument, "E107",
+                                 "its training program is another one than that of {}, so its parameters are not taken",
+                                 model_->file().where()),
+                      file->where());
+  }
+  format::WeightReader reader(file);
+  for (size_t i = 0; i < state_count(); ++i) {
+    if (is_parameter(i)) HAI_TRY_STATUS(reader.read(session_->program().states[i].offset_bytes, state(i)));
+  }
+  return {};
+}
+
 int64_t Trainer::states_bytes() {
   int64_t bytes = 0;
   for (size_t i = 0; i < state_count(); ++i) bytes += static_cast<int64_t>(state(i).size());

@@ -309,6 +309,10 @@ void add_train(CLI::App& app, TrainArguments& a, Chosen& chosen) {
   command->add_option("--max-temperature", a.max_temperature, "degrees Celsius above which training waits")
       ->check(number_from(1, 1000));
   command->add_option("--thermal-folder", a.thermal_folder, "where the thermal zones are")->capture_default_str();
+  command->add_option("--deploy", a.deploy, "file for a promoted model without what only a training needs");
+  command->add_flag_callback(
+      "--no-rebuild", [&a] { a.rebuild = false; },
+      "leave what is trained in f32, also where the model's file can make INT8 of it");
   command->add_option("--report", a.report, "page to write after each epoch: curves, and pictures with answers");
   command->add_option("--log", a.log, "file to write a line of JSON to for each step and epoch");
   command->add_flag("--json", a.json, "print the result as JSON");

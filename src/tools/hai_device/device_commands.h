@@ -105,7 +105,9 @@ struct TrainArguments {
   double cpu_share = 1;        // of the time of the threads' CPUs, in (0, 1]
   double max_temperature = 0;  // degrees Celsius; 0: none
   std::string thermal_folder = "/sys/class/thermal";
-  std::string report;  // page to write; empty: none
+  std::string report;   // page to write; empty: none
+  std::string deploy;   // .hai of the promoted model without what only a training needs; empty: none
+  bool rebuild = true;  // INT8, where the model's file can; it replaces the output only where it is better
   ModelTraining modelled = nullptr;
   bool json = false;
 };

@@ -71,6 +71,7 @@ class ClassifierTask final : public TrainTask {
       options.views = kept_->views();
       options.known = [this](size_t picture, int64_t view) { return kept_->contains(picture, view); };
     }
+    training_ = split.training;
     HAI_TRY(loader_, data::BatchLoader::create(set_, std::move(split.training), input_.rule, options));
     if (split.held_out.empty()) return {};
     HAI_TRY(held_out_, HeldOut::create(set_, std::move(split.held_out), input_.rule, batch_, threads_));
@@ -115,6 +116,20 @@ class ClassifierTask final : public TrainTask {
   std::vector<ExamplePrediction> examples() const override {
     return held_out_ ? held_out_->examples() : std::vector<ExamplePrediction>();
   }
+  Status each_training_picture(const UsePixels& use) override {
+    data::LoaderOptions options;
+    options.batch = batch_;
+    options.shuffle = false;
+    options.threads = threads_;
+    HAI_TRY(const auto plain,
+            data::BatchLoader::create(set_, every_few(training_, kMostObserved), input_.rule, options));
+    plain->start(1, 0);
+    for (;;) {
+      HAI_TRY(const data::Batch* batch, plain->next());
+      if (batch == nullptr) return {};
+      HAI_TRY_STATUS(use(batch->pixels));
+    }
+  }
   Result<double> measure(format::ModelFile model) override { return held_out_->top1(std::move(model), output_.output); }
 
  private:
@@ -138,6 +153,7 @@ class ClassifierTask final : public TrainTask {
   data::LabelledSet set_;
   data::PictureReport report_;
   size_t training_count_ = 0;
+  std::vector<size_t> training_;
   int64_t batch_ = 0;
   std::unique_ptr<KeptFeatures> kept_;  // outlives the loader, which asks it
   std::unique_ptr<data::BatchLoader> loader_;
@@ -186,6 +202,19 @@ void note_skipped(const data::PictureReport& report) {
   for (size_t i = 0; i < std::min(report.skipped.size(), kMostNamed); ++i)
     note("skipped: {}", report.skipped[i].error.to_string());
   if (!report.skipped.empty()) note("{} of {} pictures skipped", report.skipped.size(), report.wanted_count);
+}
+
+std::vector<size_t> every_few(const std::vector<size_t>& all, int64_t most) {
+  const auto count = std::min<size_t>(all.size(), static_cast<size_t>(most));
+  std::vector<size_t> out;
+  for (size_t i = 0; i < count; ++i) out.push_back(all[i * all.size() / count]);
+  return out;
+}
+
+void keep_inference(format::ModelFile& model) {
+  for (std::optional<format::Program>* part :
+       {&model.training, &model.features, &model.standby, &model.observers, &model.rebuild})
+    part->reset();
 }
 
 int64_t size_of_file(const std::filesystem::path& path) {

@@ -28,11 +28,14 @@
 #include "tools/hai_device/train_limits.h"
 #include "tools/hai_device/train_log.h"
 #include "tools/hai_device/train_progress.h"
+#include "tools/hai_device/train_promotion.h"
 #include "tools/hai_device/train_report.h"
 #include "tools/hai_device/train_task.h"
 #include "tools/hai_device/train_tensor.h"
 #include "training/held_states.h"
+#include "training/inference_model.h"
 #include "training/previous_model.h"
+#include "training/rebuilder.h"
 #include "training/schedule.h"
 #include "training/trainer.h"
 
@@ -107,6 +110,7 @@ class Training {
   void print_result() const;
 
  private:
+  Json promotion_json() const;
   Status prepare_schedule();
   Status prepare_head();
   void begin_phase();
@@ -125,6 +129,8 @@ class Training {
   Status resume();
   Status save_checkpoint();
   Status write_output(const format::ModelFile& model);
+  Status promote();
+  Result<format::ModelFile> old_model() const;
   Status write_report() const;
   std::optional<ModelledTraining> modelled() const;
   // Averages, where the program keeps them, are what is measured and written.
@@ -154,6 +160,9 @@ class Training {
   TrainCheckpoints checkpoints_;
   int64_t first_step_ = 0;    // steps that were taken before this process
   double first_seconds_ = 0;  // and the time that they took
+  std::string written_path_;  // the output; where INT8 is rebuilt, what its gate decides on
+  bool rebuilds_ = false;
+  std::optional<Promotion> promotion_;
   bool resumed_ = false;
   bool written_ = false;
   std::string end_ = "epochs";
@@ -256,7 +265,10 @@ Status Training::prepare() {
                       "--recipe segment needs masks; give --masks FOLDER, or --recipe classify");
   }
   HAI_TRY_STATUS(
-      check_outputs({{"--out", arguments_.output}, {"--log", arguments_.log}, {"--report", arguments_.report}},
+      check_outputs({{"--out", arguments_.output},
+                     {"--log", arguments_.log},
+                     {"--report", arguments_.report},
+                     {"--deploy", arguments_.deploy}},
                     {arguments_.model, arguments_.data, arguments_.labels, arguments_.masks, arguments_.fisher}));
   for (const std::string& path : {arguments_.output, arguments_.report})
     if (!path.empty()) training::remove_leftovers(path);
@@ -279,6 +291,10 @@ Status Training::prepare() {
                  : arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
                                              : make_detector_task(arguments_, *file, *trainer_, threads_));
   batch_ = task_->batch();
+  rebuilds_ = arguments_.rebuild && training::can_rebuild(*trainer_) && !task_->held_out().empty();
+  written_path_ = rebuilds_ ? arguments_.output + ".candidate" : arguments_.output;
+  if (arguments_.rebuild && !rebuilds_ && training::can_rebuild(*trainer_))
+    note("nothing is held out to judge INT8 by, so {} will run what is trained in f32", arguments_.output);
   HAI_TRY_STATUS(prepare_head());
   HAI_TRY_STATUS(prepare_schedule());
   at_.original_digest = training::model_digest(arguments_.output);
@@ -323,7 +339,7 @@ Status Training::resume() {
   first_seconds_ = at_.seconds;
   note("{}: goes on at epoch {}, after {} steps", arguments_.checkpoint, at_.epoch, at_.steps);
   written_ = at_.best.has_value();
-  return checkpoints_.restore_best(at_, arguments_.output);
+  return checkpoints_.restore_best(at_, written_path_);
 }
 
 Status Training::save_checkpoint() {
@@ -405,8 +421,8 @@ Result<format::ModelFile> Training::model_now() {
 }
 
 Status Training::write_output(const format::ModelFile& model) {
-  HAI_TRY_STATUS(training::keep_previous(arguments_.output, at_.original_digest));
-  HAI_TRY_STATUS(format::write_model_file(arguments_.output, model));
+  if (!rebuilds_) HAI_TRY_STATUS(training::keep_previous(arguments_.output, at_.original_digest));
+  HAI_TRY_STATUS(format::write_model_file(written_path_, model));
   written_ = true;
   return {};
 }
@@ -478,6 +494,9 @@ Status Training::write_report() const {
                   {"classes", fmt::format("{}", fmt::join(task_->classes(), ", "))},
                   {"steps", fmt::format("{} of {} pictures, {} refused", steps(), batch_, trainer_->refused_steps())},
                   {"best epoch", at_.best ? std::to_string(at_.best->epoch) : "none"},
+                  {"INT8", !promotion_              ? "not rebuilt"
+                           : promotion_->promoted() ? "promoted"
+                                                    : "not promoted: " + promotion_->reason()},
                   {"pictures a second", fmt::format("{:.0f}", pictures_per_second())},
                   {"rested", fmt::format("{:.0f} s for --cpu-share and --max-temperature", limits_.rested_seconds())}};
   if (const auto time = modelled()) report.facts.emplace_back("the same on the board", board_text(*time));
@@ -520,6 +539,49 @@ Status Training::epochs() {
   return {};
 }
 
+// What lies at the output, where it answers like this model; else the model that is trained on.
+Result<format::ModelFile> Training::old_model() const {
+  if (!at_.original_digest.empty()) {
+    auto there = format::read_model_file(arguments_.output);
+    if (there && !there->programs.empty()) {
+      const format::Program& now = trainer_->session().program();
+      const auto outputs = there->programs[0].outputs;
+      bool same = outputs.size() <= now.outputs.size();
+      for (size_t i = 0; same && i < outputs.size(); ++i)
+        same = there->programs[0].tensors[outputs[i]].shape == now.tensors[now.outputs[i]].shape;
+      if (same) return there;
+    }
+  }
+  return format::read_model_file(arguments_.model);
+}
+
+// The best epoch's model in INT8, and whether it replaces the one in use.
+Status Training::promote() {
+  HAI_TRY(const std::shared_ptr<runtime::Model> best, runtime::Model::load_file(written_path_));
+  HAI_TRY_STATUS(trainer_->take_parameters(best->shared_file()));
+  HAI_TRY(const format::ModelFile old, old_model());
+  HAI_TRY(Promoted result, rebuild_and_judge(*trainer_, *task_, old));
+  end_progress();
+  promotion_ = result.promotion;
+  if (result.model) {
+    result.model->metadata = best->file().metadata().entries;
+    HAI_TRY_STATUS(training::keep_previous(arguments_.output, at_.original_digest));
+    HAI_TRY_STATUS(format::write_model_file(arguments_.output, *result.model));
+    if (!arguments_.deploy.empty()) {
+      HAI_TRY_STATUS(format::write_model_file(arguments_.deploy, training::inference_model(*result.model)));
+    }
+    HAI_TRY_STATUS(FileSystem::real().remove(written_path_));
+    written_path_ = arguments_.output;
+  }
+  const std::string key(task_->metric_key());
+  return log_line({{"kind", "promotion"},
+                   {"promoted", promotion_->promoted()},
+                   {"reason", promotion_->reason()},
+                   {"old_" + key, promotion_->old_metric},
+                   {"float_" + key, promotion_->float_metric},
+                   {"int8_" + key, promotion_->rebuilt_metric}});
+}
+
 // After an interrupt. With checkpoints the output stays the best of whole epochs.
 Status Training::pause() {
   HAI_TRY_STATUS(save_checkpoint());
@@ -539,10 +601,14 @@ Status Training::run() {
   } else if (newer && (!written_ || (task_->held_out().empty() && end_ == "interrupted")) && steps() > 0) {
     HAI_TRY(const format::ModelFile model, model_now());
     HAI_TRY_STATUS(write_output(model));
-    note("{}: the parameters after {} steps were written", arguments_.output, steps());
+    note("{}: the parameters after {} steps were written", written_path_, steps());
   }
   HAI_TRY_STATUS(status);
   if (end_ == "epochs") HAI_TRY_STATUS(task_->finish());
+  if (rebuilds_ && written_ && end_ != "interrupted") {
+    HAI_TRY_STATUS(promote());
+    HAI_TRY_STATUS(write_report());
+  }
   return log_line(
       {{"kind", "end"},
        {"ended", end_},
@@ -550,6 +616,15 @@ Status Training::run() {
        {"steps", steps()},
        {"best_epoch", at_.best ? Json(at_.best->epoch) : Json()},
        {"best_" + std::string(task_->metric_key()), at_.best && at_.best->metric ? Json(*at_.best->metric) : Json()}});
+}
+
+Json Training::promotion_json() const {
+  if (!promotion_) return {};
+  return {{"promoted", promotion_->promoted()},
+          {"reason", promotion_->reason()},
+          {"old", promotion_->old_metric},
+          {"float", promotion_->float_metric},
+          {"int8", promotion_->rebuilt_metric}};
 }
 
 void Training::print_result() const {
@@ -563,7 +638,12 @@ void Training::print_result() const {
             *at_.best->metric * 100, task_->held_out().size());
     if (end_ != "epochs") print("ended early: {}\n", end_);
     if (board) print("on the board: {}\n", board_text(*board));
-    print("{}\n", written_ ? "written: " + arguments_.output : "nothing was written: no step was taken");
+    if (promotion_) {
+      print("INT8: {} {:.2f} %, f32 {:.2f} %, the old model {:.2f} %: {}\n", task_->metric_name(),
+            100 * promotion_->rebuilt_metric, 100 * promotion_->float_metric, 100 * promotion_->old_metric,
+            promotion_->promoted() ? "promoted" : "not promoted, " + promotion_->reason());
+    }
+    print("{}\n", written_ ? "written: " + written_path_ : "nothing was written: no step was taken");
     return;
   }
   Json skipped = Json::array();
@@ -578,7 +658,8 @@ void Training::print_result() const {
   }
   Json document{
       {"model", arguments_.model},
-      {"out", written_ ? Json(arguments_.output) : Json()},
+      {"out", written_ ? Json(written_path_) : Json()},
+      {"promotion", promotion_json()},
       {"classes", task_->classes()},
       {"pictures",
        {{"training", task_->training_count()}, {"held_out", task_->held_out().size()}, {"skipped", skipped}}},

@@ -80,6 +80,7 @@ class DetectorTask final : public TrainTask {
     options.plain_from = arguments_.plain_epochs > 0 ? arguments_.epochs - arguments_.plain_epochs + 1 : 0;
     options.seed = seed;
     options.threads = threads_;
+    training_ = split.training;
     HAI_TRY(loader_, data::BoxLoader::create(set_, std::move(split.training), input_.rule, options));
     if (split.held_out.empty()) return {};
     for (const size_t i : split.held_out) held_out_paths_.push_back(set_.pictures[i].path.string());
@@ -116,9 +117,23 @@ class DetectorTask final : public TrainTask {
     return batch == nullptr ? std::nullopt : std::optional(TrainBatch{batch->pixels, batch->labels});
   }
 
+  Status each_training_picture(const UsePixels& use) override {
+    data::BoxLoaderOptions options;
+    options.batch = batch_;
+    options.max_boxes = output_.max_boxes;
+    options.shuffle = false;
+    options.threads = threads_;
+    HAI_TRY(const auto plain, data::BoxLoader::create(set_, every_few(training_, kMostObserved), input_.rule, options));
+    plain->start(1, 0);
+    for (;;) {
+      HAI_TRY(const data::BoxBatch* batch, plain->next());
+      if (batch == nullptr) return {};
+      HAI_TRY_STATUS(use(batch->pixels));
+    }
+  }
+
   Result<double> measure(format::ModelFile model) override {
-    model.training.reset();
-    model.features.reset();
+    keep_inference(model);
     HAI_TRY(const std::vector<std::byte> bytes, format::serialize(model, {format::Compression::kNever}));
     HAI_TRY(std::shared_ptr<runtime::Model> loaded,
             runtime::Model::load(memory_source(bytes), "the model in training"));
@@ -214,6 +229,7 @@ class DetectorTask final : public TrainTask {
   data::PictureReport report_;
   size_t training_count_ = 0;
   int64_t batch_ = 0;
+  std::vector<size_t> training_;
   std::unique_ptr<data::BoxLoader> loader_;
   std::unique_ptr<data::BoxLoader> held_out_;
   std::vector<std::string> held_out_paths_;

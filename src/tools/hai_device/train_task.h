@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -61,6 +62,11 @@ class TrainTask {
   virtual Status finish() { return {}; }
   // That went through the frozen part in so many steps.
   virtual int64_t frozen_samples(int64_t steps) const { return steps * batch(); }
+  // Hands the pictures that are trained on, without augmentation, to `use`, in batches of batch(), at most
+  // kMostObserved of them. The last batch may repeat some.
+  static constexpr int64_t kMostObserved = 512;
+  using UsePixels = std::function<Status(std::span<const float> pixels)>;
+  virtual Status each_training_picture(const UsePixels& use) = 0;
   // How well `model` answers what is held out. Precondition: something is.
   virtual Result<double> measure(format::ModelFile model) = 0;
   // Some of what the last measure() saw; a detector shows none.
@@ -88,6 +94,10 @@ Result<PictureInput> picture_input_of(const std::string& model, const runtime::M
                                       const training::Trainer& trainer);
 Result<int64_t> choose_batch(const TrainArguments& arguments, const PictureInput& input, size_t pictures);
 void note_skipped(const data::PictureReport& report);
+// At most so many, spread evenly.
+std::vector<size_t> every_few(const std::vector<size_t>& all, int64_t most);
+// Takes away what only a training needs.
+void keep_inference(format::ModelFile& model);
 int64_t size_of_file(const std::filesystem::path& path);  // -1: unknown
 
 }  // namespace hai::tools

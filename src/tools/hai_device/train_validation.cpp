@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "data/metrics.h"
 #include "runtime/session.h"
+#include "tools/hai_device/train_task.h"
 #include "tools/hai_device/train_tensor.h"
 
 namespace hai::tools {
@@ -41,8 +42,7 @@ void HeldOut::add_example(size_t picture, std::span<const float> row, bool right
 }
 
 Result<double> HeldOut::top1(format::ModelFile model, size_t output) {
-  model.training.reset();
-  model.features.reset();
+  keep_inference(model);
   HAI_TRY(const std::vector<std::byte> bytes, format::serialize(model, {format::Compression::kNever}));
   HAI_TRY(std::shared_ptr<runtime::Model> loaded, runtime::Model::load(memory_source(bytes), "the model in training"));
   const std::vector<std::string>& devices = loaded->file().devices();

@@ -5,6 +5,7 @@ NPU, layer by layer), `npu_errors` (how far our model of it is from theirs), `np
 `instructions` and `roofline` (of a run), `peers` (speed, in turns with other engines), `permuted_mnist` and `split_mnist`
 (learning without forgetting), `training_gradients` (a step of training beside PyTorch, digit by digit), `training_speed`
 (how long one takes), `frozen_step` (one whose front is frozen), `elpv` (solar cells learnt from 1,000 pictures),
+`elpv_rebuilt` (the same in INT8 that was rebuilt, and its update),
 `mixing` (what MixUp and CutMix give with 100) and `deeppcb` (a detector from 100 pictures) take models and options of their
 own: `bench/run.py accuracy --help`.
 
@@ -44,6 +45,7 @@ SUITES = {
     "training_speed": "bench.training.step_speed",
     "frozen_step": "bench.training.frozen_step",
     "elpv": "bench.training.elpv",
+    "elpv_rebuilt": "bench.training.elpv_rebuilt",
     "mixing": "bench.training.mixing",
     "deeppcb": "bench.training.deeppcb",
 }
@@ -60,6 +62,7 @@ WITH_OPTIONS = (
     "training_speed",
     "frozen_step",
     "elpv",
+    "elpv_rebuilt",
     "mixing",
     "deeppcb",
     "split_mnist",

@@ -183,7 +183,8 @@ class Quantizer:
         ``winograd_loss_db`` of its signal over noise ("auto"), or all of them. ``sparsity``: share of the weights to prune.
         ``force``: hand out a model that failed the self-check. ``sample_memory_bytes``: calibration samples beyond it go to a
         temporary file. ``trainable``: the model will be trained, and only what no step changes becomes integer: "head",
-        "last:8" (docs/how_to/training.md). ``quiet``: no progress on standard error; warnings are still printed.
+        "last:8" (docs/how_to/training.md); with ``rebuild`` the compiled file also holds INT8 of the whole, which a device makes
+        again after a training (docs/design/0021). ``quiet``: no progress on standard error; warnings are still printed.
         """
         if method not in _METHODS:
             raise HaiError("HAI-Y280", f'method "{method}" does not exist; choose one of {", ".join(_METHODS)}')

@@ -292,7 +292,8 @@ Result<CompiledModel> compile(ir::Graph graph, const CompileOptions& options) {
   std::vector<std::string> output_names;
   for (const ir::ValueId output : graph.outputs()) output_names.push_back(graph.value(output).name);
   HAI_TRY_STATUS(separate_outputs(graph));
-  const bool rebuilds = options.training && options.whole;
+  const bool rebuilds = options.training && options.whole && options.device == "cpu";
+  if (options.whole && !rebuilds) drop_rebuild(model, "weights of " + options.device + " are packed by the compiler");
   const ConstantsByName constants = rebuilds ? constants_by_name(graph) : ConstantsByName();
   std::optional<RebuildParts> rebuild;
   const CompileOptions steps = options.training ? without_folding(options) : options;

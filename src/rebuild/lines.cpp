@@ -347,6 +347,7 @@ class Decoder {
     HAI_TRY_STATUS(read_parameter(instruction, at, line.weights));
     if (has_bias) HAI_TRY_STATUS(read_parameter(instruction, at, line.bias.emplace_back()));
     HAI_TRY_STATUS(read_stages(instruction, at, line));
+    if (at != instruction.inputs.size()) return malformed(line.name, "it names parameters that nothing reads");
     const int64_t count = element_count(line.weights.shape)->value;
     const bool fits = count > 0 && count % line.inner == 0 && count / line.inner % line.channels == 0 &&
                       (line.bias.empty() || element_count(line.bias[0].shape)->value == line.channels);

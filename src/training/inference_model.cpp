@@ -1,5 +1,7 @@
+// What is left of a model file when no training is to come.
+//
 // Packs the constants of the programs that are left, in the order of their old places; equal places stay equal, so that
-// programs share constants as they did.
+// programs share constants as they did. No byte is copied.
 #include "training/inference_model.h"
 
 #include <algorithm>

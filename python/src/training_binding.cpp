@@ -82,7 +82,7 @@ void observe(Rebuilder& rebuilder, const std::vector<int32_t>& dtypes, const std
 void save_rebuilt(Rebuilder& rebuilder, const std::string& path, bool inference_only) {
   const nb::gil_scoped_release release;
   const format::ModelFile file = value_or_raise(rebuilder.rebuild());
-  raise_if_error(format::write_model_file(path, inference_only ? training::inference_model(file) : file));
+  value_or_raise(format::write_model_file(path, inference_only ? training::inference_model(file) : file));
 }
 
 void copy_state(Trainer& trainer, size_t index, const MutableBytes& out) {

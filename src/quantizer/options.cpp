@@ -211,7 +211,7 @@ struct Field {
   Reader read;
 };
 
-constexpr std::array<Field, 23> kFields = {{
+constexpr std::array<Field, 24> kFields = {{
     {"observer", [](std::string_view n, const Json& v, QuantizeOptions& o) { return read_observer(n, v, o.observer); }},
     {"percentile", [](std::string_view n, const Json& v,
                       QuantizeOptions& o) { return read_number(n, v, 50, 100, false, o.percentile); }},

@@ -82,6 +82,7 @@ class SegmenterTask final : public TrainTask {
     options.augmentation = augmentation;
     options.seed = seed;
     options.threads = threads_;
+    training_ = split.training;
     HAI_TRY(loader_, data::MaskLoader::create(pairs_, std::move(split.training), input_.rule, options));
     if (split.held_out.empty()) return {};
     for (const size_t i : split.held_out) held_out_paths_.push_back(pairs_[i].picture.string());
@@ -115,9 +116,24 @@ class SegmenterTask final : public TrainTask {
     return batch == nullptr ? std::nullopt : std::optional(TrainBatch{batch->pixels, batch->targets});
   }
 
+  Status each_training_picture(const UsePixels& use) override {
+    data::MaskLoaderOptions options;
+    options.batch = batch_;
+    options.map = output_.map;
+    options.shuffle = false;
+    options.threads = threads_;
+    const std::vector<size_t> few = every_few(training_, kMostObserved);
+    HAI_TRY(const auto plain, data::MaskLoader::create(pairs_, few, input_.rule, options));
+    plain->start(1, 0);
+    for (;;) {
+      HAI_TRY(const data::MaskBatch* batch, plain->next());
+      if (batch == nullptr) return {};
+      HAI_TRY_STATUS(use(batch->pixels));
+    }
+  }
+
   Result<double> measure(format::ModelFile model) override {
-    model.training.reset();
-    model.features.reset();
+    keep_inference(model);
     HAI_TRY(const std::vector<std::byte> bytes, format::serialize(model, {format::Compression::kNever}));
     HAI_TRY(std::shared_ptr<runtime::Model> loaded,
             runtime::Model::load(memory_source(bytes), "the model in training"));
@@ -171,6 +187,7 @@ class SegmenterTask final : public TrainTask {
   std::vector<data::MaskedPicture> pairs_;
   data::PictureReport report_;
   size_t training_count_ = 0;
+  std::vector<size_t> training_;
   int64_t batch_ = 0;
   std::unique_ptr<data::MaskLoader> loader_;
   std::unique_ptr<data::MaskLoader> held_out_;

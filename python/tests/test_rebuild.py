@@ -61,7 +61,7 @@ def test_python_rebuilds(tmp_path: Path) -> None:
     assert (tmp_path / "small.hai").stat().st_size < (tmp_path / "int8.hai").stat().st_size
     with pytest.raises(hai.HaiError) as error:
         trainer.save_int8(tmp_path / "none.hai", [])
-    assert error.value.code == "HAI-E105"
+    assert error.value.code == "HAI-E115"
 
 
 def test_a_file_without_it_is_named(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_without_it_is_named(tmp_path: Path) -> None:
     assert not trainer.can_rebuild
     with pytest.raises(hai.HaiError) as error:
         trainer.save_int8(tmp_path / "none.hai", [np.zeros((1, 16, 16, 3), np.float32)])
-    assert error.value.code == "HAI-E104"
+    assert error.value.code == "HAI-E114"
     assert str(tmp_path / "net.hai") in str(error.value)
 
 

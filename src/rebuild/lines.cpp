@@ -16,7 +16,7 @@
 namespace hai::rebuild {
 
 Error malformed(const std::string& line, std::string_view what) {
-  return make_error(StatusCode::kCorrupt, "E100",
+  return make_error(StatusCode::kCorrupt, "E110",
                     "how its integers are rebuilt (line \"{}\"): {}; compile the model again", line, what);
 }
 
@@ -198,7 +198,7 @@ class Decoder {
       } else if (instruction.kernel == "layer") {
         HAI_TRY_STATUS(read_layer(instruction, ranges));
       } else {
-        return make_error(StatusCode::kUnsupported, "E103",
+        return make_error(StatusCode::kUnsupported, "E113",
                           "its integers are rebuilt by a function \"{}\" that this version does not know; update HAI",
                           instruction.kernel);
       }

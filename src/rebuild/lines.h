@@ -90,7 +90,7 @@ struct Lines {
 std::string low_state(const std::string& value);
 std::string high_state(const std::string& value);
 
-// Error E100: malformed, in this line.
+// Error E110: malformed, in this line.
 Error malformed(const std::string& line, std::string_view what);
 
 // Whether the model's first program is the integer one, and the f32 one in standby. Of a section that says nothing:
@@ -102,7 +102,7 @@ format::Program encode(const Lines& lines);
 
 // Reads and checks the lines against the program that they write to: every number is one of it, shapes fit, nothing
 // that is written overlaps what is read. `program` was verified (format::verify_program) against the same weights.
-// Error E100: malformed, with what is wrong.
+// Error E110: malformed, with what is wrong.
 Result<Lines> decode(const format::Program& program, const format::Program& integer);
 
 }  // namespace hai::rebuild

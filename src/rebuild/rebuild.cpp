@@ -58,7 +58,7 @@ class Rebuild {
  private:
   Status choose(const RangeLine& line, const Observed& seen) {
     if (!std::isfinite(seen.low) || !std::isfinite(seen.high) || seen.low > seen.high) {
-      return make_error(StatusCode::kOutOfRange, "E101",
+      return make_error(StatusCode::kOutOfRange, "E111",
                         "\"{}\" was seen in [{}, {}], which is no finite range: the trained model answers with numbers "
                         "that are not finite, and cannot become integer",
                         line.value, seen.low, seen.high);
@@ -121,7 +121,7 @@ class Rebuild {
         out.bias[c] = hai_fold_bias(static_cast<double>(out.bias[c]), affines[c].scale, affines[c].offset);
     }
     if (all_finite(out.weights) && all_finite(out.bias)) return {};
-    return make_error(StatusCode::kOutOfRange, "E101",
+    return make_error(StatusCode::kOutOfRange, "E111",
                       "layer \"{}\" has weights or biases that are not finite, and cannot become integer", line.name);
   }
 
@@ -186,7 +186,7 @@ class Rebuild {
                                                    static_cast<double>(folded.bias[c]), line.bias_limit);
       const float multiplier = hai_multiplier_product(static_cast<float>(input), scale, static_cast<float>(output));
       if (hai_multiplier_usable(multiplier) == 0) {
-        return make_error(StatusCode::kOutOfRange, "E102",
+        return make_error(StatusCode::kOutOfRange, "E112",
                           "layer \"{}\", channel {}: its multiplier {} is outside [2^-40, 2^8], so the trained layer "
                           "cannot run in integers; it runs in f32",
                           line.name, c, multiplier);

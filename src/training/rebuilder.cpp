@@ -51,7 +51,7 @@ Result<std::unique_ptr<Rebuilder>> Rebuilder::create(Trainer& trainer, SavedWeig
   const format::ModelReader& file = trainer.session().model().file();
   if (!file.has_rebuild()) {
     return with_where(
-        make_error(StatusCode::kInvalidArgument, "E104",
+        make_error(StatusCode::kInvalidArgument, "E114",
                    "it holds nothing to rebuild INT8 from; compile the model with --quantize int8 --calibration "
                    "PICTURES beside --train (hai compile says why where that is not possible)"),
         file.where());
@@ -132,7 +132,7 @@ std::vector<rebuild::Observed> Rebuilder::seen() {
 
 Result<format::ModelFile> Rebuilder::rebuild() {
   if (observed_ == 0) {
-    return make_error(StatusCode::kInvalidArgument, "E105",
+    return make_error(StatusCode::kInvalidArgument, "E115",
                       "no sample was observed, so nothing says how large activations are; give some of those that were "
                       "trained on");
   }
@@ -141,7 +141,7 @@ Result<format::ModelFile> Rebuilder::rebuild() {
 
 Result<format::ModelFile> Rebuilder::rebuild_with(std::span<const rebuild::Observed> seen) {
   if (seen.size() != lines_.ranges.size()) {
-    return make_error(StatusCode::kInvalidArgument, "E106", "{} ranges were given for {}", seen.size(),
+    return make_error(StatusCode::kInvalidArgument, "E116", "{} ranges were given for {}", seen.size(),
                       lines_.ranges.size());
   }
   HAI_TRY(format::ModelFile file, trainer_->trained_model(weights_));

@@ -23,8 +23,8 @@ bool can_rebuild(const Trainer& trainer);
 
 class Rebuilder {
  public:
-  // Takes the trainer's parameters as they are now, or their averages. Errors: E104 the model was compiled without;
-  // E100 and E103 what it holds is malformed, or newer than this version; E016 no averages; those of sessions.
+  // Takes the trainer's parameters as they are now, or their averages. Errors: E114 the model was compiled without;
+  // E110 and E113 what it holds is malformed, or newer than this version; E016 no averages; those of sessions.
   static Result<std::unique_ptr<Rebuilder>> create(Trainer& trainer, SavedWeights weights = SavedWeights::kLast);
 
   // A batch of samples, as inputs of the model or as features that the trainer gave for them.
@@ -33,7 +33,7 @@ class Rebuilder {
   // What was seen so far, for each range that is chosen anew.
   std::vector<rebuild::Observed> seen();
 
-  // The trained model, running in INT8. Errors: E105 nothing was observed; E101, E102.
+  // The trained model, running in INT8. Errors: E115 nothing was observed; E111, E112.
   Result<format::ModelFile> rebuild();
   // The same with these ranges instead of those that were observed.
   Result<format::ModelFile> rebuild_with(std::span<const rebuild::Observed> seen);

@@ -184,7 +184,7 @@ void Trainer::forget_optimizer() {
 Status Trainer::take_parameters(const std::shared_ptr<const format::ModelReader>& file) {
   HAI_TRY(const Program other, file->training());
   if (!(other == session_->program())) {
-    return with_where(make_error(StatusCode::kInvalidArgument, "E107",
+    return with_where(make_error(StatusCode::kInvalidArgument, "E117",
                                  "its training program is another one than that of {}, so its parameters are not taken",
                                  model_->file().where()),
                       file->where());

@@ -88,7 +88,7 @@ class Trainer {
   void forget_optimizer();
   // Back to what the file holds, and to step 0.
   Status reset();
-  // Parameters as they are in a model file that this trainer wrote once. Error E107 for any other file.
+  // Parameters as they are in a model file that this trainer wrote once. Error E117 for any other file.
   Status take_parameters(const std::shared_ptr<const format::ModelReader>& file);
   // What the states held once, one after the other in their order, and the counts of then. Error E014, and nothing is
   // changed, where that is not what this trainer has.

@@ -247,7 +247,7 @@ TEST(Rebuild, ObserversSeeWhatCalibrationSaw) {
   const auto observe = [&](std::initializer_list<std::pair<int, int>> batches) {
     auto rebuilder = training::Rebuilder::create(*trainer);
     EXPECT_TRUE(rebuilder) << rebuilder.error().to_string();
-    EXPECT_EQ((*rebuilder)->rebuild().error().id, "E105");  // nothing was seen yet
+    EXPECT_EQ((*rebuilder)->rebuild().error().id, "E115");  // nothing was seen yet
     for (const auto& [from, count] : batches) {
       std::vector<float> x = calibration_pictures(from, count);
       const hai_tensor input = view(x, {count, kSize, kSize, 3});
@@ -325,14 +325,14 @@ TEST(Rebuild, NumbersThatAreNotFiniteAreRefused) {
   ASSERT_TRUE(rebuilder);
   std::vector<rebuild::Observed> seen = compiled.whole->seen;
   seen[1].high = std::numeric_limits<float>::infinity();
-  EXPECT_EQ((*rebuilder)->rebuild_with(seen).error().id, "E101");
+  EXPECT_EQ((*rebuilder)->rebuild_with(seen).error().id, "E111");
   seen.pop_back();
-  EXPECT_EQ((*rebuilder)->rebuild_with(seen).error().id, "E106");
+  EXPECT_EQ((*rebuilder)->rebuild_with(seen).error().id, "E116");
   const auto weights = trainer->find_state("project.w");
   ASSERT_TRUE(weights);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   std::memcpy(trainer->state(*weights).data(), &nan, sizeof(nan));
-  EXPECT_EQ((*rebuilder)->rebuild_with(compiled.whole->seen).error().id, "E101");
+  EXPECT_EQ((*rebuilder)->rebuild_with(compiled.whole->seen).error().id, "E111");
 }
 
 TEST(Rebuild, AModelWithoutItSaysWhatToDo) {
@@ -344,7 +344,7 @@ TEST(Rebuild, AModelWithoutItSaysWhatToDo) {
   file.rebuild.reset();
   const Loaded trainer = trainer_of(file);
   EXPECT_FALSE(training::can_rebuild(*trainer));
-  EXPECT_EQ(training::Rebuilder::create(*trainer).error().id, "E104");
+  EXPECT_EQ(training::Rebuilder::create(*trainer).error().id, "E114");
 }
 
 TEST(Rebuild, AMalformedSectionIsRefused) {
@@ -394,21 +394,21 @@ TEST(Rebuild, AMalformedSectionIsRefused) {
     program.instructions[change.instruction].attributes[change.attribute] = change.value;
     const auto lines = rebuild::decode(program, *file.standby);
     ASSERT_FALSE(lines) << change.attribute;
-    EXPECT_EQ(lines.error().id, "E100") << change.attribute;
+    EXPECT_EQ(lines.error().id, "E110") << change.attribute;
     program = *file.rebuild;
     program.instructions[change.instruction].attributes.erase(change.attribute);
-    EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E100") << change.attribute;
+    EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E110") << change.attribute;
   }
   format::Program program = *file.rebuild;
   program.instructions[range].kernel = "histogram";
-  EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E103");
+  EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E113");
   program = *file.rebuild;
   program.instructions[layer].inputs.clear();
-  EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E100");
+  EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E110");
   program = *file.rebuild;  // the same layer twice
   program.instructions.push_back(program.instructions[layer]);
-  EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E100");
-  EXPECT_EQ(rebuild::decode(*file.rebuild, file.programs[0]).error().id, "E100");  // lines of another program
+  EXPECT_EQ(rebuild::decode(program, *file.standby).error().id, "E110");
+  EXPECT_EQ(rebuild::decode(*file.rebuild, file.programs[0]).error().id, "E110");  // lines of another program
 }
 
 // Numbers changed at random are refused, or give some integers; nothing is read or written beyond what there is.

@@ -116,6 +116,7 @@ class ClassifierTask final : public TrainTask {
   std::vector<ExamplePrediction> examples() const override {
     return held_out_ ? held_out_->examples() : std::vector<ExamplePrediction>();
   }
+  bool shows_pictures() const override { return true; }
   Status each_training_picture(const UsePixels& use) override {
     data::LoaderOptions options;
     options.batch = batch_;

@@ -291,10 +291,15 @@ Status Training::prepare() {
                  : arguments_.labels.empty() ? make_classifier_task(arguments_, *file, *trainer_, threads_)
                                              : make_detector_task(arguments_, *file, *trainer_, threads_));
   batch_ = task_->batch();
-  rebuilds_ = arguments_.rebuild && training::can_rebuild(*trainer_) && !task_->held_out().empty();
+  const bool possible = arguments_.rebuild && training::can_rebuild(*trainer_);
+  rebuilds_ = possible && task_->shows_pictures() && !task_->held_out().empty();
   written_path_ = rebuilds_ ? arguments_.output + ".candidate" : arguments_.output;
-  if (arguments_.rebuild && !rebuilds_ && training::can_rebuild(*trainer_))
-    note("nothing is held out to judge INT8 by, so {} will run what is trained in f32", arguments_.output);
+  if (possible && !rebuilds_) {
+    note("{}, so {} will run what is trained in f32",
+         task_->held_out().empty() ? "nothing is held out to judge INT8 by"
+                                   : "INT8 is not rebuilt where samples arrive bit by bit",
+         arguments_.output);
+  }
   HAI_TRY_STATUS(prepare_head());
   HAI_TRY_STATUS(prepare_schedule());
   at_.original_digest = training::model_digest(arguments_.output);

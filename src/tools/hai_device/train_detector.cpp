@@ -117,6 +117,7 @@ class DetectorTask final : public TrainTask {
     return batch == nullptr ? std::nullopt : std::optional(TrainBatch{batch->pixels, batch->labels});
   }
 
+  bool shows_pictures() const override { return true; }
   Status each_training_picture(const UsePixels& use) override {
     data::BoxLoaderOptions options;
     options.batch = batch_;

@@ -116,6 +116,7 @@ class SegmenterTask final : public TrainTask {
     return batch == nullptr ? std::nullopt : std::optional(TrainBatch{batch->pixels, batch->targets});
   }
 
+  bool shows_pictures() const override { return true; }
   Status each_training_picture(const UsePixels& use) override {
     data::MaskLoaderOptions options;
     options.batch = batch_;

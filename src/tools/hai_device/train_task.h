@@ -66,7 +66,9 @@ class TrainTask {
   // kMostObserved of them. The last batch may repeat some.
   static constexpr int64_t kMostObserved = 512;
   using UsePixels = std::function<Status(std::span<const float> pixels)>;
-  virtual Status each_training_picture(const UsePixels& use) = 0;
+  virtual Status each_training_picture(const UsePixels& /*use*/) { return {}; }
+  // Whether it does so: INT8 is rebuilt for tasks that do.
+  virtual bool shows_pictures() const { return false; }
   // How well `model` answers what is held out. Precondition: something is.
   virtual Result<double> measure(format::ModelFile model) = 0;
   // Some of what the last measure() saw; a detector shows none.

@@ -62,10 +62,11 @@ Result<ReferenceStep> reference_step(const format::ModelFile& model, const passe
                                      double learning_rate) {
   if (dtype != DataType::kF64 && dtype != DataType::kF32) return unfit("its type must be f64 or f32").error();
   HAI_TRY(ir::Graph graph, from_portable(model));
-  if (dtype == DataType::kF64) HAI_TRY_STATUS(widen(graph));
   const size_t data = graph.inputs().size() + 1;
   const size_t loss = graph.outputs().size();
-  HAI_TRY(const std::vector<passes::Parameter> parameters, choose_parameters(graph, options));
+  HAI_TRY(const std::vector<passes::Parameter> parameters,
+          choose_parameters(graph, options));  // f32, as they are trained
+  if (dtype == DataType::kF64) HAI_TRY_STATUS(widen(graph));
   HAI_TRY_STATUS(passes::make_training_graph(graph, options, parameters));
   graph.erase_dead();
   if (inputs.size() != data)

@@ -25,8 +25,8 @@ LETTERS_OF_LAYER = {
     "base": "B", "types": "T", "format": "F", "ir": "I", "ops": "O", "passes": "P", "importers": "X", "cpu_exec": "C",
     "cpu_lower": "C", "cpu_train_exec": "C", "sd3403_isa": "N", "sd3403_machine": "N", "sd3403_profile": "N", "sd3403_cost": "N",
     "sd3403_exec": "N", "sd3403_simulator": "N", "sd3403_lower": "N",
-    "compiler": "K", "runtime": "RA", "training": "E", "rebuild": "E", "data": "D", "quantizer": "Q", "tools": "L", "tool_device": "L",
-    "python": "Y", "public": "A",
+    "compiler": "K", "runtime": "RA", "training": "E", "rebuild": "E", "data": "D", "quantizer": "Q",
+    "tools": "L", "tool_device": "L", "python": "Y", "public": "A",
 }  # fmt: skip
 STRING = r'"(?:[^"\\]|\\.)*"'
 CALL = re.compile(

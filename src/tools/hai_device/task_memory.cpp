@@ -1,7 +1,7 @@
 // The memory on disk.
 //
-// It is a checkpoint of its own (training/checkpoint.h), whose extras say what a task adds to the states: so it survives
-// what checkpoints survive, and belongs to one model file.
+// It is a checkpoint of its own (training/checkpoint.h), whose extras say what a task adds to the states: so it
+// survives what checkpoints survive, and belongs to one model file.
 #include "tools/hai_device/task_memory.h"
 
 #include <algorithm>

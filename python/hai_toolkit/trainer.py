@@ -145,7 +145,7 @@ class Trainer:
     def save_int8(
         self,
         path: str | os.PathLike[str],
-        samples: Iterable[Mapping[str, npt.ArrayLike] | npt.ArrayLike | Sequence[npt.NDArray[Any]]],
+        samples: Iterable[Any],
         *,
         from_features: bool = False,
         average: bool = False,
@@ -160,7 +160,7 @@ class Trainer:
         """
         rebuilder = _core.make_rebuilder(self._native, average)
         for sample in samples:
-            arrays = [np.ascontiguousarray(a) for a in sample] if from_features else self._input_arrays(sample)  # type: ignore[arg-type]
+            arrays = [np.ascontiguousarray(a) for a in sample] if from_features else self._input_arrays(sample)
             rebuilder.observe(*_views(arrays), from_features)
         rebuilder.save(path_text(path), inference_only)
 

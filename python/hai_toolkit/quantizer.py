@@ -152,6 +152,7 @@ class Quantizer:
         layers: Mapping[str, str] | None = None,
         keep_float: Sequence[str] = (),
         bias_correction: bool = True,
+        largest_scales: bool = False,
         equalize: bool | None = None,
         smooth: bool = False,
         widen: bool = True,
@@ -177,6 +178,7 @@ class Quantizer:
         ``observer``: how ranges are chosen from what was seen. ``equalize``, ``smooth``, ``bias_correction``, ``adaround``:
         methods that make the weights fit (docs/how_to/quantization.md); without a word ``adaround`` is on for 4 bits and
         ``equalize`` where there are no pictures.
+        ``largest_scales``: 4-bit weights on the grid of their channel's largest, for a model that was trained for it (``qat=``).
         ``widen``: 16-bit activations for the few layers that 8 bits are too coarse for. ``wide_points``: 16 bits for what a
         function or an addition rounds to 8 at once (False for devices with tables of 256 entries). ``winograd``: 3x3
         convolutions of stride 1 in 8 bits or f16 by Winograd's tiles, where modelled cycles fall and a layer loses no more than
@@ -220,6 +222,7 @@ class Quantizer:
             "layers": dict(layers or {}),
             "keep_float": list(keep_float),
             "bias_correction": bias_correction,
+            "largest_scales": largest_scales,
             "smooth": smooth,
             "widen": widen,
             "wide_points": wide_points,

@@ -38,6 +38,8 @@ struct CompileArguments {
   bool no_adaround = false;  // neither: for int4
   double sparsity = 0;       // share of the weights that become zero
   bool bias_correction = true;
+  bool largest_scales = false;
+  bool rebuild = true;
   bool equalize = false;
   bool smooth = false;
   bool widen = true;

@@ -197,6 +197,8 @@ Result<quantizer::QuantizeOptions> quantize_options(const CompileArguments& argu
                          {"adaround", arguments.adaround || (four_bits && !arguments.no_adaround)},
                          {"sparsity", arguments.sparsity},
                          {"bias_correction", arguments.bias_correction},
+                         {"largest_scales", arguments.largest_scales},
+                         {"rebuild", arguments.rebuild},
                          {"equalize", arguments.equalize},
                          {"smooth", arguments.smooth},
                          {"widen", arguments.widen},
